@@ -1,0 +1,68 @@
+//! What can be wrong with a file.
+
+use std::path::PathBuf;
+
+/// Why a file could not be read or written. Every message is one line and names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system, or the decompressor, gave up.
+    #[error("cannot read {path}: {cause}; check that the file exists, is readable and was copied completely")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        cause: std::io::Error,
+    },
+    /// The system gave up.
+    #[error("cannot write {path}: {cause}; check that the folder is writable and the disk is not full")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        cause: std::io::Error,
+    },
+    /// The file's content is not what its format asks for.
+    #[error("{path} {found}; {advice}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is in the file.
+        found: String,
+        /// What was expected, or what to do.
+        advice: &'static str,
+    },
+    /// No format has this ending.
+    #[error("{path} has none of the known file endings .nii.gz and .nii; convert it to one of them")]
+    UnknownEnding {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A label map holds something that is no label.
+    #[error(
+        "{path} holds the value {value}, and labels must be integers from -32768 to 32767; was an image given in place of a label map?"
+    )]
+    NotALabel {
+        /// The file.
+        path: PathBuf,
+        /// The first such value.
+        value: f64,
+    },
+    /// A label map has several channels.
+    #[error("{path} has {channels} channels, and a label map has one; split the file")]
+    LabelChannels {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        channels: usize,
+    },
+    /// The volume is too large for the format.
+    #[error("cannot write {path}: the format holds at most {limit} voxels along an axis and the volume has shape {shape:?} (c, z, y, x)")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// (C, Z, Y, X).
+        shape: [usize; 4],
+        /// Voxels along an axis.
+        limit: usize,
+    },
+}

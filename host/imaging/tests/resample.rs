@@ -1,0 +1,49 @@
+//! Resampling against nnU-Net's own results (`golden/make_resample.py`).
+
+use imaging::Volume;
+use imaging::resample::{Order, new_shape, resample_image, resample_labels};
+use serde::Deserialize;
+
+#[derive(Deserialize, Debug)]
+struct Case {
+    kind: String,
+    order: usize,
+    shape: [usize; 4],
+    spacing: [f64; 3],
+    new_spacing: [f64; 3],
+    new_shape: [usize; 3],
+}
+
+/// Takes the next volume of `shape` off the front of `bytes`.
+fn take<T: Copy, const SIZE: usize>(bytes: &mut &[u8], shape: [usize; 4], from_bytes: impl Fn([u8; SIZE]) -> T) -> Volume<T> {
+    let (volume, rest) = bytes.split_at(shape.iter().product::<usize>() * SIZE);
+    *bytes = rest;
+    let (values, []) = volume.as_chunks() else { unreachable!("split at a multiple of SIZE") };
+    Volume::new(shape, values.iter().map(|&value| from_bytes(value)).collect())
+}
+
+#[test]
+fn resampling_equals_nnunet() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("golden/resample.json")).unwrap();
+    let mut bytes: &[u8] = include_bytes!("golden/resample.bin");
+    for case in &cases {
+        assert_eq!(new_shape([case.shape[1], case.shape[2], case.shape[3]], case.spacing, case.new_spacing), case.new_shape);
+        let expected_shape = [case.shape[0], case.new_shape[0], case.new_shape[1], case.new_shape[2]];
+        if case.kind == "labels" {
+            let input = take(&mut bytes, case.shape, i16::from_le_bytes);
+            let expected = take(&mut bytes, expected_shape, i16::from_le_bytes);
+            let found = resample_labels(&input, case.new_shape, case.spacing, case.new_spacing);
+            let different = found.data().iter().zip(expected.data()).filter(|(a, b)| a != b).count();
+            assert_eq!((found.shape(), different), (expected_shape, 0), "{case:?}");
+        } else {
+            let input = take(&mut bytes, case.shape, f32::from_le_bytes);
+            let expected = take(&mut bytes, expected_shape, f32::from_le_bytes);
+            let order = if case.order == 3 { Order::Cubic } else { Order::Linear };
+            let found = resample_image(&input, case.new_shape, case.spacing, case.new_spacing, order);
+            let difference = found.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert_eq!(found.shape(), expected_shape, "{case:?}");
+            assert!(difference <= 1e-4, "differs by {difference}: {case:?}");
+        }
+    }
+    assert!(bytes.is_empty());
+}

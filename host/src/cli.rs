@@ -1,0 +1,173 @@
+//! The command line: one enum, one variant a subcommand.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Trains nnU-Net-style segmentation networks; network heads and loss come from trainer plugins.
+///
+/// nnU-Net's variables nnUNet_raw, nnUNet_preprocessed, nnUNet_results and nnUNet_n_proc_DA are honoured; flags win.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// More messages (-v debug, -vv trace)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plan, preprocess, train and validate: whatever has not been done yet
+    Run(Box<RunArgs>),
+    /// Make a small synthetic data set, train on it, predict an unseen case and show its picture (under three minutes)
+    Demo(DemoArgs),
+    /// Look at trainer plugins without running them
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Print completions for a shell, e.g. `host completions bash`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `host run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Trainer plugin: an id (base, multi-output, …) or the path of a library
+    #[arg(long, value_name = "ID|PATH")]
+    pub plugin: String,
+
+    /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
+    #[arg(long, value_name = "PATH|NAME|ID")]
+    pub dataset: String,
+
+    /// Configuration of the plans: 2d, 3d_fullres, or one of your own
+    #[arg(long, default_value = "3d_fullres", value_name = "NAME")]
+    pub configuration: String,
+
+    /// Name of the plans
+    #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
+    pub plans: String,
+
+    /// Folds of the cross-validation, separated by commas, or `all`
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "N|all")]
+    pub fold: Vec<crate::dataset::splits::Fold>,
+
+    /// Options of the plugin: a JSON file
+    #[arg(long, value_name = "FILE", help_heading = "Plugin options")]
+    pub options: Option<PathBuf>,
+
+    /// One option of the plugin, e.g. outputs.whole.weight=0.5; may be repeated, wins over --options
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Plugin options")]
+    pub set: Vec<String>,
+
+    /// Number of epochs
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub epochs: u64,
+
+    /// Training iterations an epoch
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub iterations: u64,
+
+    /// Validation iterations an epoch
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub val_iterations: u64,
+
+    /// Samples a step; default: as planned
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub batch_size: Option<u64>,
+
+    /// Patch in voxels, e.g. 40,56,40; default: as planned
+    #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X", help_heading = "Training")]
+    pub patch_size: Vec<usize>,
+
+    /// Decides initial weights, batches and augmentation
+    #[arg(long, default_value_t = 0, help_heading = "Training")]
+    pub seed: u64,
+
+    /// Arithmetic of the network
+    #[arg(long, value_enum, default_value_t = Precision::Fp32, help_heading = "Training")]
+    pub precision: Precision,
+
+    /// Augmentation of training patches
+    #[arg(long, default_value = "default", value_parser = imaging::augment::Augmentation::NAMES, help_heading = "Training")]
+    pub augmentation: String,
+
+    /// Label targets whose foreground decides where patches are taken
+    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Training")]
+    pub foreground: Vec<String>,
+
+    /// cpu, cuda or cuda:N; default: the first GPU where CUDA is installed, else the CPU
+    #[arg(long, default_value = "auto", help_heading = "Machine")]
+    pub device: String,
+
+    /// Threads of libtorch; default: all cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub threads: Option<u16>,
+
+    /// Threads that load and augment; default: nnUNet_n_proc_DA, else a quarter of the cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub workers: Option<u16>,
+
+    /// Where results go; default: nnUNet_results, else ./results
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub output: Option<PathBuf>,
+
+    /// Where plans and preprocessed cases are; default: nnUNet_preprocessed, else ./preprocessed
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub preprocessed: Option<PathBuf>,
+
+    /// Added to the plugin's id in the name of the results folder
+    #[arg(long, help_heading = "Files")]
+    pub name: Option<String>,
+
+    /// Go on with a fold that was begun
+    #[arg(long, conflicts_with = "overwrite", help_heading = "Files")]
+    pub resume: bool,
+
+    /// Replace a fold that is there
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
+
+    /// Only predict and measure the validation cases with the final checkpoint
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"], help_heading = "Files")]
+    pub validate_only: bool,
+}
+
+/// Arithmetic of trunk and heads; losses are always computed in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision.
+    Fp32,
+    /// bfloat16 autocast: about twice as fast on CPUs with AVX512-BF16 or AMX, and on recent GPUs.
+    Bf16,
+}
+
+/// Arguments of `host demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Where the data set and the results go
+    #[arg(long, default_value = "demo", value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Seed of data and training
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `host plugin …`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins in TRAINER_PLUGIN_PATH, beside the host, and in ~/.local/share/trainer-plugins
+    List,
+    /// Print the manifest of a plugin, and whether it may be loaded here
+    Inspect {
+        /// An id or the path of a library
+        plugin: String,
+    },
+}

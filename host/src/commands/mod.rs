@@ -1,0 +1,31 @@
+//! The subcommands of the program, one file each.
+
+mod demo;
+mod plugin;
+mod run;
+
+use crate::cli::{Cli, Command};
+use anyhow::Result;
+use clap::CommandFactory;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was done.
+    Done,
+    /// Stopped by Ctrl-C after saving.
+    Interrupted,
+}
+
+/// Does what the command line says.
+pub fn execute(cli: Cli) -> Result<Outcome> {
+    match cli.command {
+        Command::Run(args) => run::execute(&args),
+        Command::Demo(args) => demo::execute(&args),
+        Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "host", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    }
+}

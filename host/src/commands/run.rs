@@ -1,0 +1,163 @@
+//! `host run`: plans, preprocesses, trains and validates.
+
+use super::Outcome;
+use crate::cli::{Precision, RunArgs};
+use crate::dataset::{Dataset, Progress as Stage};
+use crate::device;
+use crate::plugin::{self, Library};
+use crate::preprocess::{Prepared, prepare};
+use crate::report::Progress;
+use crate::session::{Existing, Session, Settings};
+use crate::train::End;
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by the first Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Runs every fold.
+pub fn execute(args: &RunArgs) -> Result<Outcome> {
+    let run = Run::open(args)?;
+    listen_for_interrupt()?;
+    for fold in &args.fold {
+        let mut session = run.session(*fold)?;
+        if !args.validate_only {
+            let existing = match (args.resume, args.overwrite) {
+                (true, _) => Existing::Resume,
+                (_, true) => Existing::Overwrite,
+                _ => Existing::Refuse,
+            };
+            if session.train(existing, &STOP)? == End::Interrupted {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        session.validate()?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// A run, opened: the plugin is loaded, the data is prepared.
+pub(super) struct Run {
+    pub dataset: Dataset,
+    pub prepared: Prepared,
+    library: Library,
+    settings: Settings,
+    model_folder: PathBuf,
+}
+
+impl Run {
+    /// Loads the plugin and prepares the data; nothing is written to the results yet.
+    pub fn open(args: &RunArgs) -> Result<Self> {
+        let path = plugin::resolve(&args.plugin)?;
+        let settings = settings(args)?;
+        let library = Library::load(&path)?;
+        let dataset = Dataset::open(&args.dataset, variable("nnUNet_raw").as_deref())?;
+        if let Some(threads) = args.threads {
+            tch::set_num_threads(threads.into());
+        }
+        let preprocessed = args.preprocessed.clone().or_else(|| variable("nnUNet_preprocessed")).unwrap_or_else(|| "preprocessed".into());
+        let results = args.output.clone().or_else(|| variable("nnUNet_results")).unwrap_or_else(|| "results".into());
+        println!("Data set {} with {} cases; preprocessed in {}", dataset.folder.display(), dataset.cases.len(), preprocessed.display());
+
+        let bar = Progress::new("preparing", 0);
+        let show = |stage: Stage| bar.set(stage.done as u64, stage.total as u64);
+        let prepared = prepare(&dataset, &preprocessed, &args.plans, &args.configuration, cores(), &show)?;
+        drop(bar);
+        let mut name = library.manifest.id.clone();
+        if let Some(extra) = &args.name {
+            name = format!("{name}-{extra}");
+        }
+        let model_folder = results.join(&dataset.name).join(format!("{name}__{}__{}", args.plans, args.configuration));
+        Ok(Self { dataset, prepared, library, settings, model_folder })
+    }
+
+    /// One fold.
+    pub fn session(&self, fold: crate::dataset::splits::Fold) -> Result<Session<'_>> {
+        Session::new(&self.dataset, &self.prepared, &self.library, &self.settings, fold, &self.model_folder)
+    }
+}
+
+fn settings(args: &RunArgs) -> Result<Settings> {
+    let workers = match (args.workers, std::env::var("nnUNet_n_proc_DA").ok()) {
+        (Some(workers), _) => usize::from(workers),
+        // nnU-Net's 0 means: no workers beside the main process. Here one thread is the least.
+        (None, Some(text)) => text.parse::<usize>().with_context(|| format!("nnUNet_n_proc_DA is '{text}'; expected a number"))?.max(1),
+        (None, None) => (cores() / 4).clamp(1, 12),
+    };
+    Ok(Settings {
+        options: options(args.options.as_deref(), &args.set)?,
+        epochs: args.epochs,
+        iterations: args.iterations,
+        validation_iterations: args.val_iterations,
+        batch_size: args.batch_size.map(|size| size as usize),
+        patch_size: args.patch_size.clone(),
+        seed: args.seed,
+        bf16: args.precision == Precision::Bf16,
+        augmentation: args.augmentation.clone(),
+        foreground: args.foreground.clone(),
+        device: device::select(&args.device)?,
+        workers,
+    })
+}
+
+/// The plugin's options: the file, with every `key.path=value` put in. Values are JSON where they parse as such, else text.
+fn options(file: Option<&Path>, set: &[String]) -> Result<Value> {
+    let mut options = match file {
+        None => Value::Object(Map::new()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| anyhow::anyhow!("--options {}: {e}", path.display()))?;
+            serde_json::from_str(&text).map_err(|e| anyhow::anyhow!("--options {}: {e}", path.display()))?
+        }
+    };
+    if !options.is_object() {
+        bail!("--options: the file must hold a JSON object, e.g. {{\"outputs\": {{…}}}}");
+    }
+    for assignment in set {
+        let Some((path, value)) = assignment.split_once('=') else {
+            bail!("--set {assignment}: expected KEY=VALUE, e.g. outputs.whole.weight=0.5");
+        };
+        let mut place = &mut options;
+        for key in path.split('.') {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            place = &mut place[key];
+        }
+        *place = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    }
+    Ok(options)
+}
+
+/// The first Ctrl-C lets the current iteration end and saves; the second one ends the program.
+fn listen_for_interrupt() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this iteration; again to stop at once");
+    })
+    .context("cannot listen for Ctrl-C")
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn assignments_reach_nested_keys() {
+        let set = ["outputs.whole.weight=0.5".to_owned(), "outputs.whole.loss=dice".to_owned()];
+        assert_eq!(options(None, &set).unwrap(), json!({"outputs": {"whole": {"weight": 0.5, "loss": "dice"}}}));
+        assert!(options(None, &["typo".to_owned()]).unwrap_err().to_string().contains("KEY=VALUE"));
+    }
+}

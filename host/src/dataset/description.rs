@@ -1,0 +1,242 @@
+//! `dataset.json`: nnU-Net's keys and the named targets.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::{Error, Labels, SEGMENTATION, Target, TargetKind, hint};
+
+/// What `dataset.json` says.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Names of the image channels, by channel number; they decide the normalisation.
+    pub channel_names: Vec<String>,
+    /// Ending of all images and maps, such as `.nii.gz`.
+    pub file_ending: String,
+    /// Number of training cases.
+    pub num_training: usize,
+    /// Targets by name, in the order of the file; the first is always `segmentation`, the label map of `labelsTr`.
+    pub targets: IndexMap<String, Target>,
+    /// The whole file, unknown keys and order kept.
+    pub json: Value,
+}
+
+impl Description {
+    /// Reads a `dataset.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or an entry breaks a rule of nnU-Net's format or of the key `targets`.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        let json = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        Self::parse(path, json)
+    }
+
+    /// The labels of `segmentation`.
+    pub fn segmentation(&self) -> &Labels {
+        match self.targets.get(SEGMENTATION).map(|target| &target.kind) {
+            Some(TargetKind::Labels(labels)) => labels,
+            _ => unreachable!("parse puts the label map first"),
+        }
+    }
+
+    /// Checks the content of a `dataset.json`; `path` is for messages.
+    ///
+    /// # Errors
+    /// When an entry breaks a rule.
+    pub fn parse(path: &Path, json: Value) -> Result<Self, Error> {
+        let root = Entry::root(path, &json);
+        root.object("an object, as nnU-Net's dataset.json is")?;
+        let channel_names = channel_names(&root)?;
+        let expected = "the ending of the image files, such as \".nii.gz\"";
+        let file_ending = root.required("file_ending", expected)?;
+        let file_ending = match file_ending.string(expected)? {
+            ending if ending.len() > 1 && ending.starts_with('.') => ending,
+            other => return Err(file_ending.wrong(&format!("{other:?}"), expected)),
+        };
+        let expected = "the number of training cases";
+        let num_training = root.required("numTraining", expected)?;
+        let num_training = match num_training.value.as_u64() {
+            Some(n) => n as usize,
+            None => return Err(num_training.wrong(&num_training.value.to_string(), expected)),
+        };
+        let mut targets = IndexMap::new();
+        targets.insert(SEGMENTATION.to_owned(), Target::segmentation(Labels::parse(&root)?));
+        if let Some(entry) = root.get("targets") {
+            for (name, value) in entry.object("an object of named targets")? {
+                targets.insert(name.clone(), Target::parse(name, &entry.child(name, value))?);
+            }
+        }
+        Ok(Self { channel_names, file_ending, num_training, targets, json })
+    }
+}
+
+/// `channel_names`, or `modality` as older data sets have it: channel number to name.
+fn channel_names(root: &Entry) -> Result<Vec<String>, Error> {
+    let expected = "an object from channel number to name, such as {\"0\": \"MRI\"}";
+    let entry = match root.get("channel_names").or_else(|| root.get("modality")) {
+        Some(entry) => entry,
+        None => root.required("channel_names", expected)?,
+    };
+    let channels = entry.object(expected)?;
+    if channels.is_empty() {
+        return Err(entry.wrong("empty", expected));
+    }
+    (0..channels.len())
+        .map(|number| match entry.get(&number.to_string()) {
+            Some(name) => name.string("the name of a channel"),
+            None => {
+                let found = channels.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                Err(entry.wrong(&format!("channels {found}"), "the channel numbers 0, 1, 2, … without a gap"))
+            }
+        })
+        .collect()
+}
+
+/// A value inside a JSON file that knows where it stands, so that every complaint names file and entry.
+pub(super) struct Entry<'a> {
+    file: &'a Path,
+    at: String,
+    pub(super) value: &'a Value,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn root(file: &'a Path, value: &'a Value) -> Self {
+        Self { file, at: String::new(), value }
+    }
+
+    pub(super) fn child(&self, key: &str, value: &'a Value) -> Self {
+        Self { file: self.file, at: self.place(key), value }
+    }
+
+    /// An element of this entry, reported under this entry's own name.
+    pub(super) fn with_value(&self, value: &'a Value) -> Self {
+        Self { file: self.file, at: self.at.clone(), value }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<Self> {
+        self.value.get(key).map(|value| self.child(key, value))
+    }
+
+    pub(super) fn required(&self, key: &str, expected: &str) -> Result<Self, Error> {
+        self.get(key).ok_or_else(|| Error::Entry {
+            path: self.file.to_path_buf(),
+            entry: self.place(key),
+            found: "missing".to_owned(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    pub(super) fn object(&self, expected: &str) -> Result<&'a Map<String, Value>, Error> {
+        self.value.as_object().ok_or_else(|| self.wrong(&self.value.to_string(), expected))
+    }
+
+    pub(super) fn array(&self, expected: &str) -> Result<&'a Vec<Value>, Error> {
+        self.value.as_array().ok_or_else(|| self.wrong(&self.value.to_string(), expected))
+    }
+
+    pub(super) fn string(&self, expected: &str) -> Result<String, Error> {
+        self.value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(&self.value.to_string(), expected))
+    }
+
+    pub(super) fn boolean(&self) -> Result<bool, Error> {
+        self.value.as_bool().ok_or_else(|| self.wrong(&self.value.to_string(), "true or false"))
+    }
+
+    /// A single name that stays inside its folder.
+    pub(super) fn file_name(&self) -> Result<String, Error> {
+        let expected = "the name of a file or folder in targetsTr";
+        let name = self.string(expected)?;
+        if Path::new(&name).file_name().is_some_and(|last| last.to_str() == Some(&name)) {
+            Ok(name)
+        } else {
+            Err(self.wrong(&format!("{name:?}"), expected))
+        }
+    }
+
+    /// Refuses keys other than `valid`.
+    pub(super) fn only(&self, valid: &[&str]) -> Result<(), Error> {
+        let keys = self.value.as_object().into_iter().flat_map(Map::keys);
+        match keys.into_iter().find(|key| !valid.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => {
+                Err(Error::Unknown { path: self.file.to_path_buf(), entry: self.place(key), hint: hint(key, valid.iter().copied()) })
+            }
+        }
+    }
+
+    pub(super) fn wrong(&self, found: &str, expected: &str) -> Error {
+        Error::Entry { path: self.file.to_path_buf(), entry: self.name(), found: found.to_owned(), expected: expected.to_owned() }
+    }
+
+    pub(super) fn unknown(&self, found: &str, hint: String) -> Error {
+        Error::Unknown { path: self.file.to_path_buf(), entry: format!("{} {found}", self.name()), hint }
+    }
+
+    pub(super) fn not_there(&self, what: &str) -> Error {
+        Error::NotThere { path: self.file.to_path_buf(), entry: self.name(), what: what.to_owned() }
+    }
+
+    fn name(&self) -> String {
+        if self.at.is_empty() { "the file".to_owned() } else { self.at.clone() }
+    }
+
+    fn place(&self, key: &str) -> String {
+        if self.at.is_empty() { key.to_owned() } else { format!("{}.{key}", self.at) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(json: Value) -> Result<Description, String> {
+        Description::parse(Path::new("d/dataset.json"), json).map_err(|error| error.to_string())
+    }
+
+    fn minimal() -> Value {
+        json!({"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}, "numTraining": 2, "file_ending": ".nii.gz"})
+    }
+
+    #[test]
+    fn targets_follow_the_segmentation_in_order() {
+        let mut json = minimal();
+        json["targets"] = json!({
+            "z": {"kind": "regression"}, "b": {"kind": "class", "classes": ["x", "y"]}
+        });
+        json["somebody_elses_key"] = json!(1);
+        let description = parse(json.clone()).expect("valid");
+        assert_eq!(description.targets.keys().collect::<Vec<_>>(), ["segmentation", "z", "b"]);
+        assert_eq!(description.segmentation().channels(), 2);
+        assert_eq!(description.json, json);
+    }
+
+    #[test]
+    fn legacy_modality_and_channel_order() {
+        let mut json = minimal();
+        let object = json.as_object_mut().expect("object");
+        object.remove("channel_names");
+        object.insert("modality".to_owned(), json!({"1": "T2", "0": "T1"}));
+        assert_eq!(parse(json).expect("valid").channel_names, ["T1", "T2"]);
+    }
+
+    #[test]
+    fn errors_name_file_entry_and_expectation() {
+        for (key, value, part) in [
+            ("channel_names", json!(["CT"]), "channel_names is [\"CT\"]; expected an object"),
+            ("channel_names", json!({"1": "CT"}), "without a gap"),
+            ("file_ending", json!("nii.gz"), "file_ending is \"nii.gz\""),
+            ("numTraining", json!("2"), "the number of training cases"),
+            ("targets", json!({"segmentation": {"kind": "regression"}}), "targets.segmentation"),
+            ("targets", json!({"a/b": {"kind": "regression"}}), "letters, digits"),
+        ] {
+            let mut json = minimal();
+            json[key] = value;
+            let message = parse(json).expect_err("must be refused");
+            assert!(message.starts_with("d/dataset.json: ") && message.contains(part), "{message}");
+        }
+    }
+}

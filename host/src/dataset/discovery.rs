@@ -1,0 +1,301 @@
+//! Finds the training cases of a data set and the files of each, as nnU-Net does (`nnunetv2/utilities/utils.py`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::description::Entry;
+use super::{Case, CaseTarget, Description, Error, SEGMENTATION, TargetKind};
+
+/// Digits of the channel number in `<case>_0000.nii.gz`.
+const CHANNEL_DIGITS: usize = 4;
+
+/// All training cases, sorted by id.
+pub(super) fn find_cases(folder: &Path, description: &Description) -> Result<Vec<Case>, Error> {
+    let json_path = folder.join("dataset.json");
+    let listed = Entry::root(&json_path, &description.json);
+    let files = match listed.get("dataset") {
+        Some(entry) => listed_files(folder, &entry, description)?,
+        None => found_files(folder, description)?,
+    };
+    if files.len() != description.num_training {
+        return Err(Error::CaseCount { path: folder.join("imagesTr"), found: files.len(), expected: description.num_training });
+    }
+    let classes = read_class_files(folder, description)?;
+    files
+        .into_iter()
+        .map(|(id, files)| {
+            let targets = description
+                .targets
+                .keys()
+                .map(|target| Ok((target.clone(), find_target(folder, description, &id, &files, target, &classes)?)))
+                .collect::<Result<_, Error>>()?;
+            Ok(Case { id, images: files.images, targets })
+        })
+        .collect()
+}
+
+struct CaseFiles {
+    images: Vec<PathBuf>,
+    labels: PathBuf,
+}
+
+/// Cases as the optional key `dataset` of `dataset.json` lists them.
+fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<BTreeMap<String, CaseFiles>, Error> {
+    let mut cases = BTreeMap::new();
+    for (id, value) in entry.object("an object from case to its files")? {
+        let case = entry.child(id, value);
+        let expected = "a list of image files, one for each channel";
+        let images = case.required("images", expected)?;
+        let images: Vec<PathBuf> = images
+            .array(expected)?
+            .iter()
+            .map(|file| Ok(folder.join(expand_variables(&images.with_value(file).string(expected)?))))
+            .collect::<Result<_, Error>>()?;
+        let channels = description.channel_names.len();
+        if images.len() != channels {
+            return Err(case.wrong(&format!("{} images", images.len()), &format!("{channels}, one for each channel")));
+        }
+        if let Some(missing) = images.iter().find(|image| !image.is_file()) {
+            return Err(case.wrong(&format!("naming {}", missing.display()), "a file that exists"));
+        }
+        let labels = case.required("label", "a label map file")?.string("a label map file")?;
+        cases.insert(id.clone(), CaseFiles { images, labels: folder.join(expand_variables(&labels)) });
+    }
+    Ok(cases)
+}
+
+/// Cases by the file names in `imagesTr`.
+fn found_files(folder: &Path, description: &Description) -> Result<BTreeMap<String, CaseFiles>, Error> {
+    let images = folder.join("imagesTr");
+    let ending = &description.file_ending;
+    let read = |source| Error::Read { path: images.clone(), source };
+    let mut channels: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
+    for entry in std::fs::read_dir(&images).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Names that begin with a dot are what file managers leave behind.
+        let Some(stem) = name.strip_suffix(ending.as_str()).filter(|_| !name.starts_with('.')) else { continue };
+        let Some((id, channel)) = split_channel(stem) else {
+            return Err(Error::Unnumbered { path, ending: ending.clone() });
+        };
+        channels.entry(id.to_owned()).or_default().insert(channel, path);
+    }
+    let expected = description.channel_names.len();
+    channels
+        .into_iter()
+        .map(|(id, files)| {
+            if !files.keys().copied().eq(0..expected) {
+                let list = |numbers: Vec<usize>| numbers.iter().map(|n| format!("{n:04}")).collect::<Vec<_>>().join(", ");
+                return Err(Error::Channels {
+                    found: list(files.keys().copied().collect()),
+                    expected: list((0..expected).collect()),
+                    remedy: match (0..expected).find(|channel| !files.contains_key(channel)) {
+                        Some(missing) => format!("add {id}_{missing:04}{ending}"),
+                        None => "remove the further files or name their channels".to_owned(),
+                    },
+                    case: id,
+                    folder: images.clone(),
+                });
+            }
+            let labels = folder.join("labelsTr").join(format!("{id}{ending}"));
+            Ok((id, CaseFiles { images: files.into_values().collect(), labels }))
+        })
+        .collect()
+}
+
+/// `hippocampus_001_0000` is case `hippocampus_001`, channel 0.
+fn split_channel(stem: &str) -> Option<(&str, usize)> {
+    let (id, channel) = stem.rsplit_once('_')?;
+    let digits = channel.len() == CHANNEL_DIGITS && channel.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && !id.is_empty()).then(|| channel.parse().ok().map(|channel| (id, channel)))?
+}
+
+/// `$NAME` and `${NAME}` become the variable's value; unknown ones stay, as Python's `os.path.expandvars` leaves them.
+fn expand_variables(text: &str) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('$') {
+        result.push_str(&rest[..start]);
+        let after = &rest[start + 1..];
+        let (name, length) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some((name, _)) => (name, name.len() + 2),
+            None => {
+                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+                (&after[..end], end)
+            }
+        };
+        let value = if name.is_empty() { None } else { std::env::var(name).ok() };
+        match value {
+            Some(value) => result.push_str(&value),
+            None => result.push_str(&rest[start..start + 1 + length]),
+        }
+        rest = &after[length..];
+    }
+    result + rest
+}
+
+/// The content of the JSON file of every class target.
+fn read_class_files(folder: &Path, description: &Description) -> Result<IndexMap<String, Value>, Error> {
+    let mut files = IndexMap::new();
+    for (name, target) in &description.targets {
+        if !matches!(target.kind, TargetKind::Class { .. }) {
+            continue;
+        }
+        let path = folder.join(&target.location);
+        let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let json: Value = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
+        Entry::root(&path, &json).object("an object from case to class")?;
+        files.insert(name.clone(), json);
+    }
+    Ok(files)
+}
+
+fn find_target(
+    folder: &Path,
+    description: &Description,
+    id: &str,
+    files: &CaseFiles,
+    name: &str,
+    classes: &IndexMap<String, Value>,
+) -> Result<Option<CaseTarget>, Error> {
+    let target = &description.targets[name];
+    if let TargetKind::Class { classes: class_names } = &target.kind {
+        let path = folder.join(&target.location);
+        let file = Entry::root(&path, &classes[name]);
+        return match file.get(id).filter(|entry| !entry.value.is_null()) {
+            Some(entry) => Ok(Some(CaseTarget::Class(class_index(&entry, class_names)?))),
+            None if target.optional => Ok(None),
+            None => Err(Error::MissingClass { case: id.to_owned(), target: name.to_owned(), path, expected: class_names.join(", ") }),
+        };
+    }
+    let path = if name == SEGMENTATION {
+        files.labels.clone()
+    } else {
+        folder.join(&target.location).join(format!("{id}{}", description.file_ending))
+    };
+    match path.is_file() {
+        true => Ok(Some(CaseTarget::File(path))),
+        false if target.optional => Ok(None),
+        false => Err(Error::MissingTarget { case: id.to_owned(), target: name.to_owned(), path }),
+    }
+}
+
+/// A class is written as its index or its name.
+fn class_index(entry: &Entry, classes: &[String]) -> Result<usize, Error> {
+    let index = match entry.value {
+        Value::String(name) => classes.iter().position(|class| class == name),
+        value => value.as_u64().map(|index| index as usize).filter(|index| *index < classes.len()),
+    };
+    index.ok_or_else(|| {
+        let expected = format!("a class index from 0 to {}, or one of {}", classes.len() - 1, classes.join(", "));
+        entry.wrong(&entry.value.to_string(), &expected)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::dataset::Dataset;
+
+    /// A data set of empty files: discovery does not open images.
+    fn write(folder: &Path, json: &Value, files: &[&str]) {
+        std::fs::write(folder.join("dataset.json"), json.to_string()).expect("written");
+        for file in files {
+            let path = folder.join(file);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("created");
+            std::fs::write(path, "{\"a\": 1, \"b\": \"x\"}").expect("written");
+        }
+    }
+
+    fn json() -> Value {
+        json!({
+            "channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "a": 1}, "numTraining": 2,
+            "file_ending": ".nii", "targets": {
+                "d": {"kind": "regression", "optional": true},
+                "c": {"kind": "class", "file": "c.json", "classes": ["x", "y"]}
+            }
+        })
+    }
+
+    const FILES: [&str; 8] = [
+        "imagesTr/a_0000.nii",
+        "imagesTr/a_0001.nii",
+        "imagesTr/b_0000.nii",
+        "imagesTr/b_0001.nii",
+        "labelsTr/a.nii",
+        "labelsTr/b.nii",
+        "targetsTr/d/a.nii",
+        "targetsTr/c.json",
+    ];
+
+    fn open(json: &Value, files: &[&str]) -> Result<Dataset, String> {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        write(folder.path(), json, files);
+        Dataset::open(folder.path().to_str().expect("UTF-8"), None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn cases_are_matched_with_channels_and_targets() {
+        let dataset = open(&json(), &FILES).expect("valid");
+        assert_eq!(dataset.case_ids(), ["a", "b"]);
+        let [a, b] = &dataset.cases[..] else { panic!("two cases") };
+        assert!(a.images[1].ends_with("imagesTr/a_0001.nii"));
+        assert!(b.segmentation().is_some_and(|path| path.ends_with("labelsTr/b.nii")));
+        assert!(a.targets["d"].is_some() && b.targets["d"].is_none());
+        assert_eq!(a.targets["c"], Some(CaseTarget::Class(1)));
+        assert_eq!(b.targets["c"], Some(CaseTarget::Class(0)));
+        assert_eq!(a.files().count(), 4);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let without = |index: usize| {
+            let mut files = FILES.to_vec();
+            files.remove(index);
+            open(&json(), &files).expect_err("must be refused")
+        };
+        assert!(without(3).contains("add b_0001.nii"), "{}", without(3));
+        assert!(without(5).contains("labelsTr/b.nii: not found"), "{}", without(5));
+        assert!(!without(5).contains("optional"), "{}", without(5));
+        assert!(without(7).contains("c.json: cannot be read"), "{}", without(7));
+        let mut required = json();
+        required["targets"]["d"]["optional"] = json!(false);
+        let message = open(&required, &FILES).expect_err("b has no d");
+        assert!(message.contains("targetsTr/d/b.nii: not found") && message.contains("\"optional\": true"), "{message}");
+    }
+
+    #[test]
+    fn wrong_counts_classes_and_names_are_refused() {
+        let mut three = json();
+        three["numTraining"] = json!(3);
+        assert!(open(&three, &FILES).expect_err("two cases").contains("found 2 training cases, expected 3"));
+        let mut classes = json();
+        classes["targets"]["c"]["classes"] = json!(["y", "z"]);
+        assert!(open(&classes, &FILES).expect_err("no class x").contains("b is \"x\"; expected a class index from 0 to 1"));
+        let mut files = FILES.to_vec();
+        files.push("imagesTr/c.nii");
+        assert!(open(&json(), &files).expect_err("no channel number").contains("without a channel number"));
+        let mut files = FILES.to_vec();
+        files.push("imagesTr/a_0002.nii");
+        assert!(open(&json(), &files).expect_err("third channel").contains("found 0000, 0001, 0002 of the channels"));
+    }
+
+    #[test]
+    fn listed_cases_are_relative_to_the_folder() {
+        let mut listed = json();
+        listed["targets"] = json!({});
+        listed["dataset"] = json!({
+            "q": {"images": ["imagesTr/a_0000.nii", "imagesTr/a_0001.nii"], "label": "labelsTr/a.nii"},
+            "p": {"images": ["imagesTr/b_0000.nii", "imagesTr/b_0001.nii"], "label": "labelsTr/b.nii"}
+        });
+        assert_eq!(open(&listed, &FILES).expect("valid").case_ids(), ["p", "q"]);
+        let home = std::env::var("HOME").expect("set on every system that runs the tests");
+        assert_eq!(expand_variables("${HOME}/x_$HOME$"), format!("{home}/x_{home}$"));
+        assert_eq!(expand_variables("$NO_SUCH_VARIABLE_1/x"), "$NO_SUCH_VARIABLE_1/x");
+    }
+}

@@ -1,0 +1,190 @@
+//! Labels, regions and ignore label of a label map, by the rules of nnU-Net's `LabelManager`.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::Error;
+use super::description::Entry;
+
+/// What the values of a label map mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// Label values of every name, in the order of the file, background included, ignore label not. More than one value
+    /// makes a region.
+    pub names: IndexMap<String, Vec<i16>>,
+    /// Value of voxels that are not annotated: one above the highest label.
+    pub ignore: Option<i16>,
+    /// With regions: the label that each region paints at export, in the order of [`Labels::foreground`]; later ones win.
+    pub region_order: Option<Vec<i16>>,
+}
+
+impl Labels {
+    /// Whether any name has several values; the network then has one sigmoid channel a region instead of a softmax.
+    pub fn has_regions(&self) -> bool {
+        self.names.values().any(|values| values.len() > 1)
+    }
+
+    /// All label values, sorted, with 0, without the ignore label.
+    pub fn values(&self) -> Vec<i16> {
+        let values: BTreeSet<i16> = self.names.values().flatten().copied().collect();
+        values.into_iter().collect()
+    }
+
+    /// Channels of the network's output: classes with background, or regions without.
+    pub fn channels(&self) -> usize {
+        if self.has_regions() { self.foreground().len() } else { self.values().len() }
+    }
+
+    /// Name and label values of every class or region that is trained and evaluated: classes in the order of their value
+    /// (that of class `i` is network channel `i + 1`), regions in the order of the file (channel `i`).
+    pub fn foreground(&self) -> Vec<(String, Vec<i16>)> {
+        let mut foreground: Vec<_> = self
+            .names
+            .iter()
+            .filter(|(_, values)| values.iter().any(|value| *value != 0))
+            .map(|(name, values)| (name.clone(), values.clone()))
+            .collect();
+        if !self.has_regions() {
+            foreground.sort_by_key(|(_, values)| values[0]);
+        }
+        foreground
+    }
+
+    /// Names with their values, for messages: `background (0), left (1), ignore (2)`.
+    pub fn summary(&self) -> String {
+        let join = |values: &[i16]| values.iter().map(i16::to_string).collect::<Vec<_>>().join(", ");
+        let mut parts: Vec<_> = self.names.iter().map(|(name, values)| format!("{name} ({})", join(values))).collect();
+        parts.extend(self.ignore.map(|value| format!("ignore ({value})")));
+        parts.join(", ")
+    }
+
+    /// Reads the keys `labels` and `regions_class_order` of `parent`.
+    pub(super) fn parse(parent: &Entry) -> Result<Self, Error> {
+        let entry = parent.required("labels", "an object such as {\"background\": 0, \"organ\": 1}")?;
+        let mut names = IndexMap::new();
+        let mut ignore = None;
+        for (name, value) in entry.object("an object such as {\"background\": 0, \"organ\": 1}")? {
+            let value = entry.child(name, value);
+            if name == "ignore" {
+                ignore = Some(label_value(&value, "one label value (the ignore label cannot be a region)")?);
+            } else {
+                names.insert(name.clone(), label_values(&value)?);
+            }
+        }
+        match names.get("background").map(Vec::as_slice) {
+            Some([0]) => {}
+            Some(other) => return Err(entry.wrong(&format!("background = {other:?}"), "background to be 0")),
+            None => {
+                let found = names.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                return Err(entry.wrong(&format!("without background ({found})"), "\"background\": 0 among the labels"));
+            }
+        }
+        let region_order = match parent.get("regions_class_order") {
+            Some(order) => Some(
+                order
+                    .array("a list of label values, one for each region")?
+                    .iter()
+                    .map(|value| label_value(&order.with_value(value), "a list of label values, one for each region"))
+                    .collect::<Result<Vec<_>, _>>()?,
+            ),
+            None => None,
+        };
+        let labels = Self { names, ignore, region_order };
+        labels.check(&entry)?;
+        Ok(labels)
+    }
+
+    fn check(&self, entry: &Entry) -> Result<(), Error> {
+        let values = self.values();
+        let consecutive = values.iter().enumerate().all(|(index, value)| usize::try_from(*value) == Ok(index));
+        if !consecutive {
+            return Err(entry.wrong(&format!("values {values:?}"), "consecutive label values 0, 1, 2, …"));
+        }
+        if let Some(ignore) = self.ignore
+            && usize::try_from(ignore) != Ok(values.len())
+        {
+            let expected = format!("ignore to be {}, one above the highest label", values.len());
+            return Err(entry.wrong(&format!("ignore = {ignore}"), &expected));
+        }
+        if self.has_regions() {
+            let regions = self.foreground().len();
+            let found = self.region_order.as_ref().map(Vec::len);
+            if found != Some(regions) {
+                let found = found.map_or_else(|| "no regions_class_order".to_owned(), |n| format!("{n} entries of regions_class_order"));
+                let expected = format!("regions_class_order with {regions} entries, one for each region in the order of labels");
+                return Err(entry.wrong(&format!("regions with {found}"), &expected));
+            }
+        } else if values.len() != self.names.len() {
+            return Err(entry.wrong(&self.summary(), "every label value to have one name"));
+        }
+        Ok(())
+    }
+}
+
+fn label_values(entry: &Entry) -> Result<Vec<i16>, Error> {
+    const EXPECTED: &str = "a label value (a whole number from 0 to 32767) or a list of them";
+    match entry.value {
+        Value::Array(values) if !values.is_empty() => values.iter().map(|value| label_value(&entry.with_value(value), EXPECTED)).collect(),
+        _ => Ok(vec![label_value(entry, EXPECTED)?]),
+    }
+}
+
+fn label_value(entry: &Entry, expected: &str) -> Result<i16, Error> {
+    entry.value.as_u64().and_then(|value| i16::try_from(value).ok()).ok_or_else(|| entry.wrong(&entry.value.to_string(), expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(value: Value) -> Result<Labels, String> {
+        Labels::parse(&Entry::root(Path::new("dataset.json"), &value)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn classes() {
+        let labels = parse(json!({"labels": {"background": 0, "b": 2, "a": 1, "ignore": 3}})).expect("valid");
+        assert!(!labels.has_regions());
+        assert_eq!(labels.values(), [0, 1, 2]);
+        assert_eq!(labels.channels(), 3);
+        assert_eq!(labels.foreground(), [("a".to_owned(), vec![1]), ("b".to_owned(), vec![2])]);
+        assert_eq!(labels.ignore, Some(3));
+    }
+
+    #[test]
+    fn regions() {
+        let labels = parse(json!({
+            "labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3},
+            "regions_class_order": [1, 2, 3]
+        }))
+        .expect("valid");
+        assert!(labels.has_regions());
+        assert_eq!(labels.channels(), 3);
+        assert_eq!(labels.foreground()[1], ("core".to_owned(), vec![2, 3]));
+        assert_eq!(labels.region_order, Some(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn broken_labels_are_refused() {
+        for (value, part) in [
+            (json!({}), "labels is missing"),
+            (json!({"labels": {"a": 1}}), "without background"),
+            (json!({"labels": {"background": 1, "a": 0}}), "background to be 0"),
+            (json!({"labels": {"background": 0, "a": 2}}), "consecutive"),
+            (json!({"labels": {"background": 0, "a": "1"}}), "labels.a is \"1\""),
+            (json!({"labels": {"background": 0, "a": 1, "b": 1}}), "one name"),
+            (json!({"labels": {"background": 0, "ignore": 1, "a": 2}}), "consecutive"),
+            (json!({"labels": {"background": 0, "a": 1, "ignore": 5}}), "ignore to be 2"),
+            (json!({"labels": {"background": 0, "a": [1, 2]}}), "no regions_class_order"),
+        ] {
+            let message = parse(value.clone()).expect_err("must be refused");
+            assert!(message.contains(part), "{value}: {message}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The raw data set: what `dataset.json` says and which files every case has.
+//!
+//! A specification (path, name or id) is resolved to a folder ([`Dataset::open`]), its `dataset.json` parsed into a
+//! [`Description`] (channels, labels, named targets), and every training case matched with its image and target files
+//! ([`Case`]). Whatever can be found wrong without opening an image is reported then; the rest when a case is read
+//! ([`read_images`], [`read_labels`], [`read_regression`]), before anything is computed from it. [`splits`] divides the cases into training and validation, exactly as nnU-Net does.
+
+mod description;
+mod discovery;
+mod error;
+mod labels;
+mod parallel;
+mod random_state;
+mod read;
+mod resolve;
+pub mod splits;
+mod target;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+pub use description::Description;
+pub use error::Error;
+pub use labels::Labels;
+pub use parallel::{Progress, Stage, for_each_case};
+pub use random_state::RandomState;
+pub use read::{read_images, read_labels, read_regression};
+pub use target::{Target, TargetKind};
+
+/// Name of the target that every data set has: the label map in `labelsTr`.
+pub const SEGMENTATION: &str = "segmentation";
+
+/// A raw data set in nnU-Net's format.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The folder that holds `dataset.json`, `imagesTr`, `labelsTr` and `targetsTr`.
+    pub folder: PathBuf,
+    /// Name of that folder, such as `Dataset004_Hippocampus`.
+    pub name: String,
+    /// What `dataset.json` says.
+    pub description: Description,
+    /// Training cases, sorted by id.
+    pub cases: Vec<Case>,
+}
+
+/// One training case: where its images and targets are.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// File name without channel number and ending.
+    pub id: String,
+    /// One image file a channel, in the order of [`Description::channel_names`].
+    pub images: Vec<PathBuf>,
+    /// Every target of the description, in its order; `None` where an optional one is absent.
+    pub targets: IndexMap<String, Option<CaseTarget>>,
+}
+
+/// What one case has of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaseTarget {
+    /// A label map or regression map.
+    File(PathBuf),
+    /// Index of the class of the whole case.
+    Class(usize),
+}
+
+impl Dataset {
+    /// Opens the data set that `spec` means: a folder, a name (`Dataset004_Hippocampus`) or an id (`4`), the latter two
+    /// below `raw_root` (nnU-Net's `nnUNet_raw`).
+    ///
+    /// # Errors
+    /// When nothing or more than one folder is meant, when `dataset.json` cannot be read or breaks its rules, when a case
+    /// lacks a channel or a target that is not optional.
+    pub fn open(spec: &str, raw_root: Option<&Path>) -> Result<Self, Error> {
+        let folder = resolve::folder(spec, raw_root)?;
+        let name = resolve::name(&folder)?;
+        let description = Description::read(&folder.join("dataset.json"))?;
+        let cases = discovery::find_cases(&folder, &description)?;
+        Ok(Self { folder, name, description, cases })
+    }
+
+    /// Ids of all cases, sorted.
+    pub fn case_ids(&self) -> Vec<String> {
+        self.cases.iter().map(|case| case.id.clone()).collect()
+    }
+}
+
+impl Case {
+    /// The label map of `labelsTr`, which is never optional.
+    pub fn segmentation(&self) -> Option<&Path> {
+        match self.targets.get(SEGMENTATION) {
+            Some(Some(CaseTarget::File(path))) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Every file that the case is read from: images first, then targets.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let targets = self.targets.values().filter_map(|target| match target {
+            Some(CaseTarget::File(path)) => Some(path.as_path()),
+            _ => None,
+        });
+        self.images.iter().map(PathBuf::as_path).chain(targets)
+    }
+}
+
+/// The candidate that `name` was probably meant to be, for error messages.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.4)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean "labels"?`, or the list of what is possible where nothing is near.
+pub(crate) fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match nearest(name, candidates.clone()) {
+        Some(candidate) => format!("did you mean {candidate:?}?"),
+        None => format!("possible: {}", candidates.into_iter().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Writes JSON as nnU-Net does: indented by four spaces.
+pub(crate) fn write_json(out: &mut dyn Write, value: &(impl serde::Serialize + ?Sized)) -> std::io::Result<()> {
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(out, formatter);
+    value.serialize(&mut serializer).map_err(std::io::Error::from)
+}

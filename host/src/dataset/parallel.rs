@@ -1,0 +1,116 @@
+//! The same work for every case, on several threads.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Case;
+
+/// How far a pass over all cases has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which pass.
+    pub stage: Stage,
+    /// Cases done.
+    pub done: usize,
+    /// Cases in all.
+    pub total: usize,
+}
+
+/// A pass over all cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Shapes, spacings and intensities are collected.
+    Fingerprint,
+    /// Cases are cropped, normalised, resampled and stored.
+    Preprocess,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fingerprint => "fingerprint",
+            Self::Preprocess => "preprocess",
+        })
+    }
+}
+
+/// Calls `work` for every case on `threads` threads and returns the results in the order of `cases`.
+///
+/// `progress` is called after every case, from the thread that did it.
+///
+/// # Errors
+/// The first error that any thread meets; cases already begun are finished, no further ones are.
+pub fn for_each_case<T: Send, E: Send>(
+    cases: &[Case],
+    threads: usize,
+    stage: Stage,
+    progress: &(dyn Fn(Progress) + Sync),
+    work: impl Fn(&Case) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let total = cases.len();
+    let next = AtomicUsize::new(0);
+    let done = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    let run = || {
+        let mut results = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = cases.get(index) else { return results };
+            match work(case) {
+                Ok(result) => results.push((index, result)),
+                Err(error) => {
+                    next.store(total, Ordering::Relaxed);
+                    failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+                    return results;
+                }
+            }
+            progress(Progress { stage, done: done.fetch_add(1, Ordering::Relaxed) + 1, total });
+        }
+    };
+    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.clamp(1, total.max(1))).map(|_| scope.spawn(run)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    if let Some(error) = failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        return Err(error);
+    }
+    results.sort_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use super::*;
+
+    fn cases(n: usize) -> Vec<Case> {
+        (0..n).map(|i| Case { id: format!("{i:03}"), images: vec![], targets: IndexMap::new() }).collect()
+    }
+
+    #[test]
+    fn results_keep_the_order_of_the_cases() {
+        let cases = cases(50);
+        let seen = AtomicUsize::new(0);
+        let progress = |_: Progress| {
+            seen.fetch_add(1, Ordering::Relaxed);
+        };
+        let ids = for_each_case(&cases, 4, Stage::Preprocess, &progress, |case| Ok::<_, ()>(case.id.clone())).expect("runs");
+        assert_eq!(ids, cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>());
+        assert_eq!(seen.load(Ordering::Relaxed), 50);
+    }
+
+    #[test]
+    fn the_first_error_stops_the_pass() {
+        let cases = cases(1000);
+        let begun = AtomicUsize::new(0);
+        let error = for_each_case(&cases, 2, Stage::Preprocess, &|_| {}, |case| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_micros(100));
+            if case.id == "003" { Err(case.id.clone()) } else { Ok(()) }
+        })
+        .expect_err("case 003 fails");
+        assert_eq!(error, "003");
+        assert!(begun.load(Ordering::Relaxed) < 1000);
+    }
+}

@@ -1,0 +1,79 @@
+//! How good predictions are, by the kind of their target.
+//!
+//! ```text
+//! prediction, reference ─ case_metrics ─→ Case ─ Summary::add ─→ means ─ Summary::write ─→ summary.json
+//! ```
+//! [`segmentation`] counts exactly as nnU-Net's `evaluate_predictions.py` and writes its format; [`regression`] and
+//! [`classification`] follow the same layout with their own metrics, each beside what guessing would reach. Cases can be
+//! measured on any thread and are added in any order: the file is sorted by prediction.
+
+pub mod classification;
+mod json;
+pub mod regression;
+pub mod segmentation;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// Why a case cannot be measured or a summary not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Prediction and reference do not lie on the same voxels.
+    #[error(
+        "{file}: shape (c z y x) {found:?}, its reference {reference} has {expected:?}: predict this case again, or compare it with the reference that it was made for",
+        file = .files.prediction.display(), reference = .files.reference.display()
+    )]
+    Shape {
+        /// The two files.
+        files: Files,
+        /// Shape of the prediction.
+        found: [usize; 4],
+        /// Shape of the reference.
+        expected: [usize; 4],
+    },
+    /// The reference of an image-level target names a class that the prediction has no score for.
+    #[error("case {case}: reference class {reference}, but the prediction has {scores} scores: one score for each class is expected")]
+    Classes {
+        /// The case.
+        case: String,
+        /// Index of its class.
+        reference: usize,
+        /// Number of scores in the prediction.
+        scores: usize,
+    },
+    /// The summary cannot be written.
+    #[error(transparent)]
+    Io(#[from] imaging::io::Error),
+}
+
+/// Where prediction and reference of a case lie; written to `summary.json` beside its metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Files {
+    /// The predicted file.
+    #[serde(rename = "prediction_file")]
+    pub prediction: PathBuf,
+    /// The file that it is compared with.
+    #[serde(rename = "reference_file")]
+    pub reference: PathBuf,
+}
+
+impl Files {
+    fn check_shapes(&self, found: [usize; 4], expected: [usize; 4]) -> Result<(), Error> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::Shape { files: self.clone(), found, expected })
+    }
+}
+
+/// Mean of what is not NaN, NaN when nothing is left (numpy's `nanmean`).
+fn nan_mean(values: impl Iterator<Item = f64>) -> f64 {
+    mean(values.filter(|value| !value.is_nan()))
+}
+
+/// Mean, NaN of nothing (numpy's `mean`).
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    sum / count
+}

@@ -1,0 +1,57 @@
+use crate::preprocess;
+
+/// Why a batch cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Options contradict each other or the source.
+    #[error("loading: found {found}, expected {expected}")]
+    Options {
+        /// What was given.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// Foreground is to be found in a target that has no labels.
+    #[error("loading: found foreground target {found:?}, expected a labels target: {known}")]
+    Foreground {
+        /// The name that was given.
+        found: String,
+        /// Names that would do.
+        known: String,
+    },
+    /// A preprocessed case cannot be read.
+    #[error("case {case}: {source}")]
+    Read {
+        /// Id of the case.
+        case: String,
+        /// Why.
+        source: Box<preprocess::Error>,
+    },
+    /// A preprocessed case is not what data set and plans say.
+    #[error("case {case}: {found}, expected {expected}; the store is out of date, remove it to have it made anew")]
+    Content {
+        /// Id of the case.
+        case: String,
+        /// What the store has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
+    /// A defect of this program.
+    #[error("case {case}: a loader thread panicked ({cause}); this is a defect, please report it with the data key")]
+    Panic {
+        /// Id of the case that was being loaded.
+        case: String,
+        /// The panic's message.
+        cause: String,
+    },
+    /// A thread cannot be started.
+    #[error("loading: cannot start a thread ({0}); use fewer workers")]
+    Thread(#[from] std::io::Error),
+    /// Batches were asked for after a worker had failed.
+    #[error("loading: worker {worker} has ended; its error was reported before, start again once it is resolved")]
+    Ended {
+        /// Number of the worker.
+        worker: usize,
+    },
+}

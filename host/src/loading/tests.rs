@@ -1,0 +1,217 @@
+//! The loader as a whole, on a small store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use imaging::{BoundingBox, Volume};
+use tempfile::TempDir;
+
+use super::*;
+use crate::dataset::Labels;
+use crate::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+
+const ITERATIONS: u64 = 4;
+
+fn segmentation() -> TargetKind {
+    let names = [("background", 0), ("a", 1), ("b", 2)].map(|(name, value)| (name.to_owned(), vec![value]));
+    TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None })
+}
+
+/// Four cases with a ball each; the third has no distance map and no class.
+fn store() -> (TempDir, Source) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let cases: Vec<String> = (0..4).map(|i| format!("case_{i}")).collect();
+    for (i, case) in cases.iter().enumerate() {
+        write_case(&case_path(folder.path(), case), &ball(i)).expect("written");
+    }
+    let targets = [
+        ("segmentation", segmentation()),
+        ("distance", TargetKind::Regression { channels: 1, pad: 10.0 }),
+        ("size", TargetKind::Class { classes: vec!["small".to_owned(), "large".to_owned()] }),
+    ];
+    let targets = targets.map(|(name, kind)| (name.to_owned(), kind)).into();
+    let source =
+        Source { store: folder.path().to_path_buf(), key: "test".to_owned(), cases, targets, use_mask_for_norm: vec![true, false] };
+    (folder, source)
+}
+
+fn ball(number: usize) -> PreprocessedCase {
+    let [depth, height, width] = [14 + number, 20, 18];
+    let spatial = [depth, height, width];
+    let position = |i: usize| [i / (height * width), i / width % height, i % width];
+    let distance = |i: usize| {
+        let squares = (0..3).map(|axis| (position(i)[axis] as f32 - spatial[axis] as f32 / 2.0).powi(2));
+        squares.sum::<f32>().sqrt() - 4.0
+    };
+    let voxels = depth * height * width;
+    let label = |i: usize| match distance(i) {
+        d if d < -2.0 => 2,
+        d if d < 0.0 => 1,
+        d if d < 6.0 => 0,
+        _ => -1,
+    };
+    let labels: Vec<i16> = (0..voxels).map(label).collect();
+    let of_class = |class: i16| (0..voxels).filter(|&i| labels[i] == class).map(|i| position(i).map(|p| p as i32)).collect();
+    let locations = vec![of_class(1), of_class(2)];
+    let image = (0..2 * voxels).map(|i| distance(i % voxels) + (i / voxels) as f32).collect();
+    let complete = number != 2;
+    let distances = Volume::new([1, depth, height, width], (0..voxels).map(distance).collect());
+    PreprocessedCase {
+        image: Volume::new([2, depth, height, width], image),
+        properties: Properties { spacing: [1.0; 3], shape: spatial, bbox: BoundingBox::whole(spatial), shape_after_crop: spatial },
+        labels: [("segmentation".to_owned(), Volume::new([1, depth, height, width], labels))].into(),
+        regression: complete.then(|| ("distance".to_owned(), distances)).into_iter().collect(),
+        classes: complete.then(|| ("size".to_owned(), number % 2)).into_iter().collect(),
+        locations: [("segmentation".to_owned(), locations)].into(),
+    }
+}
+
+fn options(patch: [usize; 3], workers: usize) -> LoaderOptions {
+    let dims = if patch[0] == 1 { 2 } else { 3 };
+    LoaderOptions {
+        seed: 11,
+        phase: Phase::Train,
+        batch_size: 3,
+        patch,
+        levels: LoaderOptions::level_shapes(patch, &[[1, 2, 2]]),
+        oversample_foreground: 0.33,
+        foreground: LoaderOptions::default_foreground(),
+        augmentation: Augmentation::standard(patch, dims),
+        workers,
+    }
+}
+
+fn batches(source: &Arc<Source>, options: LoaderOptions, first_epoch: u64, count: usize) -> Vec<Batch> {
+    let mut loader = Loader::start(Arc::clone(source), options, ITERATIONS, (first_epoch, 0)).expect("started");
+    (0..count).map(|_| loader.next_batch().expect("a batch")).collect()
+}
+
+#[test]
+fn batches_do_not_depend_on_workers_or_on_where_a_run_starts() {
+    let (_folder, source) = store();
+    let source = Arc::new(source);
+    for patch in [[8, 16, 12], [1, 16, 24]] {
+        let reference = batches(&source, options(patch, 1), 0, 12);
+        for workers in [2, 5] {
+            assert_eq!(batches(&source, options(patch, workers), 0, 12), reference, "{workers} workers");
+        }
+        assert_eq!(batches(&source, options(patch, 3), 2, 4), reference[8..], "started at epoch 2");
+        assert!(reference.windows(2).all(|pair| pair[0].image != pair[1].image));
+    }
+}
+
+#[test]
+fn batches_have_the_promised_shapes_and_miss_what_cases_lack() {
+    let (_folder, source) = store();
+    let source = Arc::new(source);
+    let mut missing = 0;
+    for batch in batches(&source, options([8, 16, 12], 2), 0, 12) {
+        assert_eq!(batch.image.shape, [3, 2, 8, 16, 12]);
+        assert_eq!(batch.targets.keys().collect::<Vec<_>>(), ["segmentation", "distance", "size"]);
+        let Levels::Labels(labels) = &batch.targets["segmentation"].levels else { panic!("wrong kind") };
+        assert_eq!(labels.iter().map(|level| &level.shape[..]).collect::<Vec<_>>(), [[3, 1, 8, 16, 12], [3, 1, 8, 8, 6]]);
+        assert!(labels.iter().flat_map(|level| &level.data).all(|label| (0..=2).contains(label)));
+        assert!(batch.targets["segmentation"].valid.is_empty());
+        // One of three samples is forced, and its centre is foreground unless it was turned: here it always holds some.
+        assert!(labels[0].data[2 * 8 * 16 * 12..].iter().any(|label| *label > 0));
+
+        let distance = &batch.targets["distance"];
+        let Levels::Regression(levels) = &distance.levels else { panic!("wrong kind") };
+        let Levels::Class(classes) = &batch.targets["size"].levels else { panic!("wrong kind") };
+        assert_eq!(levels[1].shape, [3, 1, 8, 8, 6]);
+        for (index, case) in batch.cases.iter().enumerate() {
+            let present = case != "case_2";
+            assert_eq!(distance.presence[index], present);
+            assert_eq!(batch.targets["size"].presence[index], present);
+            for (level, valid) in levels.iter().zip(&distance.valid) {
+                let voxels = level.data.len() / 3;
+                let range = index * voxels..(index + 1) * voxels;
+                assert_eq!(valid.data[range.clone()].iter().any(|valid| *valid), present);
+                assert_eq!(level.data[range].iter().any(|value| *value != 0.0), present);
+            }
+            if !present {
+                missing += 1;
+                assert_eq!(classes.data[index], 0);
+            }
+        }
+    }
+    assert!(missing > 0, "the case without a distance map was drawn");
+}
+
+#[test]
+fn training_patches_are_zero_outside_the_mask_where_the_plan_says_so() {
+    let (_folder, source) = store();
+    let source = Arc::new(source);
+    let plain = LoaderOptions { augmentation: Augmentation::none(), ..options([14, 20, 18], 1) };
+    let corner = |phase| {
+        let batch = &batches(&source, LoaderOptions { phase, ..plain.clone() }, 0, 1)[0];
+        let voxels = 14 * 20 * 18;
+        // Of the first sample, which is not forced: outermost voxels of the masked and of the other channel.
+        (batch.image.data[0] == 0.0, batch.image.data[voxels] == 0.0)
+    };
+    assert_eq!(corner(Phase::Train), (true, false));
+    assert_eq!(corner(Phase::Validate), (false, false));
+}
+
+#[test]
+fn a_case_that_cannot_be_read_is_an_error_with_its_name_and_dropping_never_hangs() {
+    let (folder, mut source) = store();
+    source.cases = vec!["case_0".to_owned(), "case_9".to_owned()];
+    std::fs::write(case_path(folder.path(), "case_9"), b"not a case").expect("written");
+    let mut loader = Loader::start(Arc::new(source), options([8, 16, 12], 2), ITERATIONS, (0, 0)).expect("started");
+    let error = (0..100).find_map(|_| loader.next_batch().err()).expect("case_9 is drawn");
+    let message = error.to_string();
+    assert!(message.starts_with("case case_9: ") && message.contains("case_9.safetensors"), "{message}");
+    assert!(matches!(loader.next_batch(), Err(Error::Ended { .. })), "no batch after an error");
+    // The other worker is blocked on a full channel by now.
+    drop(loader);
+}
+
+#[test]
+fn stores_of_another_shape_are_refused() {
+    let (_folder, mut source) = store();
+    source.use_mask_for_norm = vec![false];
+    let error = Loader::start(Arc::new(source), options([8, 16, 12], 1), 1, (0, 0)).expect("started").next_batch();
+    let message = error.expect_err("must be refused").to_string();
+    assert!(message.contains("image with 2 channels, expected 1 channels"), "{message}");
+}
+
+#[test]
+fn contradictions_are_refused_before_any_thread_starts() {
+    let (_folder, source) = store();
+    let refuse = |source: &Source, change: &dyn Fn(&mut LoaderOptions)| {
+        let mut options = options([8, 16, 12], 1);
+        change(&mut options);
+        Loader::start(Arc::new(source.clone()), options, 1, (0, 0)).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert!(refuse(&source, &|options| options.batch_size = 0).contains("batch size 0"));
+    assert!(refuse(&source, &|options| options.levels = vec![[4, 8, 6]]).contains("levels [[4, 8, 6]]"));
+    let message = refuse(&source, &|options| options.foreground = vec!["distance".to_owned()]);
+    assert!(message.contains("\"distance\"") && message.ends_with("a labels target: segmentation"), "{message}");
+    assert!(refuse(&Source { cases: vec![], ..source.clone() }, &|_| ()).contains("no cases"));
+}
+
+#[test]
+fn levels_are_rounded_as_python_rounds() {
+    let strides = [[1, 2, 2], [2, 2, 2]];
+    assert_eq!(LoaderOptions::level_shapes([40, 56, 40], &strides), [[40, 56, 40], [40, 28, 20], [20, 14, 10]]);
+    // 5 / 2 = 2.5 becomes 2, 7 / 2 = 3.5 becomes 4.
+    assert_eq!(LoaderOptions::level_shapes([1, 5, 7], &strides[..1])[1], [1, 2, 4]);
+}
+
+#[test]
+fn the_data_key_changes_with_all_that_changes_batches() {
+    let (_folder, source) = store();
+    let base = options([8, 16, 12], 1);
+    let key = data_key(&source, &base);
+    assert!(key.len() == 16 && key.chars().all(|c| c.is_ascii_hexdigit()), "{key}");
+    assert_eq!(key, data_key(&Source { store: Path::new("elsewhere").to_path_buf(), ..source.clone() }, &options([8, 16, 12], 9)));
+    let others = [
+        data_key(&source, &LoaderOptions { seed: 12, ..base.clone() }),
+        data_key(&source, &LoaderOptions { augmentation: Augmentation::none(), ..base.clone() }),
+        data_key(&source, &LoaderOptions { oversample_foreground: 0.5, ..base.clone() }),
+        data_key(&Source { cases: source.cases[1..].to_vec(), ..source.clone() }, &base),
+        data_key(&Source { key: "other".to_owned(), ..source.clone() }, &base),
+    ];
+    assert!(others.iter().all(|other| *other != key));
+}

@@ -1,0 +1,24 @@
+//! The `host` program. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage, 130 stopped by Ctrl-C after saving.
+
+use clap::Parser;
+use host::cli::Cli;
+use host::commands::{self, Outcome};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A file-size limit then shows as an error of the write, which leaves the previous checkpoint, and not as a killed program.
+    // SAFETY: sets the disposition of one signal before any thread exists.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+
+    let cli = Cli::parse();
+    let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
+    match commands::execute(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

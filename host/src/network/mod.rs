@@ -1,0 +1,45 @@
+//! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
+//!
+//! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
+//! `plain_conv_unet` is the trunk; `model` joins trunk and trainer: image in, named outputs back.
+
+mod model;
+mod parameters;
+mod plain_conv_unet;
+
+pub use model::Model;
+pub use parameters::{Group, Parameter, Parameters};
+pub use plain_conv_unet::PlainConvUNet;
+
+/// A network cannot be built or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan asks for what is not there.
+    #[error("the plan's network cannot be built: {0}")]
+    Architecture(String),
+    /// A parameter's name is taken.
+    #[error("parameter '{0}' exists already; names are unique")]
+    Duplicate(String),
+    /// A parameter that cannot be.
+    #[error("parameter '{name}': {reason}")]
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// libtorch failed.
+    #[error("libtorch: {}", first_line(.0))]
+    Torch(#[from] tch::TchError),
+    /// libtorch's modes or generators.
+    #[error(transparent)]
+    Shim(#[from] crate::shim::Error),
+    /// The plugin failed.
+    #[error(transparent)]
+    Plugin(#[from] crate::plugin::CallError),
+}
+
+/// What libtorch says, without the C++ backtrace that it appends.
+fn first_line(error: &tch::TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,111 @@
+//! Every tensor that is trained or saved, by name.
+
+use super::Error;
+use crate::shim::{Seeded, mix};
+use indexmap::IndexMap;
+use plugin_api::Init;
+use tch::{Device, Kind, Tensor};
+
+/// Optimiser groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Encoder and decoder.
+    Trunk,
+    /// What the plugin created.
+    Heads,
+    /// Learned loss weights: no decay, outside the clipped gradient norm.
+    LossWeights,
+    /// Saved, never trained.
+    Buffer,
+}
+
+/// A tensor and how it is treated.
+#[derive(Debug)]
+pub struct Parameter {
+    /// A leaf; requires gradients unless it is a buffer.
+    pub tensor: Tensor,
+    /// Its group.
+    pub group: Group,
+    /// Whether weight decay applies.
+    pub decay: bool,
+}
+
+/// Parameters and buffers in order of creation. Names are nnU-Net's for the trunk (`encoder.stages.0.0.convs.0.conv.weight`),
+/// and `plugin.` + the plugin's own name for the rest.
+#[derive(Debug)]
+pub struct Parameters {
+    entries: IndexMap<String, Parameter>,
+    device: Device,
+    seed: u64,
+}
+
+impl Parameters {
+    /// None yet. Initial values depend on `seed` and a tensor's name, not on the order of creation or the device.
+    pub fn new(device: Device, seed: u64) -> Self {
+        Self { entries: IndexMap::new(), device, seed }
+    }
+
+    /// Where the tensors live.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Name and parameter, in order of creation.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
+        self.entries.iter().map(|(name, parameter)| (name.as_str(), parameter))
+    }
+
+    /// The parameter `name`.
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.entries.get(name)
+    }
+
+    /// Creates a tensor of the trunk.
+    pub(super) fn create(&mut self, name: String, shape: &[i64], init: Init) -> Result<Tensor, Error> {
+        self.add(name, shape, init, Group::Trunk, true)
+    }
+
+    /// Creates what a plugin asks for; `kind` as in [`plugin_api::abi::ParamRequest`].
+    pub fn create_for_plugin(&mut self, name: &str, kind: u32, shape: &[i64], init: Init, decay: bool) -> Result<Tensor, Error> {
+        let group = match kind {
+            0 => Group::Heads,
+            1 => Group::Buffer,
+            2 => Group::LossWeights,
+            other => return Err(Error::Parameter { name: name.to_owned(), reason: format!("unknown kind {other}") }),
+        };
+        self.add(format!("plugin.{name}"), shape, init, group, decay && group == Group::Heads)
+    }
+
+    fn add(&mut self, name: String, shape: &[i64], init: Init, group: Group, decay: bool) -> Result<Tensor, Error> {
+        if self.entries.contains_key(&name) {
+            return Err(Error::Duplicate(name));
+        }
+        if shape.iter().any(|size| *size < 1) {
+            return Err(Error::Parameter { name, reason: format!("shape {shape:?}; every size must be at least 1") });
+        }
+        let tensor = self.initial(&name, shape, init)?.f_to_device(self.device)?.f_set_requires_grad(group != Group::Buffer)?;
+        let shared = tensor.shallow_clone();
+        self.entries.insert(name, Parameter { tensor, group, decay });
+        Ok(shared)
+    }
+
+    fn initial(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, Error> {
+        let options = (Kind::Float, Device::Cpu);
+        let deviation = match init {
+            Init::Constant(value) => return Ok(Tensor::f_full(shape, value, options)?),
+            Init::Normal(deviation) => deviation,
+            // fan_in is the second size times the kernel for convolutions and, as in torch, for transposed ones too.
+            Init::KaimingNormal => {
+                let fan_in: i64 = shape.iter().skip(1).product();
+                (2.0 / ((1.0 + 1e-4) * fan_in as f64)).sqrt()
+            }
+        };
+        let _seeded = Seeded::new(Device::Cpu, mix(&[self.seed, hash(name)]))?;
+        Ok(Tensor::f_randn(shape, options)?.f_mul_scalar(deviation)?)
+    }
+}
+
+/// FNV-1a: names to seeds, the same on every machine.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

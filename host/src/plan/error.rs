@@ -1,0 +1,117 @@
+use std::path::PathBuf;
+
+/// What can be wrong with plans.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{}: cannot be read ({source}); check that it exists and may be read", .path.display())]
+    Read {
+        /// The plans file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] imaging::io::Error),
+    /// The file is no plans file.
+    #[error("{}: is no plans file ({source}); expected what nnU-Net's planner or this program writes: correct it or plan anew", .path.display())]
+    Json {
+        /// The plans file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The two transpositions do not undo each other.
+    #[error("{}: transpose_forward {forward:?} and transpose_backward {backward:?}; expected two orders of the axes 0, 1, 2 that undo each other", .path.display())]
+    Transpose {
+        /// The plans file.
+        path: PathBuf,
+        /// From image to preprocessed axes.
+        forward: [usize; 3],
+        /// And back.
+        backward: [usize; 3],
+    },
+    /// The file was written by somebody else.
+    #[error("{}: was not written by this program and is left as it is; plan under another name, or overwrite it explicitly", .path.display())]
+    NotOurs {
+        /// The plans file.
+        path: PathBuf,
+    },
+    /// The plans do not have a configuration.
+    #[error("configuration {name:?} is not in plans {plans:?}; {hint}")]
+    UnknownConfiguration {
+        /// The plans.
+        plans: String,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        hint: String,
+    },
+    /// Configurations inherit from each other in a circle.
+    #[error("plans {plans:?}: inherits_from goes in a circle ({chain}); let one of them stand on its own")]
+    Circular {
+        /// The plans.
+        plans: String,
+        /// The configurations in the order of their inheritance.
+        chain: String,
+    },
+    /// A configuration lacks keys or has some of the wrong type.
+    #[error("configuration {name:?} of the plans: {source}; expected the keys that nnU-Net 2.3 and later write: plan anew or correct it")]
+    Configuration {
+        /// The configuration.
+        name: String,
+        /// Which key.
+        source: serde_json::Error,
+    },
+    /// A configuration's values do not fit together.
+    #[error("configuration {name:?} of the plans: {key} is {found}; expected {expected}")]
+    Value {
+        /// The configuration.
+        name: String,
+        /// Which key.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: String,
+    },
+    /// A configuration asks for what this version does not have.
+    #[error("configuration {name:?} of the plans: {key} is {found:?}, which this version does not have; it has {available}")]
+    NotThere {
+        /// The configuration.
+        name: String,
+        /// Which key.
+        key: String,
+        /// What is there.
+        found: String,
+        /// What can be used instead.
+        available: String,
+    },
+    /// A patch that the network cannot halve as often as it has to.
+    #[error(
+        "patch size {found} does not fit the network; expected multiples of {divisor} with more than one voxel at the bottleneck, nearest: {nearest}"
+    )]
+    Patch {
+        /// What was given.
+        found: String,
+        /// Product of the strides along each axis.
+        divisor: String,
+        /// Sizes that fit.
+        nearest: String,
+    },
+    /// No patch is small enough for the memory target.
+    #[error("no patch size found whose network fits {memory_gb} GB with {classes} classes; use fewer classes or write plans by hand")]
+    DoesNotFit {
+        /// Memory that was planned for.
+        memory_gb: f64,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A fingerprint with nothing in it.
+    #[error("the fingerprint has {found}; expected at least one case, all with positive spacing and shape: extract it anew")]
+    Fingerprint {
+        /// What it has.
+        found: String,
+    },
+}

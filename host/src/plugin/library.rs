@@ -1,0 +1,125 @@
+//! Loads a library that has passed the gate, through the Rust door where it has one, else through the C door. Never unloads.
+
+use super::gate::{self, LoadError, Reason};
+use abi_stable::StableAbi;
+use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
+use abi_stable::library::{LibHeader, lib_header_from_path};
+use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
+use plugin_api::Manifest;
+use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
+use sha2::{Digest, Sha256};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// Symbol of `abi_stable`'s library header; a library without it has no Rust door.
+const RUST_ENTRY: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+/// A loaded plugin. Cheap to clone: libraries stay loaded for the life of the process, since threads, registered operators and
+/// function tables of a library outlive any use that could be tracked.
+#[derive(Clone)]
+pub struct Library {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Of the very file that was loaded.
+    pub sha256: String,
+    pub(super) entry: &'static Entry,
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Library").field("path", &self.path).field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+impl Library {
+    /// Checks and loads the library at `path`.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let refuse = |reason| LoadError { path: path.to_owned(), reason };
+        let passed = gate::check(path).map_err(refuse)?;
+        let sha256 = sha256(&passed.bytes);
+        // Loading by descriptor makes the file that was read and checked the file that runs, whatever happens to its name.
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", passed.file.as_raw_fd()));
+        let entry = open(&by_descriptor).map_err(refuse)?;
+        // The descriptor names the library for the dynamic loader: closed, its number would be given to another file.
+        std::mem::forget(passed.file);
+        Ok(Self { path: path.to_owned(), manifest: passed.manifest, sha256, entry })
+    }
+}
+
+/// What can be told of the library at `path` without running it: its manifest, its sha256, and whether it would pass the gate.
+pub fn inspect(path: &Path) -> Result<(Manifest, String, Result<(), LoadError>), LoadError> {
+    let refuse = |reason| LoadError { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|e| refuse(e.into()))?;
+    let manifest = super::read_manifest(&bytes).map_err(|e| refuse(e.into()))?;
+    Ok((manifest, sha256(&bytes), gate::check(path).map(drop).map_err(refuse)))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn open(path: &Path) -> Result<&'static Entry, Reason> {
+    // RTLD_NOW: missing symbols are found here and not in the middle of a training.
+    // SAFETY: initialisers of the library run; that a plugin is trusted code is the point of the gate.
+    let library = unsafe { RawLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| Reason::Dlopen(dlopen_reason(&e)))?;
+    // SAFETY: the symbols are only compared with null or used with the type that their doors prescribe.
+    let entry = unsafe {
+        if library.get::<*const ()>(RUST_ENTRY.as_bytes()).is_ok() {
+            rust_door(path)
+        } else {
+            match library.get::<unsafe extern "C" fn() -> *const Entry>(C_ENTRY.as_bytes()) {
+                Ok(symbol) => symbol().as_ref().ok_or(Reason::NoEntry),
+                Err(_) => Err(Reason::NoEntry),
+            }
+        }
+    };
+    std::mem::forget(library);
+    entry
+}
+
+fn rust_door(path: &Path) -> Result<&'static Entry, Reason> {
+    let header = lib_header_from_path(path).map_err(|e| Reason::Layout(last_line(&e.to_string())))?;
+    check_layout(header)?;
+    // SAFETY: the layout has just been checked, in both directions.
+    let plugin =
+        unsafe { header.init_root_module_with_unchecked_layout::<PluginRef>() }.map_err(|e| Reason::Layout(last_line(&e.to_string())))?;
+    Ok(plugin.entry())
+}
+
+/// The stock check refuses every plugin that is older than a host whose root module has grown, so either direction will do.
+fn check_layout(header: &LibHeader) -> Result<(), Reason> {
+    let theirs = header.layout().ok_or_else(|| Reason::Layout("the library carries no layout".to_owned()))?;
+    let ours = <PluginRef as StableAbi>::LAYOUT;
+    check_layout_compatibility(ours, theirs).or_else(|e| {
+        let reverse = check_layout_compatibility(theirs, ours);
+        reverse.map_err(|_| Reason::Layout(layout_difference(&e.to_string())))
+    })
+}
+
+/// What differs, from `abi_stable`'s long report: its first "Expected … Found" pair.
+fn layout_difference(report: &str) -> String {
+    let lines: Vec<&str> = report.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let after = |heading: &str| {
+        let at = lines.iter().position(|line| line.starts_with(heading))?;
+        let rest = lines[at].trim_start_matches(heading).trim_matches([':', ' ']);
+        Some(if rest.is_empty() { lines.get(at + 1).copied().unwrap_or_default() } else { rest }.to_owned())
+    };
+    match (after("Expected"), after("Found")) {
+        (Some(expected), Some(found)) => format!("expected {expected}, found {found}"),
+        _ => last_line(report),
+    }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+}
+
+fn dlopen_reason(error: &libloading::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        text = source.to_string();
+    }
+    text
+}

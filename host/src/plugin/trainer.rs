@@ -1,0 +1,361 @@
+//! [`LoadedTrainer`]: a trainer behind the border, safe to call.
+//!
+//! Around every call: torch's generators are seeded for the call and put back after it, modes that the plugin changed are put back
+//! (a caught panic inside `no_grad` would otherwise leave gradients off, and training would silently do nothing), and what comes
+//! back is checked against what was declared.
+
+use super::library::Library;
+use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
+use crate::network::Parameters;
+use crate::shim::{KeepModes, Seeded, mix};
+use plugin_api::abi::{self, HostServices, Instance, ParamRequest, Sink, Str, TensorHandle};
+use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Step, Task, Term};
+use std::ffi::c_void;
+use std::sync::Once;
+use tch::{Device, Tensor};
+
+/// A call into a plugin failed, or returned what it must not.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin {plugin}: {call} {message}")]
+pub struct CallError {
+    /// Id and version.
+    pub plugin: String,
+    /// Which call.
+    pub call: &'static str,
+    /// What happened.
+    pub message: String,
+}
+
+/// A trainer that a plugin made for one task.
+#[derive(Debug)]
+pub struct LoadedTrainer {
+    library: Library,
+    instance: Instance,
+    outputs: Vec<plugin_api::Output>,
+    device: Device,
+    /// A panic leaves an instance in an unknown state: nothing but `destroy` may follow.
+    poisoned: std::cell::Cell<bool>,
+}
+
+// SAFETY: the contract allows calls from any thread, one at a time; `&self` calls are not concurrent, since this is not `Sync`.
+unsafe impl Send for LoadedTrainer {}
+
+impl LoadedTrainer {
+    /// Makes a trainer for `task` with `options` (a JSON object); its parameters are added to `parameters`.
+    pub fn create(library: &Library, task: &Task, options: &serde_json::Value, parameters: &mut Parameters) -> Result<Self, CallError> {
+        let (task, options) = (json(task), json(options));
+        let services = HostServices {
+            ctx: std::ptr::from_mut(parameters).cast(),
+            log_level: log::max_level() as u32,
+            log: log_record,
+            param: create_parameter,
+            extension: no_extension,
+        };
+        let mut trainer = Self {
+            library: library.clone(),
+            instance: Instance(std::ptr::null_mut()),
+            outputs: Vec::new(),
+            device: parameters.device(),
+            poisoned: false.into(),
+        };
+        let mut instance = Instance(std::ptr::null_mut());
+        trainer.call("new", 0, |error| {
+            // SAFETY: everything lent outlives the call; `out` is writable.
+            unsafe { (library.entry.create)(&services, Str::new(&task), Str::new(&options), &mut instance, error) }
+        })?;
+        trainer.instance = instance;
+        let declared = trainer.text("outputs", |trainer, out, error| {
+            // SAFETY: the instance is alive, the sinks outlive the call.
+            unsafe { (library.entry.outputs)(trainer, out, error) }
+        })?;
+        trainer.outputs = serde_json::from_slice(&declared).map_err(|e| trainer.error("outputs", format!("returned broken JSON: {e}")))?;
+        trainer.check_declared()?;
+        Ok(trainer)
+    }
+
+    /// What the plugin tells of its options. Runs plugin code.
+    pub fn describe(library: &Library) -> Result<Description, CallError> {
+        let error = |message| CallError { plugin: name_of(library), call: "describe", message };
+        let (mut out, mut message) = (Vec::new(), Vec::new());
+        // SAFETY: both sinks outlive the call.
+        let status = unsafe { (library.entry.describe)(Sink::into_buffer(&mut out), Sink::into_buffer(&mut message)) };
+        if status != abi::OK {
+            return Err(error(failure(status, &message)));
+        }
+        serde_json::from_slice(&out).map_err(|e| error(format!("returned broken JSON: {e}")))
+    }
+
+    /// The library it came from.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Its outputs, in order.
+    pub fn outputs(&self) -> &[plugin_api::Output] {
+        &self.outputs
+    }
+
+    /// Heads: features to logits in f32, checked against the declared outputs.
+    pub fn forward(&self, features: &Features, pass: &Pass, seed: u64) -> Result<Outputs, CallError> {
+        const CALL: &str = "forward";
+        let lent = LentFeatures::new(features);
+        let c_pass =
+            abi::Pass { levels: u32::try_from(pass.levels).unwrap_or(u32::MAX), training: pass.training.into(), amp: pass.amp.into() };
+        let mut outputs = Outputs::new();
+        self.call(CALL, seed, |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (self.library.entry.forward)(self.instance, &lent.as_c(), &c_pass, output_sink(&mut outputs), error) }
+        })?;
+        let mut checked = Outputs::new();
+        for (name, levels) in outputs {
+            let Some(declared) = self.outputs.iter().find(|output| output.name == name) else {
+                return Err(self.error(CALL, format!("returned an output '{name}' that it did not declare")));
+            };
+            for (i, level) in levels.into_iter().enumerate() {
+                let level = level.f_to_kind(tch::Kind::Float).map_err(|e| self.error(CALL, e.to_string()))?;
+                self.check_tensor(CALL, &format!("output '{name}', level {i}"), &level, expected_shape(declared, i, features).as_deref())?;
+                checked.push(&name, level);
+            }
+        }
+        for output in &self.outputs {
+            let expected = output.levels.min(pass.levels);
+            match checked.get(&output.name).map_or(0, <[Tensor]>::len) {
+                found if found == expected => {}
+                found => return Err(self.error(CALL, format!("returned {found} levels of output '{}'; expected {expected}", output.name))),
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Named terms, each a finite f32 scalar; `outputs` in f32.
+    pub fn loss(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
+        const CALL: &str = "loss";
+        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
+        let mut terms = Vec::new();
+        self.call(CALL, mix(&[step.seed, 1]), |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe {
+                (self.library.entry.loss)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, loss_sink(&mut terms), error)
+            }
+        })?;
+        for term in &terms {
+            self.check_tensor(CALL, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
+            if let plugin_api::Weight::Learned(weight) = &term.weight {
+                self.check_tensor(CALL, &format!("weight of term '{}'", term.name), weight, Some(&[]))?;
+            }
+        }
+        match terms.is_empty() {
+            true => Err(self.error(CALL, "returned no term".to_owned())),
+            false => Ok(terms),
+        }
+    }
+
+    /// Logits to predictions, same shapes.
+    pub fn activate(&self, logits: &Outputs) -> Result<Outputs, CallError> {
+        const CALL: &str = "activate";
+        let lent = LentOutputs::new(logits);
+        let mut active = Outputs::new();
+        self.call(CALL, 2, |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (self.library.entry.activate)(self.instance, lent.as_c(), output_sink(&mut active), error) }
+        })?;
+        for (name, levels) in logits.iter() {
+            let found = active.get(name).map_err(|e| self.error(CALL, e.to_string()))?;
+            if found.len() != levels.len() {
+                return Err(self.error(CALL, format!("returned {} levels of output '{name}'; expected {}", found.len(), levels.len())));
+            }
+            for (level, active) in levels.iter().zip(found) {
+                self.check_tensor(CALL, &format!("output '{name}'"), active, Some(&level.size()))?;
+            }
+        }
+        Ok(active)
+    }
+
+    /// An epoch begins.
+    pub fn epoch_start(&mut self, epoch: &Epoch) -> Result<(), CallError> {
+        let json = json(epoch);
+        // SAFETY: the string outlives the call.
+        self.call("epoch_start", mix(&[epoch.epoch, 3]), |error| unsafe {
+            (self.library.entry.epoch_start)(self.instance, Str::new(&json), error)
+        })
+    }
+
+    /// An epoch has ended.
+    pub fn epoch_end(&mut self, report: &EpochReport) -> Result<(), CallError> {
+        let json = json(report);
+        // SAFETY: the string outlives the call.
+        self.call("epoch_end", mix(&[report.epoch, 4]), |error| unsafe {
+            (self.library.entry.epoch_end)(self.instance, Str::new(&json), error)
+        })
+    }
+
+    /// What a checkpoint must hold beyond parameters.
+    pub fn save_state(&self) -> Result<Vec<u8>, CallError> {
+        self.text("save_state", |trainer, out, error| {
+            // SAFETY: the instance is alive, the sinks outlive the call.
+            unsafe { (self.library.entry.save_state)(trainer, out, error) }
+        })
+    }
+
+    /// Restores [`LoadedTrainer::save_state`]'s bytes.
+    pub fn load_state(&mut self, state: &[u8]) -> Result<(), CallError> {
+        // SAFETY: the bytes outlive the call.
+        self.call("load_state", 0, |error| unsafe { (self.library.entry.load_state)(self.instance, Str::new(state), error) })
+    }
+
+    /// A call that writes bytes.
+    fn text(&self, call: &'static str, body: impl FnOnce(Instance, Sink, Sink) -> i32) -> Result<Vec<u8>, CallError> {
+        let mut out = Vec::new();
+        self.call(call, 0, |error| body(self.instance, Sink::into_buffer(&mut out), error))?;
+        Ok(out)
+    }
+
+    /// Runs `body` with seeded generators; puts modes back; turns a failure into an error.
+    fn call(&self, call: &'static str, seed: u64, body: impl FnOnce(Sink) -> i32) -> Result<(), CallError> {
+        if self.poisoned.get() {
+            return Err(self.error(call, "cannot run: an earlier call panicked".to_owned()));
+        }
+        let modes = KeepModes::new();
+        let seeded = Seeded::new(self.device, seed).map_err(|e| self.error(call, e.to_string()))?;
+        let mut message = Vec::new();
+        let status = body(Sink::into_buffer(&mut message));
+        drop(seeded);
+        if status == abi::OK {
+            if modes.changed() {
+                static ONCE: Once = Once::new();
+                ONCE.call_once(|| {
+                    log::warn!("plugin {}: {call} changed gradient mode, autocast or threads; put back", name_of(&self.library))
+                });
+            }
+            return Ok(());
+        }
+        self.poisoned.set(status == abi::PANIC);
+        Err(self.error(call, failure(status, &message)))
+    }
+
+    fn error(&self, call: &'static str, message: String) -> CallError {
+        CallError { plugin: name_of(&self.library), call, message }
+    }
+
+    fn check_declared(&self) -> Result<(), CallError> {
+        const CALL: &str = "outputs";
+        if self.outputs.is_empty() {
+            return Err(self.error(CALL, "declares no output".to_owned()));
+        }
+        for (i, output) in self.outputs.iter().enumerate() {
+            if self.outputs[..i].iter().any(|earlier| earlier.name == output.name) {
+                return Err(self.error(CALL, format!("declares '{}' twice", output.name)));
+            }
+            if output.name.is_empty() || output.name.contains(['/', '\0']) || output.name.starts_with('.') {
+                return Err(self.error(CALL, format!("declares '{}', which cannot be the name of a folder", output.name)));
+            }
+            if output.channels < 1 || output.levels < 1 {
+                return Err(
+                    self.error(CALL, format!("declares '{}' with {} channels and {} levels", output.name, output.channels, output.levels))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tensor(&self, call: &'static str, what: &str, tensor: &Tensor, shape: Option<&[i64]>) -> Result<(), CallError> {
+        if !tensor.defined() {
+            return Err(self.error(call, format!("returned no tensor for {what}")));
+        }
+        if let Some(shape) = shape.filter(|shape| *shape != tensor.size()) {
+            return Err(self.error(call, format!("returned {what} with shape {:?}; expected {shape:?}", tensor.size())));
+        }
+        if tensor.device() != self.device {
+            return Err(self.error(call, format!("returned {what} on {:?}; expected {:?}", tensor.device(), self.device)));
+        }
+        // A sum is finite where every value is (f32 overflow aside, which is no better), and costs one pass without a copy.
+        let sum = tensor.detach().f_sum(tch::Kind::Double).and_then(f64::try_from).map_err(|e| self.error(call, e.to_string()))?;
+        if !sum.is_finite() {
+            return Err(self.error(call, format!("returned NaN or infinity in {what}")));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for LoadedTrainer {
+    fn drop(&mut self) {
+        if !self.instance.0.is_null() {
+            // SAFETY: made by `create`, and never used again.
+            unsafe { (self.library.entry.destroy)(self.instance) };
+        }
+    }
+}
+
+/// Shape of level `level` of `output`; free for aux outputs.
+fn expected_shape(output: &plugin_api::Output, level: usize, features: &Features) -> Option<Vec<i64>> {
+    let batch = features.bottleneck.size().first().copied()?;
+    match output.kind {
+        Kind::Aux => None,
+        Kind::Class => Some(vec![batch, output.channels]),
+        _ => {
+            let mut shape = features.decoder.get(level)?.size();
+            shape[1] = output.channels;
+            Some(shape)
+        }
+    }
+}
+
+fn name_of(library: &Library) -> String {
+    format!("{} {}", library.manifest.id, library.manifest.version)
+}
+
+fn failure(status: i32, message: &[u8]) -> String {
+    let message = String::from_utf8_lossy(message);
+    let message = message.lines().next().unwrap_or("no message");
+    match status {
+        abi::PANIC => message.to_owned(),
+        _ => format!("failed: {message}"),
+    }
+}
+
+/// JSON of our own plain types, whose serialisation cannot fail.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain data")
+}
+
+unsafe extern "C" fn log_record(plugin: Str, level: u32, file: Str, line: u32, message: Str) {
+    let level = log::Level::iter().nth((level as usize).saturating_sub(1)).unwrap_or(log::Level::Trace);
+    // SAFETY: the strings are lent for the call.
+    let (plugin, file, message) = unsafe { (plugin.text(), file.text(), message.text()) };
+    let record = |args| {
+        log::logger().log(&log::Record::builder().args(args).level(level).target(&plugin).file(Some(&file)).line(Some(line)).build())
+    };
+    record(format_args!("{message}"));
+}
+
+unsafe extern "C" fn create_parameter(ctx: *mut c_void, request: *const ParamRequest, out: *mut TensorHandle, error: Sink) -> i32 {
+    // SAFETY: `ctx` is the `Parameters` that `create` borrowed mutably and uses in no other way during the call; the rest is lent.
+    let (parameters, request) = unsafe { (&mut *ctx.cast::<Parameters>(), &*request) };
+    // SAFETY: lent for the call.
+    let (name, shape) = unsafe { (request.name.text(), abi::slice(request.shape, request.dims)) };
+    let init = match request.init {
+        0 => Init::KaimingNormal,
+        1 => Init::Constant(request.init_value),
+        2 => Init::Normal(request.init_value),
+        other => {
+            error.send(&format!("parameter '{name}': unknown initialisation {other}"));
+            return abi::ERROR;
+        }
+    };
+    match parameters.create_for_plugin(&name, request.kind, shape, init, request.decay != 0) {
+        Ok(tensor) => {
+            let mut tensor = std::mem::ManuallyDrop::new(tensor);
+            // SAFETY: `out` is writable; the tensor now belongs to the plugin.
+            unsafe { *out = TensorHandle(tensor.as_mut_ptr().cast()) };
+            abi::OK
+        }
+        Err(e) => {
+            error.send(&e.to_string());
+            abi::ERROR
+        }
+    }
+}
+
+unsafe extern "C" fn no_extension(_id: Str) -> *const c_void {
+    std::ptr::null()
+}

@@ -1,0 +1,50 @@
+//! Prediction: a preprocessed image in, files in the geometry of the raw image out.
+//!
+//! [`sliding_window`] covers the image with `tiles`, runs the model on each (and on its mirror images), and averages the outputs
+//! with the weights of `gaussian`: all outputs at once, each by its kind. [`export`] resamples an output's logits to the raw
+//! spacing, lets the plugin turn them into predictions, and pastes these into the raw image's frame. [`validate`] does both for the
+//! validation cases of a fold and measures the result.
+//!
+//! Logits are resampled before they are activated, as nnU-Net does: probabilities would give other borders.
+
+mod export;
+mod gaussian;
+mod tiles;
+mod validate;
+mod window;
+
+pub use export::{Prediction, export, write};
+pub use validate::{Validation, validate};
+pub use window::sliding_window;
+
+use std::path::PathBuf;
+
+/// Prediction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// libtorch or the plugin failed.
+    #[error("case {case}: {source}")]
+    Network {
+        /// Which image.
+        case: String,
+        /// Why.
+        source: crate::network::Error,
+    },
+    /// A case of the store cannot be read.
+    #[error(transparent)]
+    Preprocess(#[from] crate::preprocess::Error),
+    /// An image cannot be read, a prediction cannot be written.
+    #[error(transparent)]
+    Io(#[from] imaging::io::Error),
+    /// Prediction and reference do not fit.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::Error),
+    /// A class prediction cannot be written.
+    #[error("{}: {reason}", path.display())]
+    Target {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,142 @@
+//! Predicts and measures the validation cases of a fold.
+
+use super::{Error, Prediction, export, sliding_window, write};
+use crate::dataset::{Case, CaseTarget, Dataset, Labels, TargetKind};
+use crate::evaluate::{Files, classification, regression, segmentation};
+use crate::network::Model;
+use crate::preprocess::{Prepared, StoredCase, case_path};
+use crate::report::Progress;
+use imaging::io::{read_image, read_labels};
+use indexmap::IndexMap;
+use std::path::{Path, PathBuf};
+
+/// What is validated.
+#[derive(Debug)]
+pub struct Validation<'a> {
+    /// The raw data.
+    pub dataset: &'a Dataset,
+    /// Its plans and store.
+    pub prepared: &'a Prepared,
+    /// Kind of every output's target.
+    pub targets: IndexMap<String, TargetKind>,
+    /// Patch (z, y, x).
+    pub patch: [usize; 3],
+    /// Axes of test-time mirroring.
+    pub mirror: &'a [usize],
+    /// Identifiers of the cases.
+    pub cases: &'a [String],
+    /// The fold's `validation` folder.
+    pub folder: PathBuf,
+}
+
+/// One line a metric, for the log.
+type Lines = Vec<String>;
+
+/// Predicts every case with `model`, writes one file an output and case and `summary.json` per output, and returns the results in
+/// words. The first output's files lie in the folder itself, where nnU-Net has them, those of every further output in one of its own.
+pub fn validate(model: &Model, validation: &Validation) -> Result<Lines, Error> {
+    let outputs = model.trainer.outputs();
+    let targets = &validation.targets;
+    let mut summaries: IndexMap<&str, Summary> = IndexMap::new();
+    for output in outputs {
+        let Some(kind) = targets.get(&output.name) else { continue };
+        let folder = if summaries.is_empty() { validation.folder.clone() } else { validation.folder.join(&output.name) };
+        summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
+    }
+    let bar = Progress::new("validation", validation.cases.len() as u64);
+    for id in validation.cases {
+        let Some(case) = validation.dataset.cases.iter().find(|case| case.id == *id) else {
+            log::warn!("validation case {id} is in the splits but not in the data set; left out");
+            continue;
+        };
+        let network = |source| Error::Network { case: id.clone(), source };
+        let stored = StoredCase::open(&case_path(&validation.prepared.store, id))?;
+        let Prepared { plans, configuration, .. } = validation.prepared;
+        let logits = sliding_window(model, stored.image(), configuration.dims(), validation.patch, validation.mirror, &|_, _| {})
+            .map_err(network)?;
+        let predictions = export(model, logits, targets, stored.properties(), plans, configuration).map_err(network)?;
+        let geometry = read_image(&case.images[0])?.geometry;
+        for (name, prediction) in predictions {
+            let Some(summary) = summaries.get_mut(name.as_str()) else { continue };
+            let ending = if matches!(prediction, Prediction::Class(_)) { ".json" } else { &validation.dataset.description.file_ending };
+            let path = summary.folder.join(format!("{id}{ending}"));
+            write(&path, &prediction, &targets[&name], &geometry)?;
+            summary.add(case, path, &prediction)?;
+        }
+        bar.step();
+    }
+    let mut lines = Lines::new();
+    for (name, summary) in &summaries {
+        lines.push(format!("  {name:<15} {}", summary.finish()?));
+    }
+    Ok(lines)
+}
+
+/// Results of one output.
+struct Summary {
+    folder: PathBuf,
+    target: String,
+    metrics: Metrics,
+}
+
+enum Metrics {
+    Labels { labels: Labels, summary: segmentation::Summary },
+    Regression(regression::Summary),
+    Class(classification::Summary),
+}
+
+impl Summary {
+    fn new(kind: &TargetKind, target: &str, folder: PathBuf) -> Self {
+        let metrics = match kind {
+            TargetKind::Labels(labels) => {
+                Metrics::Labels { labels: labels.clone(), summary: segmentation::Summary::new(labels.foreground()) }
+            }
+            TargetKind::Regression { .. } => Metrics::Regression(regression::Summary::default()),
+            TargetKind::Class { classes } => Metrics::Class(classification::Summary::new(classes.clone())),
+        };
+        Self { folder, target: target.to_owned(), metrics }
+    }
+
+    /// Compares a prediction with the case's own target; a case without it is left out.
+    fn add(&mut self, case: &Case, path: PathBuf, prediction: &Prediction) -> Result<(), Error> {
+        let Some(Some(target)) = case.targets.get(&self.target) else { return Ok(()) };
+        match (&mut self.metrics, prediction, target) {
+            (Metrics::Labels { labels, summary }, Prediction::Labels(prediction), CaseTarget::File(reference)) => {
+                let files = Files { prediction: path, reference: reference.clone() };
+                let reference = read_labels(reference)?.volume;
+                summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), labels.ignore)?);
+            }
+            (Metrics::Regression(summary), Prediction::Regression(prediction), CaseTarget::File(reference)) => {
+                let files = Files { prediction: path, reference: reference.clone() };
+                summary.add(regression::case_metrics(files, prediction, &read_image(reference)?.volume, None)?);
+            }
+            (Metrics::Class(summary), Prediction::Class(scores), CaseTarget::Class(reference)) => {
+                summary.add(classification::case_metrics(case.id.clone(), scores.clone(), *reference)?);
+            }
+            _ => return Err(Error::Target { path, reason: format!("the prediction is of another kind than target '{}'", self.target) }),
+        }
+        Ok(())
+    }
+
+    /// Writes `summary.json` and says the result in words.
+    fn finish(&self) -> Result<String, Error> {
+        let path: &Path = &self.folder.join("summary.json");
+        match &self.metrics {
+            Metrics::Labels { summary, .. } => {
+                summary.write(path)?;
+                let each: Vec<String> = summary.mean().map(|(name, mean)| format!("{name} {:.4}", mean.dice)).collect();
+                Ok(format!("mean Dice {:.4} ({})", summary.foreground_mean().dice, each.join(", ")))
+            }
+            Metrics::Regression(summary) => {
+                summary.write(path)?;
+                let mean = summary.mean();
+                Ok(format!("MAE {:.4}, RMSE {:.4} (best constant: MAE {:.4})", mean.mae, mean.rmse, summary.constant_mae()))
+            }
+            Metrics::Class(summary) => {
+                summary.write(path)?;
+                let (accuracy, auc, majority) = (summary.accuracy(), summary.macro_auc(), summary.majority_rate());
+                Ok(format!("accuracy {accuracy:.4}, AUC {auc:.4} (majority: accuracy {majority:.4})"))
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Sliding-window prediction.
+
+use super::{gaussian, tiles};
+use crate::network::{Error, Model};
+use imaging::VolumeView;
+use indexmap::IndexMap;
+use plugin_api::{Kind, Output, Outputs};
+use tch::{Kind as Dtype, Tensor};
+
+/// Slices of a 2D network that go through it at once.
+const SLICES: i64 = 32;
+
+/// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,).
+///
+/// `patch` as (z, y, x); a 2D network (`dims` 2) sees the image slice by slice. `mirror`: predictions are averaged over all mirror
+/// images along these axes (test-time augmentation); axes count from z for 3D and from y for 2D. `progress` is called with tiles
+/// done and tiles in all.
+pub fn sliding_window(
+    model: &Model,
+    image: VolumeView<f32>,
+    dims: usize,
+    patch: [usize; 3],
+    mirror: &[usize],
+    progress: &dyn Fn(u64, u64),
+) -> Result<IndexMap<String, Tensor>, Error> {
+    let _no_grad = tch::no_grad_guard();
+    let shape = image.shape.map(|size| size as i64);
+    let image = Tensor::f_from_slice(image.data)?.f_view(shape.as_slice())?.f_to_device(model.parameters.device())?;
+    let patch = if dims == 2 { [1, patch[1], patch[2]] } else { patch };
+    let (padded, margins) = pad(&image, patch)?;
+    let size: [usize; 3] = std::array::from_fn(|axis| padded.size()[axis + 1] as usize);
+
+    // A 2D network takes all slices below a tile in few passes, so its tiles have the image's whole depth.
+    let tile = if dims == 2 { [size[0], patch[1], patch[2]] } else { patch };
+    let corners = tiles::corners(size, tile);
+    let importance = gaussian::importance(patch).f_to_device(padded.device())?;
+    let mut sums = Sums::new(model.trainer.outputs(), size, &padded)?;
+    for (done, corner) in corners.iter().enumerate() {
+        let view = window(&padded, *corner, tile)?;
+        if dims == 2 {
+            let slices = view.f_permute([1, 0, 2, 3])?;
+            for first in (0..slices.size()[0]).step_by(SLICES as usize) {
+                let count = SLICES.min(slices.size()[0] - first);
+                let outputs = mirrored(model, &slices.f_narrow(0, first, count)?, mirror)?;
+                let corner = [first as usize, corner[1], corner[2]];
+                sums.add(&outputs, corner, [count as usize, tile[1], tile[2]], &importance, dims)?;
+            }
+        } else {
+            sums.add(&mirrored(model, &view.f_unsqueeze(0)?, mirror)?, *corner, tile, &importance, dims)?;
+        }
+        progress(done as u64 + 1, corners.len() as u64);
+    }
+    sums.finish(margins, shape)
+}
+
+/// `image` (C, Z, Y, X) padded with zeros to at least `patch`, half on either side, and the lower margins.
+fn pad(image: &Tensor, patch: [usize; 3]) -> Result<(Tensor, [i64; 3]), Error> {
+    let size = image.size();
+    let missing: [i64; 3] = std::array::from_fn(|axis| (patch[axis] as i64 - size[axis + 1]).max(0));
+    let below = missing.map(|missing| missing / 2);
+    let above: [i64; 3] = std::array::from_fn(|axis| missing[axis] - below[axis]);
+    // torch counts from the last axis.
+    let amounts = [below[2], above[2], below[1], above[1], below[0], above[0]];
+    Ok((image.f_constant_pad_nd(amounts)?, below))
+}
+
+fn window(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tensor, Error> {
+    let mut view = volume.shallow_clone();
+    for axis in 0..3 {
+        view = view.f_narrow(axis as i64 + 1, corner[axis] as i64, size[axis] as i64)?;
+    }
+    Ok(view)
+}
+
+/// The finest level of every output, averaged over all mirror images of `batch` (B, C, [Z,] Y, X) along `axes`.
+fn mirrored(model: &Model, batch: &Tensor, axes: &[usize]) -> Result<IndexMap<String, Tensor>, Error> {
+    let mut sums: IndexMap<String, Tensor> = IndexMap::new();
+    let variants = 1u32 << axes.len();
+    for variant in 0..variants {
+        let flipped: Vec<i64> =
+            axes.iter().enumerate().filter(|(i, _)| variant & (1 << i) != 0).map(|(_, axis)| *axis as i64 + 2).collect();
+        let input = if flipped.is_empty() { batch.shallow_clone() } else { batch.f_flip(&flipped)? };
+        for (name, level) in finest(model.forward(&input, 1, false, 0)?) {
+            let level = if flipped.is_empty() || level.dim() == 2 { level } else { level.f_flip(&flipped)? };
+            match sums.get_mut(&name) {
+                Some(sum) => drop(sum.f_add_(&level)?),
+                None => drop(sums.insert(name, level)),
+            }
+        }
+    }
+    for sum in sums.values_mut() {
+        *sum = sum.f_div_scalar(f64::from(variants))?;
+    }
+    Ok(sums)
+}
+
+fn finest(outputs: Outputs) -> impl Iterator<Item = (String, Tensor)> {
+    outputs.into_iter().filter_map(|(name, levels)| Some((name, levels.into_iter().next()?)))
+}
+
+/// Weighted sums of the tiles' logits.
+struct Sums {
+    /// Dense: (C, Z, Y, X). Image level: (C,).
+    sums: IndexMap<String, (Kind, Tensor)>,
+    /// Sum of the weights (Z, Y, X).
+    weights: Tensor,
+    /// What image-level outputs are divided by.
+    images: f64,
+}
+
+impl Sums {
+    fn new(outputs: &[Output], size: [usize; 3], like: &Tensor) -> Result<Self, Error> {
+        let options = (Dtype::Float, like.device());
+        let spatial = size.map(|size| size as i64);
+        let mut sums = IndexMap::new();
+        for output in outputs.iter().filter(|output| output.kind != Kind::Aux) {
+            let mut shape = vec![output.channels];
+            shape.extend(spatial.iter().filter(|_| output.kind != Kind::Class));
+            sums.insert(output.name.clone(), (output.kind, Tensor::f_zeros(&shape, options)?));
+        }
+        Ok(Self { sums, weights: Tensor::f_zeros(spatial, options)?, images: 0.0 })
+    }
+
+    /// Adds the outputs of one tile: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network.
+    fn add(
+        &mut self,
+        outputs: &IndexMap<String, Tensor>,
+        corner: [usize; 3],
+        size: [usize; 3],
+        importance: &Tensor,
+        dims: usize,
+    ) -> Result<(), Error> {
+        for (name, (kind, sum)) in &mut self.sums {
+            let Some(output) = outputs.get(name) else { continue };
+            if *kind == Kind::Class {
+                drop(sum.f_add_(&output.f_sum_dim_intlist(0, false, Dtype::Float)?)?);
+                continue;
+            }
+            let dense = if dims == 2 { output.f_permute([1, 0, 2, 3])? } else { output.f_squeeze_dim(0)? };
+            drop(window(sum, corner, size)?.f_add_(&dense.f_mul(importance)?)?);
+        }
+        let weights = window(&self.weights.f_unsqueeze(0)?, corner, size)?;
+        drop({ weights }.f_add_(importance)?);
+        self.images += if dims == 2 { size[0] as f64 } else { 1.0 };
+        Ok(())
+    }
+
+    /// Divides, takes the padding off, and brings the result to the CPU.
+    fn finish(self, margins: [i64; 3], shape: [i64; 4]) -> Result<IndexMap<String, Tensor>, Error> {
+        let mut logits = IndexMap::new();
+        for (name, (kind, sum)) in self.sums {
+            let mean = match kind {
+                Kind::Class => sum.f_div_scalar(self.images)?,
+                _ => {
+                    let mut mean = sum.f_div(&self.weights)?;
+                    for axis in 0..3 {
+                        mean = mean.f_narrow(axis as i64 + 1, margins[axis], shape[axis + 1])?;
+                    }
+                    mean
+                }
+            };
+            logits.insert(name, mean.f_to_device(tch::Device::Cpu)?.f_contiguous()?);
+        }
+        Ok(logits)
+    }
+}

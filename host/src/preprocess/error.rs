@@ -1,0 +1,64 @@
+use std::path::PathBuf;
+
+use crate::{dataset, fingerprint, plan};
+
+/// Why data cannot be prepared or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data set or one of its files is broken.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// The plans are broken.
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    /// The fingerprint is broken.
+    #[error(transparent)]
+    Fingerprint(#[from] fingerprint::Error),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] imaging::io::Error),
+    /// A channel cannot be normalised.
+    #[error("{}: channel {channel}: {source}", .path.display())]
+    Normalise {
+        /// The (first) image file.
+        path: PathBuf,
+        /// Number of the channel.
+        channel: usize,
+        /// Why.
+        source: imaging::normalise::Error,
+    },
+    /// A plans file has other channels than the data set.
+    #[error("the plans normalise {found} channels, expected {expected} as dataset.json names; plan anew")]
+    Channels {
+        /// Channels in the plans.
+        found: usize,
+        /// Channels in `dataset.json`.
+        expected: usize,
+    },
+    /// A file or folder of the store cannot be read or removed.
+    #[error("{}: cannot be accessed ({source}); check that it exists and may be read and replaced", .path.display())]
+    Access {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of the store is damaged.
+    #[error("{}: is no preprocessed case ({found}), expected {expected}; remove it to have it made anew", .path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: String,
+    },
+    /// A case cannot be put into the form of the store.
+    #[error("{}: cannot be written ({reason}); use other names for targets", .path.display())]
+    Serialise {
+        /// The file that would have been written.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,24 @@
+//! Preprocessing: from the raw files of a case to the arrays that training reads.
+//!
+//! ```text
+//! files ─ read and check ─ transpose ─ crop to nonzero ─ normalise ─ resample ─ locations of every class ─ store
+//! ```
+//!
+//! The order and the numbers are those of nnU-Net's `DefaultPreprocessor`. All targets of a case go the same way as its
+//! image, each by the rule of its kind. [`prepare`] is what a command calls: it does whatever has not been done for a data
+//! set and configuration, from the fingerprint to the [store](StoredCase), and takes up where an interrupted run stopped.
+
+mod case;
+mod error;
+mod locations;
+mod prepare;
+mod run;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use case::{PreprocessedCase, Properties, preprocess_case, preprocess_image};
+pub use error::Error;
+pub use prepare::{Prepared, prepare};
+pub use run::preprocess_all;
+pub use store::{StoredCase, case_path, write_case};

@@ -1,0 +1,104 @@
+//! Preprocesses all cases of a data set into a store, and only those that are not there yet.
+//!
+//! `store.json` holds a hash of everything besides the files of the cases that the arrays depend on. Where it differs, the
+//! store is emptied first; a case is made anew when one of its files is younger than what is stored.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Error, StoredCase, case_path, preprocess_case, write_case};
+use crate::dataset::{Case, Dataset, Progress, Stage, for_each_case, write_json};
+use crate::plan::{Configuration, Plans};
+
+/// Counted up whenever the same input gives other arrays or another layout.
+const VERSION: u32 = 1;
+const KEY_FILE: &str = "store.json";
+
+#[derive(PartialEq, Serialize, Deserialize)]
+struct StoreKey {
+    written_by: String,
+    version: u32,
+    /// SHA-256 of what the arrays depend on.
+    key: String,
+}
+
+/// Preprocesses every case into the folder `store`, on `threads` threads. Cases that are there and up to date are left, so
+/// that an interrupted run goes on where it was. Returns the store's key: stores of equal keys hold equal arrays of equal files.
+///
+/// # Errors
+/// The first error that a case meets; what is complete stays.
+pub fn preprocess_all(
+    dataset: &Dataset,
+    plans: &Plans,
+    configuration: &Configuration,
+    store: &Path,
+    threads: usize,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<String, Error> {
+    let key = store_key(dataset, plans, configuration);
+    open_store(store, &key)?;
+    for_each_case(&dataset.cases, threads, Stage::Preprocess, progress, |case| {
+        let path = case_path(store, &case.id);
+        if is_up_to_date(&path, case) {
+            return Ok(());
+        }
+        write_case(&path, &preprocess_case(case, dataset, plans, configuration)?)
+    })?;
+    Ok(key.key)
+}
+
+/// The key without what does not change the arrays: configurations with other batch or patch sizes share a store.
+fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> StoreKey {
+    let described = &dataset.description.json;
+    let of_dataset = ["channel_names", "modality", "labels", "regions_class_order", "targets", "file_ending"];
+    let dataset: Vec<&Value> = of_dataset.iter().map(|key| described.get(key).unwrap_or(&Value::Null)).collect();
+    let content = json!({
+        "version": VERSION,
+        "dataset": dataset,
+        "transpose_forward": plans.transpose_forward,
+        "intensities": plans.foreground_intensity_properties_per_channel,
+        "spacing": configuration.spacing,
+        "normalization_schemes": configuration.normalization_schemes,
+        "use_mask_for_norm": configuration.use_mask_for_norm,
+        "resampling_fn_data_kwargs": configuration.resampling_fn_data_kwargs,
+        "resampling_fn_seg_kwargs": configuration.resampling_fn_seg_kwargs,
+    });
+    let digest = Sha256::digest(content.to_string().as_bytes());
+    StoreKey {
+        written_by: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(),
+        version: VERSION,
+        key: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+/// Makes sure that whatever is in the folder belongs to `key`.
+fn open_store(store: &Path, key: &StoreKey) -> Result<(), Error> {
+    let key_file = store.join(KEY_FILE);
+    let existing: Option<StoreKey> = std::fs::read(&key_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    if existing.is_some_and(|existing| existing.version == key.version && existing.key == key.key) {
+        return Ok(());
+    }
+    // Cases go before the new key comes: a run that is killed in between leaves no old case under it.
+    if store.is_dir() {
+        let access = |source| Error::Access { path: store.to_path_buf(), source };
+        for entry in std::fs::read_dir(store).map_err(access)? {
+            let path = entry.map_err(access)?.path();
+            if path.extension().is_some_and(|extension| extension == "safetensors") {
+                std::fs::remove_file(&path).map_err(|source| Error::Access { path: path.clone(), source })?;
+            }
+        }
+    }
+    imaging::io::write_atomically(&key_file, |out| write_json(out, key))?;
+    Ok(())
+}
+
+fn is_up_to_date(path: &Path, case: &Case) -> bool {
+    let modified = |path: &Path| -> Option<SystemTime> { std::fs::metadata(path).ok()?.modified().ok() };
+    let Some(stored) = modified(path) else { return false };
+    let unchanged = case.files().all(|file| modified(file).is_some_and(|time| time <= stored));
+    unchanged && StoredCase::open(path).is_ok_and(|stored| stored.has_targets_of(case))
+}

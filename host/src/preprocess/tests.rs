@@ -1,0 +1,190 @@
+//! The whole way from raw files to the store, on a small made-up data set.
+
+use std::path::{Path, PathBuf};
+
+use imaging::Volume;
+use imaging::io::{Geometry, write_image, write_labels};
+use serde_json::{Value, json};
+
+use super::{Prepared, StoredCase, case_path, prepare, preprocess_image};
+use crate::dataset::Dataset;
+
+const SHAPE: [usize; 3] = [12, 16, 14];
+const CASES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+struct Fixture {
+    root: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// Five cases with a zero border of two voxels, a ball of label 1 with a core of label 2, and one target of each kind.
+    fn new() -> Self {
+        let fixture = Self { root: tempfile::tempdir().expect("temporary folder") };
+        let json = json!({
+            "channel_names": {"0": "MRI"}, "labels": {"background": 0, "shell": 1, "core": 2}, "numTraining": CASES.len(),
+            "file_ending": ".nii.gz", "targets": {
+                "whole": {"kind": "labels", "labels": {"background": 0, "ball": 1}, "optional": true},
+                "depth": {"kind": "regression"},
+                "size": {"kind": "class", "classes": ["small", "large"]}
+            }
+        });
+        fixture.write_json("dataset.json", &json);
+        fixture.write_json("targetsTr/size.json", &json!({"a": 0, "b": 1, "c": "large", "d": 0, "e": 1}));
+        for id in CASES {
+            let distance = |i: usize| {
+                let [z, y, x] = [i / SHAPE[2] / SHAPE[1], i / SHAPE[2] % SHAPE[1], i % SHAPE[2]].map(|c| c as f32);
+                ((z - 5.5).powi(2) + (y - 7.5).powi(2) + (x - 6.5).powi(2)).sqrt()
+            };
+            let inside = |i: usize| {
+                let position = [i / SHAPE[2] / SHAPE[1], i / SHAPE[2] % SHAPE[1], i % SHAPE[2]];
+                (0..3).all(|axis| (2..SHAPE[axis] - 2).contains(&position[axis]))
+            };
+            fixture.image(&format!("imagesTr/{id}_0000.nii.gz"), |i| if inside(i) { 20.0 - distance(i) } else { 0.0 });
+            fixture.labels(&format!("labelsTr/{id}.nii.gz"), SHAPE, |i| i16::from(distance(i) < 4.0) + i16::from(distance(i) < 2.0));
+            fixture.image(&format!("targetsTr/depth/{id}.nii.gz"), distance);
+            if id != "e" {
+                fixture.labels(&format!("targetsTr/whole/{id}.nii.gz"), SHAPE, |i| i16::from(distance(i) < 4.0));
+            }
+        }
+        fixture
+    }
+
+    fn raw(&self, file: &str) -> PathBuf {
+        self.root.path().join("raw/Dataset900_Balls").join(file)
+    }
+
+    fn write_json(&self, file: &str, value: &Value) {
+        let path = self.raw(file);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("created");
+        std::fs::write(path, value.to_string()).expect("written");
+    }
+
+    fn image(&self, file: &str, value: impl Fn(usize) -> f32) {
+        let [z, y, x] = SHAPE;
+        let volume = Volume::new([1, z, y, x], (0..z * y * x).map(value).collect());
+        write_image(&self.raw(file), &volume, &Geometry::with_spacing([2.0, 1.0, 1.0])).expect("written");
+    }
+
+    fn labels(&self, file: &str, [z, y, x]: [usize; 3], value: impl Fn(usize) -> i16) {
+        let volume = Volume::new([1, z, y, x], (0..z * y * x).map(value).collect());
+        write_labels(&self.raw(file), &volume, &Geometry::with_spacing([2.0, 1.0, 1.0])).expect("written");
+    }
+
+    fn dataset(&self) -> Dataset {
+        Dataset::open("900", Some(&self.root.path().join("raw"))).expect("valid")
+    }
+
+    fn prepare(&self, configuration: &str) -> Result<Prepared, String> {
+        let preprocessed = self.root.path().join("preprocessed");
+        prepare(&self.dataset(), &preprocessed, "nnUNetPlans", configuration, 2, &|_| {}).map_err(|error| error.to_string())
+    }
+}
+
+fn modified(path: &Path) -> std::time::SystemTime {
+    std::fs::metadata(path).and_then(|data| data.modified()).expect("there")
+}
+
+#[test]
+fn all_targets_arrive_on_the_voxels_of_the_image() {
+    let fixture = Fixture::new();
+    let prepared = fixture.prepare("3d_fullres").expect("prepared");
+    for file in ["dataset.json", "dataset_fingerprint.json", "nnUNetPlans.json", "splits_final.json"] {
+        assert!(prepared.folder.join(file).is_file(), "{file}");
+    }
+    let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
+    assert_eq!(case.image().shape, [1, 8, 12, 10]);
+    let properties = case.properties();
+    assert_eq!((properties.shape, properties.spacing), (SHAPE, [2.0, 1.0, 1.0]));
+    assert_eq!((properties.bbox.lower, properties.shape_after_crop), ([2; 3], [8, 12, 10]));
+    let mean = case.image().data.iter().sum::<f32>() / 960.0;
+    assert!(mean.abs() < 1e-4, "z-score: {mean}");
+    let (labels, whole) = (case.labels("segmentation").expect("there"), case.labels("whole").expect("there"));
+    assert!(labels.data.iter().zip(whole.data).all(|(label, whole)| (*label > 0) == (*whole > 0)));
+    let depth = case.regression("depth").expect("there");
+    assert!(depth.data.iter().zip(labels.data).all(|(depth, label)| (*depth < 4.0) == (*label > 0)));
+    assert_eq!(case.class("size"), Some(0));
+    for (index, voxels) in case.locations("segmentation") {
+        assert!(!voxels.is_empty());
+        let label = |[z, y, x]: [i32; 3]| labels.data[((z * 12 + y) * 10 + x) as usize];
+        assert!(voxels.iter().all(|voxel| label(*voxel) == index as i16 + 1));
+    }
+    let partial = StoredCase::open(&case_path(&prepared.store, "e")).expect("stored");
+    assert!(partial.labels("whole").is_none() && partial.locations("whole").next().is_none());
+
+    let files = [fixture.raw("imagesTr/a_0000.nii.gz")];
+    let (image, same, _) = preprocess_image(&files, &prepared.plans, &prepared.configuration).expect("preprocessed");
+    assert_eq!((image.view(), &same), (case.image(), properties));
+}
+
+#[test]
+fn only_what_is_missing_or_stale_is_done_again() {
+    let fixture = Fixture::new();
+    let prepared = fixture.prepare("3d_fullres").expect("prepared");
+    let file = |id: &str| case_path(&prepared.store, id);
+    let before = CASES.map(|id| modified(&file(id)));
+    std::fs::remove_file(file("b")).expect("there");
+    std::fs::write(file("c"), b"half a file").expect("written");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fixture.write_json("targetsTr/size.json", &json!({"a": 0, "b": 1, "c": 1, "d": 1, "e": 1}));
+    fixture.labels("labelsTr/e.nii.gz", SHAPE, |_| 1);
+    fixture.prepare("3d_fullres").expect("goes on");
+    let after = CASES.map(|id| modified(&file(id)));
+    assert_eq!(before[0], after[0], "a is left");
+    assert!((1..5).all(|i| before[i] < after[i]), "b is missing, c is damaged, d has another class, e another label map");
+    let open = |id: &str| StoredCase::open(&file(id)).expect("stored");
+    assert!(open("c").labels("segmentation").is_some());
+    assert_eq!(open("d").class("size"), Some(1));
+    assert!(open("e").labels("segmentation").is_some_and(|labels| labels.data.iter().all(|label| *label == 1)));
+
+    // A configuration with another batch size shares the store; one with another spacing does not.
+    let mut plans = prepared.plans.clone();
+    let mut add = |name: &str, value: Value| {
+        plans.configurations.insert(name.to_owned(), value.as_object().expect("object").clone());
+    };
+    add("bs3", json!({"inherits_from": "3d_fullres", "batch_size": 3}));
+    add("coarse", json!({"inherits_from": "3d_fullres", "spacing": [2.0, 2.0, 2.0]}));
+    plans.write(&prepared.folder.join("nnUNetPlans.json"), false).expect("our own file");
+    fixture.prepare("bs3").expect("prepared");
+    assert_eq!(modified(&file("a")), after[0]);
+    fixture.prepare("coarse").expect("prepared");
+    assert_eq!(open("a").image().shape, [1, 8, 6, 5]);
+}
+
+#[test]
+fn flat_configurations_leave_the_slices_alone() {
+    let fixture = Fixture::new();
+    let prepared = fixture.prepare("2d").expect("prepared");
+    assert_eq!(prepared.configuration.dims(), 2);
+    let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
+    assert_eq!(case.image().shape, [1, 8, 12, 10]);
+}
+
+#[test]
+fn broken_files_are_named() {
+    type Break = fn(&Fixture);
+    let broken: [(Break, &[&str]); 6] = [
+        (|f| f.labels("labelsTr/b.nii.gz", SHAPE, |i| (i % 8) as i16), &["labelsTr/b.nii.gz: label value 3 is not named", "shell (1)"]),
+        (
+            |f| f.labels("labelsTr/b.nii.gz", [12, 16, 13], |_| 0),
+            &["labelsTr/b.nii.gz: shape [12, 16, 13]", "[12, 16, 14]", "b_0000.nii.gz"],
+        ),
+        (|f| f.labels("targetsTr/whole/c.nii.gz", [12, 1, 14], |_| 0), &["whole/c.nii.gz: shape", "c_0000.nii.gz"]),
+        (|f| f.image("imagesTr/d_0000.nii.gz", |i| if i == 15 { f32::NAN } else { 1.0 }), &["d_0000.nii.gz: NaN at voxel [0, 0, 1, 1]"]),
+        (|f| f.image("targetsTr/depth/a.nii.gz", |_| f32::INFINITY), &["depth/a.nii.gz: inf at voxel"]),
+        (
+            |f| {
+                let file = f.raw("imagesTr/c_0000.nii.gz");
+                let content = std::fs::read(&file).expect("there");
+                std::fs::write(file, &content[..content.len() / 2]).expect("written");
+            },
+            &["c_0000.nii.gz"],
+        ),
+    ];
+    for (breaks, parts) in broken {
+        let fixture = Fixture::new();
+        breaks(&fixture);
+        let message = fixture.prepare("3d_fullres").expect_err("must be refused");
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}

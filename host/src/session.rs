@@ -1,0 +1,382 @@
+//! One fold of one run, put together: data set, plans, plugin and model, with the folder that its files go to.
+//!
+//! Everything that can be refused is refused before the folder is touched: the plugin is loaded before preprocessing begins, and
+//! the model with the plugin's trainer is built before the first file is written.
+
+use crate::dataset::{Dataset, Target, TargetKind, splits::Fold, splits::Split, splits::split_for};
+use crate::device;
+use crate::loading::{Loader, LoaderOptions, Source, data_key};
+use crate::network::Model;
+use crate::plan::check_patch;
+use crate::plugin::Library;
+use crate::predict::{Validation, validate};
+use crate::preprocess::Prepared;
+use crate::report::RunLog;
+use crate::train::{self, End, Identity, Sgd, Training};
+use anyhow::{Context, Result, bail, ensure};
+use imaging::augment::Augmentation;
+use indexmap::IndexMap;
+use plugin_api::{Kind, Task};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tch::Device;
+
+/// What a user decides about training, beyond data set and plugin.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Options of the plugin, a JSON object.
+    pub options: Value,
+    /// Epochs.
+    pub epochs: u64,
+    /// Training iterations an epoch.
+    pub iterations: u64,
+    /// Validation iterations an epoch.
+    pub validation_iterations: u64,
+    /// Samples a step; `None` as planned.
+    pub batch_size: Option<usize>,
+    /// Patch; empty as planned.
+    pub patch_size: Vec<usize>,
+    /// Of weights, batches and augmentation.
+    pub seed: u64,
+    /// bf16 autocast.
+    pub bf16: bool,
+    /// Name of the augmentation.
+    pub augmentation: String,
+    /// Label targets whose foreground is sampled.
+    pub foreground: Vec<String>,
+    /// Where it computes.
+    pub device: Device,
+    /// Loader threads.
+    pub workers: usize,
+}
+
+/// A fold, ready to be trained or validated.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The raw data.
+    pub dataset: &'a Dataset,
+    /// Plans and store.
+    pub prepared: &'a Prepared,
+    /// What the trainer was told.
+    pub task: Task,
+    /// Trunk, heads and parameters.
+    pub model: Model,
+    /// Patch (z, y, x).
+    pub patch: [usize; 3],
+    /// Axes of mirroring.
+    pub mirror: Vec<usize>,
+    split: Split,
+    augmentation: Augmentation,
+    settings: &'a Settings,
+    folder: PathBuf,
+}
+
+/// What is done about a fold that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse.
+    Refuse,
+    /// Go on with it.
+    Resume,
+    /// Remove it.
+    Overwrite,
+}
+
+impl<'a> Session<'a> {
+    /// Builds the model and checks everything; `model_folder` is where the folds of this run are. Writes nothing.
+    pub fn new(
+        dataset: &'a Dataset,
+        prepared: &'a Prepared,
+        library: &Library,
+        settings: &'a Settings,
+        fold: Fold,
+        model_folder: &Path,
+    ) -> Result<Self> {
+        let configuration = &prepared.configuration;
+        let kwargs = &configuration.architecture.arch_kwargs;
+        ensure!(
+            configuration.previous_stage.is_none(),
+            "this configuration is a cascade's second stage, which is not there yet; choose 2d or 3d_fullres"
+        );
+        let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
+        check_patch(&patch_size, kwargs)?;
+        let patch = match patch_size[..] {
+            [y, x] => [1, y, x],
+            [z, y, x] => [z, y, x],
+            _ => unreachable!("checked"),
+        };
+        let Some(augmentation) = Augmentation::named(&settings.augmentation, patch, configuration.dims()) else {
+            bail!("unknown augmentation '{}'; there are: {}", settings.augmentation, Augmentation::NAMES.join(", "));
+        };
+        let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
+        let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
+        for name in &settings.foreground {
+            match dataset.description.targets.get(name).map(|target| &target.kind) {
+                Some(TargetKind::Labels(_)) => {}
+                Some(_) => bail!("--foreground {name}: this target has no labels to sample"),
+                None => bail!("--foreground {name}: {} has no such target", dataset.folder.join("dataset.json").display()),
+            }
+        }
+        let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
+        let task = Task {
+            dims: configuration.dims(),
+            patch_size: signed(&patch_size),
+            spacing: configuration.spacing.clone(),
+            features: signed(&kwargs.features_per_stage),
+            strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
+            targets: dataset.description.targets.iter().map(|(name, target)| (name.clone(), describe(target))).collect(),
+            batch_size: batch_size as i64,
+            batch_dice: configuration.batch_dice,
+            epochs: settings.epochs,
+            iterations: settings.iterations,
+            device: device::name(settings.device),
+            seed: settings.seed,
+        };
+        let channels = dataset.description.channel_names.len();
+        let Settings { options, device, bf16, .. } = settings;
+        let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *bf16)?;
+        check_outputs(&model, &task)?;
+        // nnU-Net mirrors in prediction along the axes that it mirrored in training.
+        let mirror = if augmentation.mirror.is_some() { (0..task.dims).collect() } else { Vec::new() };
+        let folder = model_folder.join(format!("fold_{fold}"));
+        Ok(Self { dataset, prepared, task, model, patch, mirror, split, augmentation, settings, folder })
+    }
+
+    /// The fold's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Trains the fold, from where a checkpoint left it if `existing` says so.
+    pub fn train(&mut self, existing: Existing, stop: &AtomicBool) -> Result<End> {
+        let latest = self.folder.join("checkpoint_latest.safetensors");
+        let finished = self.folder.join("checkpoint_final.safetensors");
+        let begun = self.folder.exists();
+        if begun && existing == Existing::Refuse {
+            bail!(
+                "{} is there already; go on with it (--resume), replace it (--overwrite), or give the run a --name",
+                self.folder.display()
+            );
+        }
+        ensure!(
+            existing != Existing::Resume || latest.exists() || finished.exists() || !begun,
+            "{} has no checkpoint to resume from; start anew with --overwrite",
+            self.folder.display()
+        );
+        let (train, validation, key) = self.loader_options();
+        let identity = self.identity(&key);
+        let optimiser = Sgd::standard(&self.model);
+        let mut progress = train::Progress::default();
+        if existing == Existing::Resume && begun {
+            let path = if latest.exists() { &latest } else { &finished };
+            progress = train::load_checkpoint(path, &mut self.model, optimiser.state(), &identity)?;
+        }
+        if begun && existing == Existing::Overwrite {
+            std::fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))?;
+        }
+        self.write_description()?;
+        std::fs::create_dir_all(&self.folder).map_err(|e| anyhow::anyhow!("cannot create {}: {e}", self.folder.display()))?;
+        let mut log = RunLog::open(&self.folder, progress.log_lengths)
+            .map_err(|e| anyhow::anyhow!("cannot write the logs in {}: {e}", self.folder.display()))?;
+        self.log_start(&mut log, &progress, &key);
+
+        let source = |cases: &[String]| Arc::new(self.source(cases));
+        let first = (progress.epoch, progress.iteration);
+        let train = Loader::start(source(&self.split.train), train, self.task.iterations, first)?;
+        let iterations = self.settings.validation_iterations;
+        let validation = Loader::start(source(&self.split.validation), validation, iterations, (progress.epoch, 0))?;
+        let training = Training {
+            model: &mut self.model,
+            task: &self.task,
+            train,
+            validation,
+            validation_iterations: iterations,
+            folder: self.folder.clone(),
+            identity,
+            stop,
+            optimiser,
+            progress,
+            log,
+        };
+        let end = training.run()?;
+        Ok(end)
+    }
+
+    /// Loads the weights of the final checkpoint.
+    pub fn load_final(&mut self) -> Result<()> {
+        let path = self.folder.join("checkpoint_final.safetensors");
+        ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
+        Ok(train::load_weights(&path, &self.model.parameters)?)
+    }
+
+    /// Kind of the target of every output that has one.
+    pub fn targets(&self) -> IndexMap<String, TargetKind> {
+        let targets = &self.dataset.description.targets;
+        let outputs = self.model.trainer.outputs().iter();
+        outputs.filter_map(|output| Some((output.name.clone(), targets.get(output.target.as_ref()?)?.kind.clone()))).collect()
+    }
+
+    /// Predicts and measures the validation cases with the final checkpoint.
+    pub fn validate(&mut self) -> Result<()> {
+        self.load_final()?;
+        let validation = Validation {
+            dataset: self.dataset,
+            prepared: self.prepared,
+            targets: self.targets(),
+            patch: self.patch,
+            mirror: &self.mirror,
+            cases: &self.split.validation,
+            folder: self.folder.join("validation"),
+        };
+        let lines = validate(&self.model, &validation)?;
+        let mut log =
+            RunLog::append(&self.folder).map_err(|e| anyhow::anyhow!("cannot write the logs in {}: {e}", self.folder.display()))?;
+        log.line(&format!("Validation of {} cases, {}:", self.split.validation.len(), validation.folder.display()));
+        lines.iter().for_each(|line| log.line(line));
+        Ok(())
+    }
+
+    fn source(&self, cases: &[String]) -> Source {
+        let targets = self.dataset.description.targets.iter().map(|(name, target)| (name.clone(), target.kind.clone())).collect();
+        Source {
+            store: self.prepared.store.clone(),
+            key: self.prepared.store_key.clone(),
+            cases: cases.to_vec(),
+            targets,
+            use_mask_for_norm: self.prepared.configuration.use_mask_for_norm.clone(),
+        }
+    }
+
+    /// Options of the training and the validation loader, and the key of the data that they yield.
+    fn loader_options(&self) -> (LoaderOptions, LoaderOptions, String) {
+        let augmentation = self.augmentation.clone();
+        let train = LoaderOptions {
+            seed: self.settings.seed,
+            phase: crate::loading::Phase::Train,
+            batch_size: self.task.batch_size as usize,
+            patch: self.patch,
+            levels: self.level_shapes(),
+            oversample_foreground: 0.33,
+            foreground: self.settings.foreground.clone(),
+            augmentation,
+            workers: self.settings.workers,
+        };
+        let validation =
+            LoaderOptions { phase: crate::loading::Phase::Validate, augmentation: Augmentation::none(), workers: 1, ..train.clone() };
+        let key = data_key(&self.source(&self.split.train), &train);
+        (train, validation, key)
+    }
+
+    /// Shapes (z, y, x) of the decoder's levels, finest first.
+    fn level_shapes(&self) -> Vec<[usize; 3]> {
+        // Between levels; the entrance of the first stage has no stride. 2D has one slice at every level.
+        let strides = self.task.strides[1..self.task.levels()].iter().map(|stride| match stride[..] {
+            [y, x] => [1, y as usize, x as usize],
+            _ => std::array::from_fn(|axis| stride[axis] as usize),
+        });
+        LoaderOptions::level_shapes(self.patch, &strides.collect::<Vec<_>>())
+    }
+
+    fn identity(&self, data_key: &str) -> Identity {
+        let library = self.model.trainer.library();
+        Identity {
+            plugin: library.manifest.id.clone(),
+            plugin_version: library.manifest.version.clone(),
+            plugin_sha256: library.sha256.clone(),
+            options: self.settings.options.clone(),
+            data_key: data_key.to_owned(),
+            epochs: self.task.epochs,
+            libtorch: plugin_api::manifest::LIBTORCH.to_owned(),
+            threads: tch::get_num_threads(),
+        }
+    }
+
+    /// What prediction needs, beside the folds.
+    fn write_description(&self) -> Result<()> {
+        let library = self.model.trainer.library();
+        let plugin = json!({
+            "id": library.manifest.id,
+            "version": library.manifest.version,
+            "sha256": library.sha256,
+            "options": self.settings.options,
+            "outputs": self.model.trainer.outputs(),
+        });
+        let folder = self.folder.parent().unwrap_or(&self.folder);
+        let files = [
+            ("plans.json", serde_json::to_value(&self.prepared.plans)?),
+            ("dataset.json", self.dataset.description.json.clone()),
+            ("dataset_fingerprint.json", serde_json::to_value(&self.prepared.fingerprint)?),
+            ("plugin.json", plugin),
+        ];
+        for (name, value) in files {
+            let text = serde_json::to_string_pretty(&value)?;
+            imaging::io::write_atomically(&folder.join(name), |file| file.write_all(text.as_bytes()))?;
+        }
+        Ok(())
+    }
+
+    fn log_start(&self, log: &mut RunLog, progress: &train::Progress, key: &str) {
+        let library = self.model.trainer.library();
+        let (train, validation) = (self.split.train.len(), self.split.validation.len());
+        let weights: usize = self.model.parameters.iter().map(|(_, parameter)| parameter.tensor.numel()).sum();
+        let outputs: Vec<&str> = self.model.trainer.outputs().iter().map(|output| output.name.as_str()).collect();
+        let precision = if self.model.bf16 { "bf16" } else { "fp32" };
+        let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
+        log.line(&format!("Plugin {} {} ({})", library.manifest.id, library.manifest.version, library.path.display()));
+        log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
+        log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
+        log.line(&format!("{train} training and {validation} validation cases, data key {key}"));
+        log.line(&format!(
+            "Device {}, {precision}, {} threads, {} workers",
+            self.task.device,
+            tch::get_num_threads(),
+            self.settings.workers
+        ));
+        log.line(&format!("Results {}", self.folder.display()));
+        if progress.epoch > 0 || progress.iteration > 0 {
+            log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));
+        }
+    }
+}
+
+/// A target as trainers are told of it.
+fn describe(target: &Target) -> plugin_api::task::Target {
+    let (kind, channels, classes, ignore) = match &target.kind {
+        TargetKind::Labels(labels) => {
+            let kind = if labels.has_regions() { Kind::Regions } else { Kind::Labels };
+            let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
+            (kind, labels.channels(), classes, labels.ignore.map(i64::from))
+        }
+        TargetKind::Regression { channels, .. } => (Kind::Regression, *channels, Vec::new(), None),
+        TargetKind::Class { classes } => (Kind::Class, classes.len(), classes.clone(), None),
+    };
+    plugin_api::task::Target { kind, channels: channels as i64, classes, ignore, optional: target.optional }
+}
+
+/// Outputs must name targets that there are, of their kind.
+fn check_outputs(model: &Model, task: &Task) -> Result<()> {
+    let targets: &IndexMap<String, plugin_api::task::Target> = &task.targets;
+    for output in model.trainer.outputs() {
+        let name = &output.name;
+        match (&output.target, output.kind) {
+            (None, Kind::Aux) => {}
+            (None, _) => bail!("plugin {}: output '{name}' has no target", model.trainer.library().manifest.id),
+            (Some(target), kind) => {
+                let Some(spec) = targets.get(target) else {
+                    let known: Vec<&str> = targets.keys().map(String::as_str).collect();
+                    bail!("output '{name}': the data set has no target '{target}'; there are: {}", known.join(", "));
+                };
+                ensure!(
+                    spec.kind == kind && spec.channels == output.channels,
+                    "output '{name}' is {kind:?} with {} channels, but its target '{target}' is {:?} with {}",
+                    output.channels,
+                    spec.kind,
+                    spec.channels
+                );
+            }
+        }
+    }
+    Ok(())
+}

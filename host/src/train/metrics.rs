@@ -1,0 +1,142 @@
+//! Online metrics: what the validation batches of an epoch say of every output, at the finest level.
+//!
+//! Labels and regions: nnU-Net's pseudo Dice (counts summed over all batches, then 2TP / (2TP + FP + FN) for every class).
+//! Regression: mean absolute error where the target is valid. Class: accuracy.
+
+use crate::network::Error;
+use indexmap::IndexMap;
+use plugin_api::{Batch, Kind, Level, Output, Outputs, Task};
+use tch::{Kind as Dtype, Tensor};
+
+/// Sums of one epoch.
+#[derive(Debug)]
+pub struct Online {
+    sums: Vec<(Output, Sums)>,
+}
+
+#[derive(Debug)]
+enum Sums {
+    /// Per evaluated class: 2·TP and 2·TP + FP + FN.
+    Overlap(Vec<[f64; 2]>),
+    /// A sum and what it is divided by.
+    Mean([f64; 2]),
+    None,
+}
+
+impl Online {
+    /// Nothing counted yet.
+    pub fn new(outputs: &[Output]) -> Self {
+        let sums = outputs.iter().map(|output| {
+            let classes = output.channels as usize;
+            let sums = match output.kind {
+                Kind::Labels => Sums::Overlap(vec![[0.0; 2]; classes.saturating_sub(1)]),
+                Kind::Regions => Sums::Overlap(vec![[0.0; 2]; classes]),
+                Kind::Regression | Kind::Class => Sums::Mean([0.0; 2]),
+                Kind::Aux => Sums::None,
+            };
+            (output.clone(), sums)
+        });
+        Self { sums: sums.collect() }
+    }
+
+    /// Adds a validation batch.
+    pub fn add(&mut self, outputs: &Outputs, batch: &Batch, task: &Task) -> Result<(), Error> {
+        for (output, sums) in &mut self.sums {
+            let target = output.target.as_ref().and_then(|name| Some((batch.targets.get(name)?, task.targets.get(name)?)));
+            let (Some((target, spec)), Some(logits)) = (target, outputs.get(&output.name).ok().and_then(|levels| levels.first())) else {
+                continue;
+            };
+            let level = Level::new(logits, target, spec, 0).map_err(|e| Error::Architecture(format!("output '{}': {e}", output.name)))?;
+            if let Some(level) = level {
+                count(output.kind, sums, &level)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Metrics by output: `dice` (mean over classes that occur) and `dice_<class>`, `mae`, or `accuracy`. NaN where nothing was counted.
+    pub fn finish(&self, task: &Task) -> IndexMap<String, IndexMap<String, f64>> {
+        let metrics = self.sums.iter().map(|(output, sums)| {
+            let mut values = IndexMap::new();
+            match sums {
+                Sums::Overlap(classes) => {
+                    let dice: Vec<f64> = classes.iter().map(|[both, all]| both / all).collect();
+                    let finite: Vec<f64> = dice.iter().copied().filter(|d| d.is_finite()).collect();
+                    values.insert("dice".to_owned(), finite.iter().sum::<f64>() / finite.len() as f64);
+                    let names = output.target.as_ref().and_then(|name| task.targets.get(name)).map(|target| target.classes.as_slice());
+                    for (i, dice) in dice.iter().enumerate() {
+                        let class = names.and_then(|names| names.get(i)).cloned().unwrap_or_else(|| i.to_string());
+                        values.insert(format!("dice_{class}"), *dice);
+                    }
+                }
+                Sums::Mean([sum, count]) => {
+                    let name = if output.kind == Kind::Class { "accuracy" } else { "mae" };
+                    values.insert(name.to_owned(), sum / count);
+                }
+                Sums::None => {}
+            }
+            (output.name.clone(), values)
+        });
+        metrics.collect()
+    }
+}
+
+/// The number by which epochs are compared: the moving average of the first output that has a metric, an error negated so that
+/// more is better.
+pub fn score(metrics: &IndexMap<String, IndexMap<String, f64>>, ema: &IndexMap<String, f64>) -> Option<f64> {
+    let (output, values) = metrics.iter().find(|(_, values)| !values.is_empty())?;
+    let value = *ema.get(output)?;
+    Some(if values.contains_key("mae") { -value } else { value })
+}
+
+fn count(kind: Kind, sums: &mut Sums, level: &Level) -> Result<(), Error> {
+    match (kind, sums) {
+        (Kind::Labels, Sums::Overlap(classes)) => {
+            let (prediction, target) = (level.logits.f_argmax(1, true)?, &level.target);
+            for (i, class) in classes.iter_mut().enumerate() {
+                let label = i as i64 + 1;
+                overlap(class, &prediction.f_eq(label)?, &target.f_eq(label)?, level.mask.as_ref())?;
+            }
+        }
+        (Kind::Regions, Sums::Overlap(classes)) => {
+            // A sigmoid above one half is a logit above zero.
+            let prediction = level.logits.f_gt(0.0)?;
+            for (i, class) in classes.iter_mut().enumerate() {
+                let region = |map: &Tensor| map.f_narrow(1, i as i64, 1);
+                overlap(class, &region(&prediction)?, &region(&level.target)?, level.mask.as_ref())?;
+            }
+        }
+        (Kind::Regression, Sums::Mean([sum, count])) => {
+            let error = level.logits.f_sub(&level.target)?.f_abs()?;
+            match &level.mask {
+                Some(mask) => {
+                    let mask = mask.f_expand_as(&error)?;
+                    *sum += total(&error.f_where_self(&mask, &error.f_zeros_like()?)?)?;
+                    *count += total(&mask)?;
+                }
+                None => {
+                    *sum += total(&error)?;
+                    *count += error.numel() as f64;
+                }
+            }
+        }
+        (Kind::Class, Sums::Mean([correct, count])) => {
+            *correct += total(&level.logits.f_argmax(1, false)?.f_eq_tensor(&level.target)?)?;
+            *count += level.target.numel() as f64;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn overlap([both, all]: &mut [f64; 2], prediction: &Tensor, target: &Tensor, mask: Option<&Tensor>) -> Result<(), Error> {
+    let masked = |map: &Tensor| mask.map_or_else(|| Ok(map.shallow_clone()), |mask| map.f_logical_and(mask));
+    let (prediction, target) = (masked(prediction)?, masked(target)?);
+    *both += 2.0 * total(&prediction.f_logical_and(&target)?)?;
+    *all += total(&prediction)? + total(&target)?;
+    Ok(())
+}
+
+fn total(tensor: &Tensor) -> Result<f64, Error> {
+    Ok(f64::try_from(tensor.f_sum(Dtype::Double)?)?)
+}

@@ -1,0 +1,81 @@
+//! Loss terms: the host's sum Σ weight · value, and their means over an epoch.
+
+use crate::network::Error;
+use indexmap::IndexMap;
+use plugin_api::{Term, Weight};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// Σ weight · value of the terms that train something: those of weight 0 and those without a graph are left out.
+/// `None` when nothing is left, e.g. when no case of a batch has any target.
+pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
+    let mut total: Option<Tensor> = None;
+    for term in terms {
+        let weighted = match &term.weight {
+            Weight::Number(weight) if *weight == 0.0 => continue,
+            // A factor of 1 is left away, so that a single term trains exactly as it would alone.
+            Weight::Number(weight) if *weight == 1.0 => term.value.shallow_clone(),
+            Weight::Number(weight) => term.value.f_mul_scalar(*weight)?,
+            Weight::Learned(weight) => term.value.f_mul(weight)?,
+        };
+        if !weighted.requires_grad() {
+            continue;
+        }
+        total = Some(match total {
+            Some(total) => total.f_add(&weighted)?,
+            None => weighted,
+        });
+    }
+    Ok(total)
+}
+
+/// Sums of every term over the iterations of an epoch, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TermSums {
+    terms: IndexMap<String, Sum>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Sum {
+    value: f64,
+    weighted: f64,
+    count: u64,
+}
+
+/// Means of one term over an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TermMean {
+    /// Unweighted.
+    pub value: f64,
+    /// weight · value.
+    pub weighted: f64,
+}
+
+impl TermSums {
+    /// Adds the terms of one iteration.
+    pub fn add(&mut self, terms: &[Term]) -> Result<(), Error> {
+        for term in terms {
+            let value = f64::try_from(&term.value)?;
+            let weight = match &term.weight {
+                Weight::Number(weight) => *weight,
+                Weight::Learned(weight) => f64::try_from(weight)?,
+            };
+            let sum = self.terms.entry(term.name.clone()).or_default();
+            sum.value += value;
+            sum.weighted += weight * value;
+            sum.count += 1;
+        }
+        Ok(())
+    }
+
+    /// Means by term.
+    pub fn means(&self) -> IndexMap<String, TermMean> {
+        let mean = |sum: &Sum| TermMean { value: sum.value / sum.count as f64, weighted: sum.weighted / sum.count as f64 };
+        self.terms.iter().map(|(name, sum)| (name.clone(), mean(sum))).collect()
+    }
+
+    /// The whole loss: Σ of the weighted means.
+    pub fn total(&self) -> f64 {
+        self.means().values().map(|mean| mean.weighted).sum()
+    }
+}

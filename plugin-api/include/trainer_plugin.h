@@ -1,0 +1,143 @@
+/* The C door of trainer plugins: the same structures and table as plugin-api's `abi` module, for C and C++.
+ *
+ * A plugin defines one table and its manifest, in one file:
+ *
+ *     TRAINER_PLUGIN("my-loss", "0.1.0", "What it does.", table)
+ *
+ * and is built into a shared library against the libtorch that the host runs.
+ *
+ * Rules that hold for every call:
+ * - Inputs (strings, tensors, arrays) are borrowed for the call. Tensors pushed into a sink belong to the receiver.
+ * - A function returns TP_OK, or TP_ERROR / TP_PANIC after writing one message to its `error` sink. No exception may leave it:
+ *   in C++ write every function as `return tp_guard(error, [&] { ... });`.
+ * - An instance is used by one thread at a time, which may change between calls. After TP_PANIC only `destroy` is called.
+ */
+#ifndef TRAINER_PLUGIN_H
+#define TRAINER_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TP_OK 0
+#define TP_ERROR 1
+#define TP_PANIC 2
+
+#define TP_API "0.1.0"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef void *tp_tensor;   /* at::Tensor*, which is PyTorch's AtenTensorHandle */
+typedef void *tp_instance; /* what `create` made */
+
+typedef struct { const char *ptr; size_t len; } tp_str; /* UTF-8, not terminated; or opaque bytes */
+typedef struct { const tp_tensor *ptr; size_t len; } tp_tensors;
+typedef struct { tp_str name; tp_tensors levels; } tp_named; /* levels finest first */
+typedef struct { const tp_named *ptr; size_t len; } tp_named_list;
+
+typedef struct { void *ctx; void (*write)(void *ctx, tp_str piece); } tp_sink;
+typedef struct { void *ctx; void (*push)(void *ctx, tp_str output, tp_tensor level); } tp_output_sink; /* finest level first */
+/* `weight_tensor` is a learned scalar, or NULL where the number `weight` counts. */
+typedef struct { void *ctx; void (*push)(void *ctx, tp_str name, double weight, tp_tensor weight_tensor, tp_tensor value); } tp_loss_sink;
+
+typedef struct { tp_tensors decoder; tp_tensor bottleneck; tp_tensors skips; } tp_features; /* maps (B, C, [Z,] Y, X), finest first */
+typedef struct { uint32_t levels; uint8_t training; uint8_t amp; } tp_pass;
+
+/* Levels finest first: labels i64 (B, 1, ...), regions bool (B, R[+1: ignored], ...), regression f32 (B, C, ...), class i64 (B,).
+ * `valid`: per level bool (B, 1, ...), empty where everything is; `presence`: bool (B,). */
+typedef struct { tp_str name; tp_tensors levels; tp_tensors valid; tp_tensor presence; } tp_target;
+typedef struct { tp_tensor image; const tp_str *cases; size_t n_cases; const tp_target *targets; size_t n_targets; } tp_batch;
+
+typedef struct {
+    uint64_t epoch, iteration, micro_step, seed;
+    uint32_t phase; /* 0 training, 1 validation */
+    const double *level_weights; /* deep supervision, finest first, of sum 1 */
+    size_t n_levels;
+} tp_step;
+
+typedef struct {
+    tp_str name;
+    uint32_t kind; /* 0 weight, 1 buffer, 2 loss weight */
+    const int64_t *shape;
+    size_t dims;
+    uint32_t init;     /* 0 Kaiming normal, 1 constant, 2 normal */
+    double init_value; /* slope, constant or standard deviation */
+    uint8_t decay;
+} tp_param_request;
+
+/* `log` on any thread, at any time (level 1 error ... 5 trace); `param` during `create`, on its thread. */
+typedef struct {
+    void *ctx;
+    uint32_t log_level;
+    void (*log)(tp_str plugin, uint32_t level, tp_str file, uint32_t line, tp_str message);
+    int32_t (*param)(void *ctx, const tp_param_request *request, tp_tensor *out, tp_sink error);
+    const void *(*extension)(tp_str id);
+} tp_host_services;
+
+typedef struct {
+    int32_t (*describe)(tp_sink out, tp_sink error); /* {"schema": JSON Schema of the options} */
+    int32_t (*create)(const tp_host_services *host, tp_str task, tp_str options, tp_instance *out, tp_sink error); /* both JSON */
+    void (*destroy)(tp_instance trainer);
+    int32_t (*outputs)(tp_instance trainer, tp_sink out, tp_sink error); /* [{"name", "kind", "target", "channels", "levels"}] */
+    int32_t (*forward)(tp_instance trainer, const tp_features *features, const tp_pass *pass, tp_output_sink out, tp_sink error);
+    int32_t (*loss)(tp_instance trainer, tp_named_list outputs, const tp_batch *batch, const tp_step *step, tp_loss_sink out, tp_sink error);
+    int32_t (*activate)(tp_instance trainer, tp_named_list logits, tp_output_sink out, tp_sink error);
+    int32_t (*epoch_start)(tp_instance trainer, tp_str epoch, tp_sink error); /* JSON */
+    int32_t (*epoch_end)(tp_instance trainer, tp_str report, tp_sink error);  /* JSON */
+    int32_t (*save_state)(tp_instance trainer, tp_sink out, tp_sink error);
+    int32_t (*load_state)(tp_instance trainer, tp_str state, tp_sink error);
+    const void *(*extension)(tp_str id);
+} tp_entry;
+
+const tp_entry *trainer_plugin_entry_v1(void);
+
+#ifdef __cplusplus
+} /* extern "C" */
+
+#include <exception>
+#include <string>
+
+/* Runs `call`; an exception becomes TP_PANIC with the first line of its message. */
+template <class F>
+int32_t tp_guard(tp_sink error, F &&call) noexcept {
+    auto fail = [&](const char *what) {
+        std::string text(what);
+        text.resize(text.find('\n') == std::string::npos ? text.size() : text.find('\n'));
+        error.write(error.ctx, tp_str{text.data(), text.size()});
+        return TP_PANIC;
+    };
+    try {
+        call();
+        return TP_OK;
+    } catch (const std::exception &e) {
+        return fail(e.what());
+    } catch (...) {
+        return fail("unknown C++ exception");
+    }
+}
+
+#define TP_EXTERN extern "C"
+#else
+#define TP_EXTERN
+#endif
+
+#define TP_TEXT_(x) #x
+#define TP_TEXT(x) TP_TEXT_(x)
+
+/* libtorch's headers define TORCH_VERSION; without them say which version the plugin is for. */
+#ifdef TORCH_VERSION
+#define TP_LIBTORCH TORCH_VERSION
+#elif !defined(TP_LIBTORCH)
+#define TP_LIBTORCH "unknown"
+#endif
+
+/* The manifest, readable without running the library, and the entry. All arguments but `table` are string literals. */
+#define TRAINER_PLUGIN(id, version, description, table)                                                                          \
+    __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
+        "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"api\":\"" TP_API                   \
+        "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
+        "\",\"panic\":\"unwind\"}";                                                                                              \
+    TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }
+
+#endif

@@ -1,0 +1,143 @@
+//! The manifest: what a plugin is and was built with, readable without running it.
+//!
+//! `export_trainer!` joins these pieces at compile time and places the JSON in the ELF section `.trainer.plugin`.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the plugin interface, `major.minor.patch`: this crate's.
+pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Compiler that built this crate.
+pub const RUSTC: &str = env!("TRAINER_RUSTC");
+/// Target that this crate was built for.
+pub const TARGET: &str = env!("TRAINER_TARGET");
+/// libtorch whose headers this crate was built against.
+pub const LIBTORCH: &str = env!("TRAINER_LIBTORCH");
+
+/// The JSON of the manifest section. Unknown keys are kept out, so that newer plugins stay readable.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Manifest {
+    /// What `--plugin ID` names.
+    pub id: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// Authors, separated by `:`.
+    #[serde(default)]
+    pub authors: String,
+    /// Licence expression.
+    #[serde(default)]
+    pub license: String,
+    /// One line for `plugin list`.
+    #[serde(default)]
+    pub description: String,
+    /// Interface version it was built with.
+    pub api: String,
+    /// libtorch it was built with.
+    pub libtorch: String,
+    /// Compiler.
+    #[serde(default)]
+    pub compiler: String,
+    /// Target triple.
+    #[serde(default)]
+    pub target: String,
+    /// `unwind`, or `abort`, which is refused: a panic would take the host with it.
+    pub panic: String,
+    /// Host extensions without which it cannot work.
+    #[serde(default)]
+    pub requires: Vec<String>,
+}
+
+/// Length of [`join`]'s result.
+pub const fn length(pieces: &[&str]) -> usize {
+    let (mut total, mut i) = (0, 0);
+    while i < pieces.len() {
+        total += pieces[i].len();
+        i += 1;
+    }
+    total
+}
+
+/// Joins `pieces`. Every second one is a value: what JSON would have to escape in it becomes a blank or an apostrophe, so that the length is known.
+pub const fn join<const N: usize>(pieces: &[&str]) -> [u8; N] {
+    let mut out = [b' '; N];
+    let (mut at, mut i) = (0, 0);
+    while i < pieces.len() {
+        let bytes = pieces[i].as_bytes();
+        let mut j = 0;
+        while j < bytes.len() {
+            out[at] = match bytes[j] {
+                byte if i % 2 == 0 => byte,
+                b'"' => b'\'',
+                b'\\' | 0..=0x1f => b' ',
+                byte => byte,
+            };
+            at += 1;
+            j += 1;
+        }
+        i += 1;
+    }
+    out
+}
+
+/// Exports a [`Trainer`](crate::Trainer) type as this library's plugin: manifest, and the Rust door. Call it once, at the crate's top.
+#[macro_export]
+macro_rules! export_trainer {
+    ($trainer:ty) => {
+        const _: () = {
+            const PIECES: &[&str] = &[
+                "{\"id\":\"",
+                env!("CARGO_PKG_NAME"),
+                "\",\"version\":\"",
+                env!("CARGO_PKG_VERSION"),
+                "\",\"authors\":\"",
+                env!("CARGO_PKG_AUTHORS"),
+                "\",\"license\":\"",
+                env!("CARGO_PKG_LICENSE"),
+                "\",\"description\":\"",
+                env!("CARGO_PKG_DESCRIPTION"),
+                "\",\"api\":\"",
+                $crate::manifest::API_VERSION,
+                "\",\"libtorch\":\"",
+                $crate::manifest::LIBTORCH,
+                "\",\"compiler\":\"",
+                $crate::manifest::RUSTC,
+                "\",\"target\":\"",
+                $crate::manifest::TARGET,
+                "\",\"panic\":\"",
+                if cfg!(panic = "unwind") { "unwind" } else { "abort" },
+                "\"}",
+            ];
+
+            #[used]
+            #[unsafe(link_section = ".trainer.plugin")]
+            static MANIFEST: [u8; $crate::manifest::length(PIECES)] = $crate::manifest::join(PIECES);
+
+            extern "C" fn load() -> $crate::abi_stable::library::RootModuleResult {
+                $crate::abi_stable::library::__call_root_module_loader($crate::door::root_module::<$trainer>)
+            }
+
+            // What abi_stable's own `export_root_module` expands to; written out so that authors need not depend on abi_stable.
+            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+            static HEADER: $crate::abi_stable::library::LibHeader =
+                // SAFETY: `load` returns a `PluginRef`, the type named here.
+                unsafe {
+                    $crate::abi_stable::library::LibHeader::from_constructor::<$crate::abi::PluginRef>(
+                        load,
+                        $crate::abi_stable::library::CheckTypeLayout::Yes,
+                    )
+                };
+        };
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_cannot_break_the_json() {
+        const PIECES: &[&str] = &["{\"a\":\"", "say \"hi\"\\\n", "\"}"];
+        const JOINED: [u8; length(PIECES)] = join(PIECES);
+        let value: serde_json::Value = serde_json::from_slice(&JOINED).unwrap();
+        assert_eq!(value["a"], "say 'hi'  ");
+    }
+}

@@ -1,0 +1,128 @@
+//! What a trainer is told before training starts, and what it declares in return. Crosses as JSON, so that it can grow.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// What is to be trained: fixed for the life of a trainer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// 2 or 3.
+    pub dims: usize,
+    /// Patch size in voxels, ([z,] y, x).
+    pub patch_size: Vec<i64>,
+    /// Voxel spacing in mm, ([z,] y, x).
+    pub spacing: Vec<f64>,
+    /// Channels of every encoder stage, finest first; the last is the bottleneck. The decoder has one level less, same channels.
+    pub features: Vec<i64>,
+    /// Stride of every encoder stage, as in the plan.
+    pub strides: Vec<Vec<i64>>,
+    /// The targets of the data set by name; the label map of `labelsTr` is `segmentation`.
+    pub targets: IndexMap<String, Target>,
+    /// Samples a step.
+    pub batch_size: i64,
+    /// Dice over the batch rather than a sample (the plan's `batch_dice`).
+    pub batch_dice: bool,
+    /// Epochs of the whole run.
+    pub epochs: u64,
+    /// Training iterations an epoch.
+    pub iterations: u64,
+    /// `cpu`, `cuda:0`, …
+    pub device: String,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+impl Task {
+    /// Number of decoder levels, which is the largest number of deep-supervision levels.
+    pub fn levels(&self) -> usize {
+        self.features.len().saturating_sub(1)
+    }
+
+    /// The target `name`, or an error that lists those that there are.
+    pub fn target(&self, name: &str) -> crate::Result<&Target> {
+        self.targets.get(name).ok_or_else(|| {
+            crate::Error::new(format!(
+                "the data set has no target '{name}'{}",
+                crate::options::suggestion(name, self.targets.keys().map(String::as_str))
+            ))
+        })
+    }
+}
+
+/// What an output or a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Exclusive classes, softmax.
+    Labels,
+    /// Overlapping regions, sigmoid.
+    Regions,
+    /// Real values.
+    Regression,
+    /// One class for the whole image.
+    Class,
+    /// Has no target, no metric and no file.
+    Aux,
+}
+
+/// A target of the data set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// What it is.
+    pub kind: Kind,
+    /// Channels that predict it: classes with background, regions, regression channels, or image classes.
+    pub channels: i64,
+    /// Names of what is evaluated: foreground classes or regions, or image classes.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Label value without supervision (labels); for regions, the last target channel says where that is.
+    #[serde(default)]
+    pub ignore: Option<i64>,
+    /// Cases may lack it.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// An output that a trainer declares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Unique; names metrics and files.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The target that it is compared with; none for [`Kind::Aux`].
+    pub target: Option<String>,
+    /// Channels.
+    pub channels: i64,
+    /// Levels it has in training, finest first. 1 for image-level outputs.
+    pub levels: usize,
+}
+
+/// What `describe` tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Description {
+    /// JSON Schema of the options, with their defaults.
+    pub schema: serde_json::Value,
+}
+
+/// An epoch that begins.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Epoch {
+    /// From 0.
+    pub epoch: u64,
+    /// Of the whole run.
+    pub epochs: u64,
+}
+
+/// An epoch that has ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// From 0.
+    pub epoch: u64,
+    /// Mean unweighted value of every term, training.
+    pub train: IndexMap<String, f64>,
+    /// Mean unweighted value of every term, validation.
+    pub validation: IndexMap<String, f64>,
+    /// Online metrics by output, then by name.
+    pub metrics: IndexMap<String, IndexMap<String, f64>>,
+}

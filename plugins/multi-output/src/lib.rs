@@ -1,0 +1,30 @@
+//! Any number of outputs, each with its target, loss and weight: Loss = Σ wᵢ · lossᵢ.
+//!
+//! Two outputs on the same label map with weights (1, 1) are the classic `loss1 + loss2`. Everything is in the options:
+//! `hippocampus.json` beside this crate is an example.
+
+use plugin_api::{Base, IndexMap, JsonSchema, OutputOptions, Params, Result, Task, Trainer, export_trainer};
+
+#[derive(serde::Deserialize, JsonSchema)]
+#[schemars(crate = "plugin_api::schemars")]
+#[serde(deny_unknown_fields)]
+struct Options {
+    /// The outputs by name, in order; the first one is what is reported and saved first.
+    outputs: IndexMap<String, OutputOptions>,
+}
+
+struct MultiOutput(Base);
+
+impl Trainer for MultiOutput {
+    type Options = Options;
+
+    fn new(task: &Task, options: Options, params: &mut Params) -> Result<Self> {
+        Ok(Self(Base::new(task, options.outputs, params)?))
+    }
+
+    fn base(&self) -> &Base {
+        &self.0
+    }
+}
+
+export_trainer!(MultiOutput);

@@ -1,0 +1,90 @@
+//! Our side of `tests/compare/step`: `bench-step fp32|bf16 BATCH STEPS` times training steps of nnU-Net's network for Hippocampus
+//! (`base` plugin; forward, loss, backward, clip, SGD) on random data, and prints one line `step SECONDS` each.
+
+use host::network::Model;
+use host::plan::Plans;
+use host::plugin::{Library, resolve};
+use host::train::{Sgd, clear_gradients, clip_gradients, deep_supervision_weights, total};
+use plugin_api::task::Target as TargetSpec;
+use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Task};
+use std::time::Instant;
+use tch::{Device, Kind as Dtype, Tensor};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    let usage = "usage: bench-step fp32|bf16 BATCH STEPS";
+    let mut args = std::env::args().skip(1);
+    let bf16 = match args.next().as_deref() {
+        Some("fp32") => false,
+        Some("bf16") => true,
+        _ => return Err(usage.into()),
+    };
+    let batch_size: i64 = args.next().ok_or(usage)?.parse()?;
+    let steps: usize = args.next().ok_or(usage)?.parse()?;
+
+    let plans: Plans = serde_json::from_str(include_str!("../../golden/hippocampus_plans.json"))?;
+    let configuration = plans.configuration("3d_fullres")?;
+    let kwargs = &configuration.architecture.arch_kwargs;
+    let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<i64>>();
+    let classes = vec!["anterior".to_owned(), "posterior".to_owned()];
+    let spec = TargetSpec { kind: Kind::Labels, channels: 3, classes, ignore: None, optional: false };
+    let task = Task {
+        dims: 3,
+        patch_size: signed(&configuration.patch_size),
+        spacing: configuration.spacing.clone(),
+        features: signed(&kwargs.features_per_stage),
+        strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
+        targets: IndexMap::from([("segmentation".to_owned(), spec)]),
+        batch_size,
+        batch_dice: configuration.batch_dice,
+        epochs: 1,
+        iterations: steps as u64,
+        device: "cpu".to_owned(),
+        seed: 0,
+    };
+    let library = Library::load(&resolve("base")?)?;
+    let options = serde_json::json!({});
+    let mut model = Model::new(&configuration.architecture, 1, &library, &task, &options, Device::Cpu, bf16)?;
+    let mut optimiser = Sgd::standard(&model);
+
+    tch::manual_seed(0);
+    let weights = deep_supervision_weights(task.levels());
+    let mut shape = vec![batch_size, 1];
+    shape.extend(&task.patch_size);
+    let label_map = |level: usize| {
+        let mut shape = shape.clone();
+        for stride in &task.strides[..=level] {
+            shape.iter_mut().skip(2).zip(stride).for_each(|(size, stride)| *size /= stride);
+        }
+        Tensor::randint(3, shape, (Dtype::Int64, Device::Cpu))
+    };
+    let target = Target {
+        levels: (0..task.levels()).map(label_map).collect(),
+        valid: Vec::new(),
+        presence: Tensor::ones([batch_size], (Dtype::Bool, Device::Cpu)),
+    };
+    let batch = Batch {
+        image: Tensor::randn(&shape, (Dtype::Float, Device::Cpu)),
+        cases: (0..batch_size).map(|i| format!("case_{i}")).collect(),
+        targets: IndexMap::from([("segmentation".to_owned(), target)]),
+    };
+    let levels = weights.iter().filter(|weight| **weight != 0.0).count();
+    let step = Step { epoch: 0, iteration: 0, micro_step: 0, seed: 0, phase: Phase::Train, deep_supervision_weights: weights };
+    for i in 0..=steps {
+        let start = Instant::now();
+        clear_gradients(&model.parameters)?;
+        let outputs = model.forward(&batch.image, levels, true, 0)?;
+        let terms = model.trainer.loss(&outputs, &batch, &step)?;
+        let loss = total(&terms)?.ok_or("no loss")?;
+        loss.f_backward()?;
+        clip_gradients(&model.parameters, 12.0)?;
+        optimiser.step(&model.parameters, 0.01)?;
+        let _value = f64::try_from(&loss)?;
+        // The first step also pays for what libtorch compiles and allocates.
+        if i > 0 {
+            println!("step {:.4}", start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(())
+}
