@@ -25,7 +25,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Make a small synthetic data set, train on it, predict an unseen case and show its picture (under three minutes)
     Demo(DemoArgs),
-    /// Look at trainer plugins without running them
+    /// Look at trainer plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print completions for a shell, e.g. `host completions bash`
@@ -169,5 +169,13 @@ pub enum PluginCommand {
     Inspect {
         /// An id or the path of a library
         plugin: String,
+    },
+    /// Print the JSON Schema of a plugin's options; runs the plugin, in a process of its own
+    Schema {
+        /// An id or the path of a library
+        plugin: String,
+        /// In this process
+        #[arg(long, hide = true)]
+        in_process: bool,
     },
 }

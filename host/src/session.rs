@@ -219,7 +219,7 @@ impl<'a> Session<'a> {
     }
 
     /// Predicts and measures the validation cases with the final checkpoint.
-    pub fn validate(&mut self) -> Result<()> {
+    pub fn validate(&mut self, stop: &AtomicBool) -> Result<End> {
         self.load_final()?;
         let validation = Validation {
             dataset: self.dataset,
@@ -229,13 +229,16 @@ impl<'a> Session<'a> {
             mirror: &self.mirror,
             cases: &self.split.validation,
             folder: self.folder.join("validation"),
+            stop,
         };
-        let lines = validate(&self.model, &validation)?;
+        let Some(lines) = validate(&self.model, &validation)? else {
+            return Ok(End::Interrupted);
+        };
         let mut log =
             RunLog::append(&self.folder).map_err(|e| anyhow::anyhow!("cannot write the logs in {}: {e}", self.folder.display()))?;
         log.line(&format!("Validation of {} cases, {}:", self.split.validation.len(), validation.folder.display()));
         lines.iter().for_each(|line| log.line(line));
-        Ok(())
+        Ok(End::Finished)
     }
 
     fn source(&self, cases: &[String]) -> Source {

@@ -118,31 +118,44 @@ impl Base {
         let mut loss = Loss::new();
         for (output, part) in self.outputs.iter().zip(&self.parts) {
             let _no_graph = (part.weight == 0.0).then(tch::no_grad_guard);
-            let value = self.term(&output.name, part, outputs, batch, step)?;
-            loss.term(&output.name, part.weight, value);
+            loss.term(&output.name, part.weight, self.output_loss(&output.name, outputs, batch, step)?);
         }
         Ok(loss)
     }
 
-    /// The unweighted loss of output `name`, deep supervision included: for trainers that compute their own sum.
+    /// The unweighted loss of output `name` as its options say, deep supervision included: for trainers that make their own sum.
     pub fn output_loss(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Tensor> {
-        match self.outputs.iter().position(|output| output.name == name) {
-            Some(index) => self.term(name, &self.parts[index], outputs, batch, step),
-            None => bail!("there is no output '{name}'{}", crate::options::suggestion(name, self.outputs.iter().map(|o| o.name.as_str()))),
-        }
+        let part = self.part(name)?;
+        self.supervise(name, outputs, batch, step, |level| part.loss.compute(level, &part.spec, self.batch_dice))
     }
 
-    fn term(&self, name: &str, part: &Part, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Tensor> {
+    /// A loss of your own for output `name`: `loss` at every level that deep supervision gives a weight, summed with these weights.
+    /// 0 without a graph where no case of the batch has the output's target.
+    pub fn supervise(
+        &self,
+        name: &str,
+        outputs: &Outputs,
+        batch: &Batch,
+        step: &Step,
+        loss: impl Fn(&Level) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let part = self.part(name)?;
         let levels = outputs.get(name)?;
         let target = batch.target(&part.target)?;
         let weights = match part.head {
             Head::Dense(_) => step.deep_supervision_weights.as_slice(),
             Head::Image(_) => &[1.0],
         };
-        let compared = deep_supervision(weights, levels.len(), |i| {
-            Level::new(&levels[i], target, &part.spec, i)?.map(|level| part.loss.compute(&level, &part.spec, self.batch_dice)).transpose()
+        let sum = deep_supervision(weights, levels.len(), |i| {
+            Level::new(&levels[i], target, &part.spec, i)?.map(|level| loss(&level)).transpose()
         })?;
-        // No case of this batch has the target: nothing to learn from it, and nothing that needs a gradient.
-        Ok(compared.unwrap_or_else(|| Tensor::zeros([], (tch::Kind::Float, batch.image.device()))))
+        Ok(sum.unwrap_or_else(|| Tensor::zeros([], (tch::Kind::Float, batch.image.device()))))
+    }
+
+    fn part(&self, name: &str) -> Result<&Part> {
+        match self.outputs.iter().position(|output| output.name == name) {
+            Some(index) => Ok(&self.parts[index]),
+            None => bail!("there is no output '{name}'{}", crate::options::suggestion(name, self.outputs.iter().map(|o| o.name.as_str()))),
+        }
     }
 }

@@ -1,14 +1,17 @@
-//! `host plugin list | inspect`: reads manifests; runs no plugin code.
+//! `host plugin list | inspect` read manifests and run no plugin code; `schema` asks the plugin, in a child process.
 
 use crate::cli::PluginCommand;
-use crate::plugin;
-use anyhow::Result;
+use crate::plugin::{self, Library, LoadedTrainer};
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
 
-/// Lists or shows plugins.
+/// Lists plugins, or shows one.
 pub fn execute(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List => list(),
         PluginCommand::Inspect { plugin } => inspect(plugin),
+        PluginCommand::Schema { plugin, in_process: true } => schema(plugin),
+        PluginCommand::Schema { plugin, in_process: false } => schema_in_child(plugin),
     }
 }
 
@@ -42,5 +45,19 @@ fn inspect(spec: &str) -> Result<()> {
         Ok(()) => println!("loadable     yes, as far as can be told without running it"),
         Err(error) => println!("loadable     no: {error}"),
     }
+    Ok(())
+}
+
+fn schema(spec: &str) -> Result<()> {
+    let library = Library::load(&plugin::resolve(spec)?)?;
+    println!("{}", serde_json::to_string_pretty(&LoadedTrainer::describe(&library)?.schema)?);
+    Ok(())
+}
+
+/// A plugin that crashes takes only the child with it.
+fn schema_in_child(spec: &str) -> Result<()> {
+    let host = std::env::current_exe().context("cannot find this program")?;
+    let status = Command::new(host).args(["plugin", "schema", "--in-process", spec]).status().context("cannot start a child process")?;
+    ensure!(status.success(), "plugin {spec}: its schema cannot be had ({status})");
     Ok(())
 }

@@ -33,7 +33,9 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
                 return Ok(Outcome::Interrupted);
             }
         }
-        session.validate()?;
+        if session.validate(&STOP)? == End::Interrupted {
+            return Ok(Outcome::Interrupted);
+        }
     }
     Ok(Outcome::Done)
 }

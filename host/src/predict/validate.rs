@@ -9,6 +9,7 @@ use crate::report::Progress;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is validated.
 #[derive(Debug)]
@@ -27,14 +28,16 @@ pub struct Validation<'a> {
     pub cases: &'a [String],
     /// The fold's `validation` folder.
     pub folder: PathBuf,
+    /// Set by Ctrl-C.
+    pub stop: &'a AtomicBool,
 }
 
 /// One line a metric, for the log.
 type Lines = Vec<String>;
 
 /// Predicts every case with `model`, writes one file an output and case and `summary.json` per output, and returns the results in
-/// words. The first output's files lie in the folder itself, where nnU-Net has them, those of every further output in one of its own.
-pub fn validate(model: &Model, validation: &Validation) -> Result<Lines, Error> {
+/// words; `None` when stopped. The first output's files lie in the folder itself, where nnU-Net has them, those of every further output in one of its own.
+pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>, Error> {
     let outputs = model.trainer.outputs();
     let targets = &validation.targets;
     let mut summaries: IndexMap<&str, Summary> = IndexMap::new();
@@ -45,6 +48,9 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Lines, Error> 
     }
     let bar = Progress::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
+        if validation.stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let Some(case) = validation.dataset.cases.iter().find(|case| case.id == *id) else {
             log::warn!("validation case {id} is in the splits but not in the data set; left out");
             continue;
@@ -69,7 +75,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Lines, Error> 
     for (name, summary) in &summaries {
         lines.push(format!("  {name:<15} {}", summary.finish()?));
     }
-    Ok(lines)
+    Ok(Some(lines))
 }
 
 /// Results of one output.

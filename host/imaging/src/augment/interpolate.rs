@@ -217,3 +217,29 @@ fn nearest(tap: &Tap) -> [i32; 3] {
         corner + i32::from(fraction > 0.5 || (fraction == 0.5 && corner & 1 != 0))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vote_at(labels: [i16; 8], corner: [i32; 3], fraction: [f32; 3]) -> i16 {
+        vote(labels, &Tap { corner, fraction, index: None })
+    }
+
+    #[test]
+    fn the_label_that_weighs_most_wins() {
+        // The nearest voxel has label 5, which weighs 0.216; label 2 is at the three next ones, which weigh 0.432 together.
+        assert_eq!(vote_at([5, 2, 2, 7, 2, 7, 7, 9], [0; 3], [0.4; 3]), 2);
+        assert_eq!(vote_at([1, 1, 1, 1, 1, 1, 1, 4], [0; 3], [0.9, 0.9, 0.9]), 4);
+    }
+
+    #[test]
+    fn ties_go_to_the_nearest_voxel_then_to_the_lowest_label() {
+        let halves = [3, 1, 3, 1, 3, 1, 3, 1];
+        // Halfway between two voxels, the even one counts as nearest.
+        assert_eq!(vote_at(halves, [0, 0, 6], [0.0, 0.0, 0.5]), 3);
+        assert_eq!(vote_at(halves, [0, 0, 7], [0.0, 0.0, 0.5]), 1);
+        // The nearest voxel's label (9) weighs 0.125 only; 4 and 2 weigh 0.375 each.
+        assert_eq!(vote_at([9, 4, 4, 4, 2, 2, 2, 7], [0; 3], [0.5; 3]), 2);
+    }
+}
