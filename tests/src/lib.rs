@@ -1,1 +1,9 @@
-//! stub
+//! What the end-to-end tests share.
+//!
+//! [`artifact`] builds the program and all sorts of plugins, [`case`] writes small data sets, [`program`] runs the program on them
+//! and says how it ended, [`golden`] reads what nnU-Net computes.
+
+pub mod artifact;
+pub mod case;
+pub mod golden;
+pub mod program;

@@ -1,0 +1,213 @@
+//! Builds what the tests load and run: the program, its plugins, plugins from outside the workspace, C++ ones, and broken copies.
+//!
+//! Cargo is called in the repository's root, so that its `.cargo/config.toml` counts, and with the target folder of these tests, so
+//! that libtorch's bindings are not compiled again. Everything is built once a process; Cargo knows what is up to date.
+
+use plugin_api::Manifest;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")
+}
+
+/// The program `host`.
+pub fn host() -> PathBuf {
+    workspace()["host"].clone()
+}
+
+/// The library of a plugin that ships with the host.
+pub fn plugin(id: &str) -> PathBuf {
+    workspace()[&id.replace('-', "_")].clone()
+}
+
+/// The library of `tests/fixtures/<name>`, a crate outside the workspace.
+pub fn fixture(name: &str) -> PathBuf {
+    once(name, || build_fixture(name, name, &root().join("plugin-api")))
+}
+
+/// The same as package `<name>-of-another-layout`, built against a plugin-api of the same version whose table has one field more.
+pub fn fixture_of_another_layout(name: &str) -> PathBuf {
+    let package = format!("{name}-of-another-layout");
+    once(&package, || {
+        let copy = fixtures().join("plugin-api-of-another-layout");
+        copy_tree(&root().join("plugin-api"), &copy, &|path, text| match path.file_name().and_then(OsStr::to_str) {
+            Some("abi.rs") => {
+                let field = "    /// Another.\n    pub another: unsafe extern \"C\" fn(trainer: Instance),\n";
+                replace(&text, "    /// Frees a trainer.", &format!("{field}    /// Frees a trainer."))
+            }
+            Some("door.rs") => replace(&text, "destroy: destroy::<T>,", "destroy: destroy::<T>,\n        another: destroy::<T>,"),
+            Some("Cargo.toml") => without_workspace(&text),
+            _ => text,
+        });
+        build_fixture(name, &package, &copy)
+    })
+}
+
+/// The library of `tests/fixtures/<name>/plugin.cpp`, made by one call of the C++ compiler.
+pub fn cpp_fixture(name: &str) -> PathBuf {
+    once(name, || {
+        let source = root().join("tests/fixtures").join(name).join("plugin.cpp");
+        let include = root().join("plugin-api/include");
+        let library = fixtures().join(format!("lib{}.so", name.replace('-', "_")));
+        let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).expect("a source file");
+        let newest = changed(&source).max(changed(&include.join("trainer_plugin.h")));
+        if fs::metadata(&library).and_then(|m| m.modified()).is_ok_and(|built| built > newest) {
+            return library;
+        }
+        fs::create_dir_all(fixtures()).expect("the target folder is writable");
+        let libtorch = Path::new(env!("TESTS_LIBTORCH"));
+        let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
+        compiler.args(["-std=c++20", "-shared", "-fPIC", "-I"]).arg(include).arg("-I").arg(libtorch.join("../include"));
+        compiler.arg(source).arg("-L").arg(libtorch).args(["-ltorch_cpu", "-lc10", "-o"]).arg(&library);
+        let status = compiler.status().expect("a C++ compiler is there");
+        assert!(status.success(), "{compiler:?}");
+        library
+    })
+}
+
+/// A copy of `library` in `folder` with another manifest: `change` gets what is there. The new one must not be longer.
+pub fn with_manifest(library: &Path, folder: &Path, change: impl FnOnce(&mut Manifest)) -> PathBuf {
+    let mut bytes = fs::read(library).expect("the library is there");
+    let start = find(&bytes, b"{\"id\":\"").expect("a manifest");
+    let length = find(&bytes[start..], b"\"}").expect("its end") + 2;
+    let mut manifest: Manifest = serde_json::from_slice(&bytes[start..start + length]).expect("JSON");
+    change(&mut manifest);
+    // Descriptions are of no matter here and make room.
+    manifest.description.clear();
+    let mut json = serde_json::to_vec(&manifest).expect("plain data");
+    assert!(json.len() <= length, "the changed manifest does not fit");
+    json.resize(length, b' ');
+    bytes[start..start + length].copy_from_slice(&json);
+    let path = folder.join("libpatched.so");
+    fs::write(&path, bytes).expect("the folder is writable");
+    path
+}
+
+/// The C compiler's verdict: compiles and runs `source`, and returns what it prints.
+pub fn run_c(source: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (file, program) = (folder.path().join("program.c"), folder.path().join("program"));
+    fs::write(&file, source).expect("the folder is writable");
+    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
+    compiler.args(["-std=c11", "-Wall", "-Werror", "-I"]).arg(root().join("plugin-api/include")).arg(&file).arg("-o").arg(&program);
+    assert!(compiler.status().expect("a C compiler is there").success(), "{compiler:?}");
+    let output = Command::new(program).output().expect("what was just compiled runs");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The target folder that these tests were built in.
+fn target() -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    program.ancestors().nth(3).expect("<target>/debug/deps/<test>").to_owned()
+}
+
+/// Where crates from outside the workspace are copied to and their libraries lie.
+fn fixtures() -> PathBuf {
+    target().join("fixtures")
+}
+
+/// Value of `build`, which runs once for every `key`.
+fn once(key: &str, build: impl FnOnce() -> PathBuf) -> PathBuf {
+    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built.get_or_insert_default().entry(key.to_owned()).or_insert_with(build).clone()
+}
+
+/// What the workspace consists of, as an IDE or `cargo build --workspace` would have it: program or library by crate name.
+fn workspace() -> &'static HashMap<String, PathBuf> {
+    static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| cargo_build(&["--workspace"]));
+    &BUILT
+}
+
+/// Builds `tests/fixtures/<name>` under the name `package`.
+fn build_fixture(name: &str, package: &str, plugin_api: &Path) -> PathBuf {
+    let copy = fixtures().join(package);
+    copy_tree(&root().join("tests/fixtures").join(name), &copy, &|path, text| match path.ends_with("Cargo.toml") {
+        true => {
+            let text = replace(&text, &format!("name = \"{name}\""), &format!("name = \"{package}\""));
+            replace(&text, "../../../plugin-api", &plugin_api.display().to_string())
+        }
+        false => text,
+    });
+    // The versions that the workspace uses; Cargo takes out what is not needed here.
+    fs::copy(root().join("Cargo.lock"), copy.join("Cargo.lock")).expect("the target folder is writable");
+    let manifest = copy.join("Cargo.toml").display().to_string();
+    let built = cargo_build(&["--offline", "--manifest-path", &manifest])[&package.replace('-', "_")].clone();
+    // Beside the program it would be found by every `host plugin list`.
+    let library = fixtures().join(built.file_name().expect("a library"));
+    // Renaming one link of a file to another does nothing, so the old one has to go first.
+    let _ = fs::remove_file(&library);
+    fs::rename(&built, &library).expect("the target folder is writable");
+    library
+}
+
+/// Runs `cargo build` with `arguments` and returns, by crate name, the programs and plugin libraries that it made or found up to date.
+fn cargo_build(arguments: &[&str]) -> HashMap<String, PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--target-dir"]).arg(target()).args(arguments);
+    let output = cargo.current_dir(root()).stderr(std::process::Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{cargo:?}");
+    let text = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let artifact = |message: serde_json::Value| {
+        let wanted = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "cdylib" || kind == "bin");
+        let file = message["executable"].as_str().or(message["filenames"][0].as_str())?;
+        wanted.then_some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(file)))
+    };
+    messages.filter_map(artifact).collect()
+}
+
+/// Makes `to` a copy of the text files below `from`; `change` gets each one's path and text. Files that would not change are not
+/// touched, so that Cargo sees no need to build them again.
+fn copy_tree(from: &Path, to: &Path, change: &dyn Fn(&Path, String) -> String) {
+    fs::create_dir_all(to).expect("the target folder is writable");
+    for copy in entries(to).filter(|copy| !copy.is_dir() && !from.join(copy.file_name().expect("an entry")).exists()) {
+        fs::remove_file(copy).expect("the target folder is writable");
+    }
+    for source in entries(from) {
+        let copy = to.join(source.file_name().expect("an entry"));
+        if source.is_dir() {
+            copy_tree(&source, &copy, change);
+            continue;
+        }
+        let text = change(&source, fs::read_to_string(&source).expect("a text file"));
+        if fs::read_to_string(&copy).ok().as_ref() != Some(&text) {
+            fs::write(&copy, text).expect("the target folder is writable");
+        }
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("readable").path())
+}
+
+/// A manifest that inherits from the workspace, written out for a crate that has none around it.
+fn without_workspace(manifest: &str) -> String {
+    let text = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest");
+    let section = |name: &str| -> HashMap<String, String> {
+        let lines = text.lines().skip_while(|line| *line != format!("[{name}]")).skip(1).take_while(|line| !line.starts_with('['));
+        let entry = |line: &str| line.split_once(" = ").map(|(key, value)| (key.to_owned(), value.to_owned()));
+        lines.filter_map(entry).collect()
+    };
+    let (package, dependencies) = (section("workspace.package"), section("workspace.dependencies"));
+    let written = manifest.lines().take_while(|line| *line != "[lints]").map(|line| match line.strip_suffix(".workspace = true") {
+        Some(key) => format!("{key} = {}\n", package.get(key).or(dependencies.get(key)).expect("the workspace has it")),
+        None => format!("{line}\n"),
+    });
+    written.collect::<String>() + "[workspace]\n"
+}
+
+fn replace(text: &str, what: &str, with: &str) -> String {
+    assert!(text.contains(what), "{what:?} is not there any more; the tests have to follow");
+    text.replace(what, with)
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
