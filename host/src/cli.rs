@@ -3,11 +3,18 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  host run --plugin base --dataset /data/Dataset004_Hippocampus
+  host run --plugin multi-output --options outputs.json --dataset 4 --fold 0,1,2,3,4
+  host run --plugin ./libmine.so --set weight=0.5 --dataset 4 --resume
+  host plugin inspect ./libmine.so";
+
 /// Trains nnU-Net-style segmentation networks; network heads and loss come from trainer plugins.
 ///
 /// nnU-Net's variables nnUNet_raw, nnUNet_preprocessed, nnUNet_results and nnUNet_n_proc_DA are honoured; flags win.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, max_term_width = 110)]
+#[command(version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
 pub struct Cli {
     /// More messages (-v debug, -vv trace)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

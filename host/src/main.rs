@@ -3,6 +3,7 @@
 use clap::Parser;
 use host::cli::Cli;
 use host::commands::{self, Outcome};
+use std::io::{Error, ErrorKind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -16,6 +17,8 @@ fn main() -> ExitCode {
     match commands::execute(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
+        // Whoever read the output has seen enough, as with `| head`.
+        Err(error) if error.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

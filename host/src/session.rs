@@ -13,7 +13,7 @@ use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
 use crate::train::{self, End, Identity, Sgd, Training};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Task};
@@ -174,12 +174,10 @@ impl<'a> Session<'a> {
             progress = train::load_checkpoint(path, &mut self.model, optimiser.state(), &identity)?;
         }
         if begun && existing == Existing::Overwrite {
-            std::fs::remove_dir_all(&self.folder).with_context(|| format!("cannot remove {}", self.folder.display()))?;
+            std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
         }
         self.write_description()?;
-        std::fs::create_dir_all(&self.folder).map_err(|e| anyhow::anyhow!("cannot create {}: {e}", self.folder.display()))?;
-        let mut log = RunLog::open(&self.folder, progress.log_lengths)
-            .map_err(|e| anyhow::anyhow!("cannot write the logs in {}: {e}", self.folder.display()))?;
+        let mut log = RunLog::open(&self.folder, progress.log_lengths)?;
         self.log_start(&mut log, &progress, &key);
 
         let source = |cases: &[String]| Arc::new(self.source(cases));
@@ -200,8 +198,7 @@ impl<'a> Session<'a> {
             progress,
             log,
         };
-        let end = training.run()?;
-        Ok(end)
+        Ok(training.run()?)
     }
 
     /// Loads the weights of the final checkpoint.
@@ -234,8 +231,7 @@ impl<'a> Session<'a> {
         let Some(lines) = validate(&self.model, &validation)? else {
             return Ok(End::Interrupted);
         };
-        let mut log =
-            RunLog::append(&self.folder).map_err(|e| anyhow::anyhow!("cannot write the logs in {}: {e}", self.folder.display()))?;
+        let mut log = RunLog::append(&self.folder)?;
         log.line(&format!("Validation of {} cases, {}:", self.split.validation.len(), validation.folder.display()));
         lines.iter().for_each(|line| log.line(line));
         Ok(End::Finished)

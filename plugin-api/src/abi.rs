@@ -111,7 +111,7 @@ pub struct LossSink {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Features {
-    /// Decoder maps, finest first, (B, C, [Z,] Y, X).
+    /// Decoder maps, finest first, `(B, C, [Z,] Y, X)`.
     pub decoder: Tensors,
     /// The last encoder stage.
     pub bottleneck: TensorHandle,
@@ -149,7 +149,7 @@ pub struct Target {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Batch {
-    /// Augmented input (B, C, [Z,] Y, X).
+    /// Augmented input `(B, C, [Z,] Y, X)`.
     pub image: TensorHandle,
     /// Case identifiers, one a sample.
     pub cases: *const Str,

@@ -2,6 +2,7 @@
 
 use crate::heads::{DenseHead, ImageHead};
 use crate::losses::{LossName, deep_supervision};
+use crate::options::spelt;
 use crate::task::{Kind, Output, Target, Task};
 use crate::tensors::{Batch, Features, Level, Loss, Outputs, Pass, Step};
 use crate::{Params, Result, bail};
@@ -28,8 +29,9 @@ pub struct OutputOptions {
     pub weight: Option<f64>,
 }
 
-/// Named outputs: a head, a loss and a weight each. Two outputs may share a target.
-#[derive(Debug)]
+/// Named outputs: a head, a loss and a weight each. Two outputs may share a target. The default has none, for trainers whose heads
+/// are all their own.
+#[derive(Debug, Default)]
 pub struct Base {
     outputs: Vec<Output>,
     parts: Vec<Part>,
@@ -77,11 +79,11 @@ impl Base {
         let target = options.target.unwrap_or_else(|| name.to_owned());
         let spec = task.target(&target)?.clone();
         if let Some(kind) = options.kind.filter(|kind| *kind != spec.kind) {
-            bail!("its kind is {kind:?}, but its target '{target}' is {:?}", spec.kind);
+            bail!("its kind is {}, but its target '{target}' is {}", spelt(&kind), spelt(&spec.kind));
         }
         let loss = options.loss.or(LossName::default_for(spec.kind)).filter(|loss| loss.fits(spec.kind));
         let Some(loss) = loss else {
-            bail!("loss {:?} does not fit a target of kind {:?}", options.loss, spec.kind);
+            bail!("loss {} does not fit a target of kind {}", spelt(&options.loss), spelt(&spec.kind));
         };
         let weight = options.weight.unwrap_or(1.0);
         if !weight.is_finite() || weight < 0.0 {
@@ -107,7 +109,7 @@ impl Base {
         for (output, part) in self.outputs.iter().zip(&self.parts) {
             match &part.head {
                 Head::Dense(head) => head.forward(features, pass)?.into_iter().for_each(|level| outputs.push(&output.name, level)),
-                Head::Image(head) => outputs.push(&output.name, head.forward(features)?),
+                Head::Image(head) => outputs.push(&output.name, head.forward(features, pass)?),
             }
         }
         Ok(outputs)

@@ -1,6 +1,6 @@
 //! The Rust door: a [`Trainer`] type as a table of C functions. `export_trainer!` is the way in.
 //!
-//! Every function here runs the trainer inside [`guard`]: errors become a message, panics become a message with the place where
+//! Every function here runs the trainer inside `guard`: errors become a message, panics become a message with the place where
 //! they happened, and nothing unwinds into the host.
 
 use crate::abi::{self, Entry, HostServices, Instance, LossSink, NamedList, OutputSink, Plugin, PluginRef, Sink, Str, TensorHandle};

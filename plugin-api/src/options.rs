@@ -28,6 +28,11 @@ pub fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) 
     }
 }
 
+/// A value of an enumeration as options spell it.
+pub(crate) fn spelt(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// Walks `value` along `schema`; `root` resolves references, `path` names where we are.
 fn check_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Result<()> {
     let variants = alternatives(schema, root);
@@ -44,7 +49,7 @@ fn check_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Result
                     .find_map(|s| s["properties"].get(key).or_else(|| s.get("additionalProperties").filter(|a| a.is_object())));
                 match described {
                     Some(described) => check_keys(child, described, root, &at)?,
-                    None if known.is_empty() => {} // A free-form object: its type decides.
+                    None if variants.iter().any(|s| is_free_form(s)) => {}
                     None => bail!("unknown option '{at}'{}", suggestion(key, known.iter().copied())),
                 }
             }
@@ -59,6 +64,13 @@ fn check_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Result
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a schema takes keys that it does not name: `true`, or an object that says so.
+fn is_free_form(schema: &Value) -> bool {
+    schema == &Value::Bool(true)
+        || schema["additionalProperties"] == Value::Bool(true)
+        || schema.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 /// `schema` itself, its reference's target, and the alternatives inside.
@@ -103,6 +115,16 @@ mod tests {
         assert_eq!(error, "unknown option 'outputs.whole.wieght': did you mean 'weight'?");
         let error = parse::<Options>(r#"{"outputs": {}, "tempreature": 1}"#).unwrap_err().to_string();
         assert_eq!(error, "unknown option 'tempreature': did you mean 'temperature'?");
+    }
+
+    #[derive(Deserialize, JsonSchema, Debug)]
+    struct Nothing {}
+
+    #[test]
+    fn without_options_every_key_is_a_typo() {
+        let error = parse::<Nothing>(r#"{"weight": 1}"#).unwrap_err().to_string();
+        assert_eq!(error, "unknown option 'weight'");
+        assert!(parse::<Value>(r#"{"weight": 1}"#).is_ok());
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Task {
     /// 2 or 3.
     pub dims: usize,
-    /// Patch size in voxels, ([z,] y, x).
+    /// Patch size in voxels, `([z,] y, x)`.
     pub patch_size: Vec<i64>,
-    /// Voxel spacing in mm, ([z,] y, x).
+    /// Voxel spacing in mm, `([z,] y, x)`.
     pub spacing: Vec<f64>,
     /// Channels of every encoder stage, finest first; the last is the bottleneck. The decoder has one level less, same channels.
     pub features: Vec<i64>,

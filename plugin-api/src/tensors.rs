@@ -5,7 +5,7 @@ use crate::{Error, Result, bail};
 use indexmap::IndexMap;
 use tch::Tensor;
 
-/// What the trunk hands to the heads, all (B, C, [Z,] Y, X).
+/// What the trunk hands to the heads, all `(B, C, [Z,] Y, X)`.
 #[derive(Debug)]
 pub struct Features {
     /// Decoder maps, finest first.
@@ -77,7 +77,7 @@ pub struct Target {
 /// What a loss is computed on.
 #[derive(Debug)]
 pub struct Batch {
-    /// Augmented input (B, C, [Z,] Y, X).
+    /// Augmented input `(B, C, [Z,] Y, X)`.
     pub image: Tensor,
     /// Case identifiers, one a sample.
     pub cases: Vec<String>,

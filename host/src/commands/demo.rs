@@ -8,7 +8,7 @@ use crate::predict::{Prediction, export, sliding_window};
 use crate::preprocess::preprocess_image;
 use crate::report::overlay::{self, Layer, Row};
 use crate::session::Session;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
@@ -45,7 +45,7 @@ pub fn execute(args: &DemoArgs) -> Result<Outcome> {
     let mut session = run.session(run_args.fold[0])?;
     session.load_final()?;
     let picture = args.output.join("unseen.png");
-    predict_unseen(&session, &raw, &picture).context("predicting the unseen case")?;
+    predict_unseen(&session, &raw, &picture)?;
     println!("\nPrediction (left) and truth (right) of a case that was in no training: {}", picture.display());
     Ok(Outcome::Done)
 }

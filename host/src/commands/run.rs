@@ -2,14 +2,14 @@
 
 use super::Outcome;
 use crate::cli::{Precision, RunArgs};
-use crate::dataset::{Dataset, Progress as Stage};
+use crate::dataset::{Dataset, Progress};
 use crate::device;
 use crate::plugin::{self, Library};
 use crate::preprocess::{Prepared, prepare};
-use crate::report::Progress;
+use crate::report::Bar;
 use crate::session::{Existing, Session, Settings};
 use crate::train::End;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,8 +63,8 @@ impl Run {
         let results = args.output.clone().or_else(|| variable("nnUNet_results")).unwrap_or_else(|| "results".into());
         println!("Data set {} with {} cases; preprocessed in {}", dataset.folder.display(), dataset.cases.len(), preprocessed.display());
 
-        let bar = Progress::new("preparing", 0);
-        let show = |stage: Stage| bar.set(stage.done as u64, stage.total as u64);
+        let bar = Bar::new("preparing", 0);
+        let show = |progress: Progress| bar.set(progress.done as u64, progress.total as u64);
         let prepared = prepare(&dataset, &preprocessed, &args.plans, &args.configuration, cores(), &show)?;
         drop(bar);
         let mut name = library.manifest.id.clone();
@@ -85,7 +85,7 @@ fn settings(args: &RunArgs) -> Result<Settings> {
     let workers = match (args.workers, std::env::var("nnUNet_n_proc_DA").ok()) {
         (Some(workers), _) => usize::from(workers),
         // nnU-Net's 0 means: no workers beside the main process. Here one thread is the least.
-        (None, Some(text)) => text.parse::<usize>().with_context(|| format!("nnUNet_n_proc_DA is '{text}'; expected a number"))?.max(1),
+        (None, Some(text)) => text.parse::<usize>().map_err(|_| anyhow!("nnUNet_n_proc_DA is '{text}'; expected a number"))?.max(1),
         (None, None) => (cores() / 4).clamp(1, 12),
     };
     Ok(Settings {
@@ -109,8 +109,8 @@ fn options(file: Option<&Path>, set: &[String]) -> Result<Value> {
     let mut options = match file {
         None => Value::Object(Map::new()),
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| anyhow::anyhow!("--options {}: {e}", path.display()))?;
-            serde_json::from_str(&text).map_err(|e| anyhow::anyhow!("--options {}: {e}", path.display()))?
+            let text = std::fs::read_to_string(path).map_err(|e| anyhow!("--options {}: {e}", path.display()))?;
+            serde_json::from_str(&text).map_err(|e| anyhow!("--options {}: {e}", path.display()))?
         }
     };
     if !options.is_object() {
@@ -140,7 +140,7 @@ fn listen_for_interrupt() -> Result<()> {
         }
         eprintln!("stopping after this iteration; again to stop at once");
     })
-    .context("cannot listen for Ctrl-C")
+    .map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))
 }
 
 fn variable(name: &str) -> Option<PathBuf> {

@@ -34,6 +34,9 @@ pub enum Error {
     /// libtorch's modes or generators.
     #[error(transparent)]
     Shim(#[from] crate::shim::Error),
+    /// A step would ruin every weight.
+    #[error("the gradient norm is {0}; try a smaller loss weight, or --precision fp32")]
+    Gradients(f64),
     /// The plugin failed.
     #[error(transparent)]
     Plugin(#[from] crate::plugin::CallError),

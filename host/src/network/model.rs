@@ -36,7 +36,7 @@ impl Model {
         Ok(Self { trunk, trainer, parameters, bf16 })
     }
 
-    /// Outputs of `image` (B, C, [Z,] Y, X) in f32, `levels` levels each. `seed` seeds what the heads draw.
+    /// Outputs of `image` `(B, C, [Z,] Y, X)` in f32, `levels` levels each. `seed` seeds what the heads draw.
     pub fn forward(&self, image: &Tensor, levels: usize, training: bool, seed: u64) -> Result<Outputs, Error> {
         // One autocast region a forward pass: its cache of cast weights must not outlive an optimiser step.
         let _autocast = self.bf16.then(|| Autocast::enter(self.parameters.device())).transpose()?;

@@ -9,7 +9,7 @@ use crate::plan::Architecture;
 use plugin_api::{Features, Init};
 use tch::Tensor;
 
-/// A trunk. Input (B, C, [Z,] Y, X), every spatial size divisible by the product of the strides.
+/// A trunk. Input `(B, C, [Z,] Y, X)`, every spatial size divisible by the product of the strides.
 #[derive(Debug)]
 pub struct PlainConvUNet {
     /// Finest first.

@@ -98,18 +98,14 @@ fn check_layout(header: &LibHeader) -> Result<(), Reason> {
     })
 }
 
-/// What differs, from `abi_stable`'s long report: its first "Expected … Found" pair.
+/// The first difference in `abi_stable`'s long report: "Error:WHAT", "Expected:", a value, "Found:", a value, a line each.
 fn layout_difference(report: &str) -> String {
-    let lines: Vec<&str> = report.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let after = |heading: &str| {
-        let at = lines.iter().position(|line| line.starts_with(heading))?;
-        let rest = lines[at].trim_start_matches(heading).trim_matches([':', ' ']);
-        Some(if rest.is_empty() { lines.get(at + 1).copied().unwrap_or_default() } else { rest }.to_owned())
+    let mut lines = report.lines().map(str::trim).filter(|line| !line.is_empty());
+    let Some(what) = lines.find_map(|line| line.strip_prefix("Error:")) else {
+        return last_line(report);
     };
-    match (after("Expected"), after("Found")) {
-        (Some(expected), Some(found)) => format!("expected {expected}, found {found}"),
-        _ => last_line(report),
-    }
+    let value = |heading: &str| lines.clone().skip_while(|line| *line != heading).nth(1).unwrap_or("unknown");
+    format!("{what}: expected {}, found {}", value("Expected:"), value("Found:"))
 }
 
 fn last_line(text: &str) -> String {

@@ -130,7 +130,7 @@ pub(super) fn loss_sink(collected: &mut Vec<Term>) -> abi::LossSink {
         // SAFETY: `ctx` is what `loss_sink` borrowed; the name is lent, the tensors handed over.
         unsafe {
             let weight = take(weight_tensor).map_or(Weight::Number(weight), Weight::Learned);
-            let value = take(value).unwrap_or_else(Tensor::new);
+            let value = take(value).unwrap_or_default();
             (*ctx.cast::<Vec<Term>>()).push(Term { name: name.text(), weight, value });
         }
     }

@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// A case of the store cannot be read.
     #[error(transparent)]
-    Preprocess(#[from] crate::preprocess::Error),
+    Preprocess(Box<crate::preprocess::Error>),
     /// An image cannot be read, a prediction cannot be written.
     #[error(transparent)]
     Io(#[from] imaging::io::Error),
@@ -47,4 +47,10 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl From<crate::preprocess::Error> for Error {
+    fn from(error: crate::preprocess::Error) -> Self {
+        Self::Preprocess(Box::new(error))
+    }
 }

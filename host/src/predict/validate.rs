@@ -5,7 +5,7 @@ use crate::dataset::{Case, CaseTarget, Dataset, Labels, TargetKind};
 use crate::evaluate::{Files, classification, regression, segmentation};
 use crate::network::Model;
 use crate::preprocess::{Prepared, StoredCase, case_path};
-use crate::report::Progress;
+use crate::report::Bar;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let folder = if summaries.is_empty() { validation.folder.clone() } else { validation.folder.join(&output.name) };
         summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
     }
-    let bar = Progress::new("validation", validation.cases.len() as u64);
+    let bar = Bar::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
         if validation.stop.load(Ordering::Relaxed) {
             return Ok(None);

@@ -72,7 +72,7 @@ fn window(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tenso
     Ok(view)
 }
 
-/// The finest level of every output, averaged over all mirror images of `batch` (B, C, [Z,] Y, X) along `axes`.
+/// The finest level of every output, averaged over all mirror images of `batch` `(B, C, [Z,] Y, X)` along `axes`.
 fn mirrored(model: &Model, batch: &Tensor, axes: &[usize]) -> Result<IndexMap<String, Tensor>, Error> {
     let mut sums: IndexMap<String, Tensor> = IndexMap::new();
     let variants = 1u32 << axes.len();

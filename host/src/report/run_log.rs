@@ -2,37 +2,18 @@
 //!
 //! Both only grow. A checkpoint remembers their lengths, and resuming cuts them back to it, so that no epoch appears twice.
 
-use crate::train::TermMean;
-use indexmap::IndexMap;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// One line of `metrics.jsonl`. NaN is written as `null`.
-#[derive(Debug, Serialize)]
-pub struct EpochRecord {
-    /// From 0.
-    pub epoch: u64,
-    /// Learning rate of the epoch.
-    pub learning_rate: f64,
-    /// Training terms by name: mean value, unweighted and weighted.
-    pub train: IndexMap<String, TermMean>,
-    /// Their weighted sum.
-    pub train_loss: f64,
-    /// Validation terms.
-    pub validation: IndexMap<String, TermMean>,
-    /// Their weighted sum.
-    pub validation_loss: f64,
-    /// Online metrics by output, then by name.
-    pub metrics: IndexMap<String, IndexMap<String, f64>>,
-    /// Moving average of every output's first metric.
-    pub ema: IndexMap<String, f64>,
-    /// Seconds of the epoch (a time: differs from run to run).
-    pub seconds: f64,
-    /// Of these, spent waiting for batches (a time).
-    pub data_wait: f64,
+/// The logs cannot be opened, written or measured.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}; is the disk full, or the folder read-only?", path.display())]
+pub struct LogError {
+    path: PathBuf,
+    source: std::io::Error,
 }
 
 /// The open logs of a fold.
@@ -49,53 +30,62 @@ struct Log {
 }
 
 impl RunLog {
-    /// Opens both logs in `folder` and cuts them back to `lengths` (`[metrics.jsonl, log.txt]`); zeros start anew.
-    pub fn open(folder: &Path, lengths: [u64; 2]) -> std::io::Result<Self> {
-        Ok(Self { records: Log::open(folder.join("metrics.jsonl"), lengths[0])?, text: Log::open(folder.join("log.txt"), lengths[1])? })
+    /// Opens both logs in `folder`, which is made if need be, and cuts them back to `lengths` (`[metrics.jsonl, log.txt]`);
+    /// zeros start anew.
+    pub fn open(folder: &Path, lengths: [u64; 2]) -> Result<Self, LogError> {
+        std::fs::create_dir_all(folder).map_err(|source| LogError { path: folder.to_owned(), source })?;
+        let open = |name, length| {
+            let path = folder.join(name);
+            Log::open(&path, length).map_err(|source| LogError { path, source })
+        };
+        Ok(Self { records: open("metrics.jsonl", lengths[0])?, text: open("log.txt", lengths[1])? })
     }
 
     /// Opens both logs in `folder` to add to them.
-    pub fn append(folder: &Path) -> std::io::Result<Self> {
+    pub fn append(folder: &Path) -> Result<Self, LogError> {
         Self::open(folder, [u64::MAX; 2])
     }
 
-    /// Prints a line and adds it to `log.txt` with the time (UTC). A full disk must not stop a training: it shows on the console.
+    /// Prints a line and adds it to `log.txt` with the time (UTC). Neither a full disk nor a console that has gone away stops a training.
     pub fn line(&mut self, line: &str) {
-        println!("{line}");
-        let stamped = format!("{} {line}\n", timestamp());
-        if let Err(error) = self.text.append(&stamped) {
-            log::warn!("{}: {error}; the line is only on the console", self.text.path.display());
+        let _ = writeln!(std::io::stdout(), "{line}");
+        if let Err(error) = self.text.append(&format!("{} {line}\n", timestamp())) {
+            log::warn!("{error}; the line is only on the console");
         }
     }
 
     /// Adds a record to `metrics.jsonl`.
-    pub fn record(&mut self, record: &EpochRecord) -> std::io::Result<()> {
+    pub fn record(&mut self, record: &impl Serialize) -> Result<(), LogError> {
         let mut line = serde_json::to_string(record).expect("plain data");
         line.push('\n');
         self.records.append(&line)
     }
 
     /// Lengths as a checkpoint holds them.
-    pub fn lengths(&mut self) -> std::io::Result<[u64; 2]> {
-        Ok([self.records.file.stream_position()?, self.text.file.stream_position()?])
+    pub fn lengths(&mut self) -> Result<[u64; 2], LogError> {
+        Ok([self.records.length()?, self.text.length()?])
     }
 }
 
 impl Log {
-    fn open(path: PathBuf, length: u64) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    fn open(path: &Path, length: u64) -> std::io::Result<Self> {
+        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         file.set_len(length.min(file.metadata()?.len()))?;
-        let mut log = Self { path, file };
-        log.file.seek(SeekFrom::End(0))?;
-        Ok(log)
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn length(&mut self) -> Result<u64, LogError> {
+        self.file.stream_position().map_err(|source| LogError { path: self.path.clone(), source })
     }
 
     /// Writes `text` whole or not at all.
-    fn append(&mut self, text: &str) -> std::io::Result<()> {
-        let start = self.file.stream_position()?;
-        self.file.write_all(text.as_bytes()).inspect_err(|_| {
+    fn append(&mut self, text: &str) -> Result<(), LogError> {
+        let start = self.length()?;
+        self.file.write_all(text.as_bytes()).map_err(|source| {
             // What cannot be undone either is cut off on resuming.
             let _ = self.file.set_len(start).and_then(|()| self.file.seek(SeekFrom::Start(start)));
+            LogError { path: self.path.clone(), source }
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Training: batches in, a trained network and its logs out.
 //!
-//! [`Training::run`] is the loop. An epoch is `iterations` steps ([`Training::step`]: forward, the plugin's terms, their weighted
+//! [`Training::run`] is the loop. An epoch is `iterations` steps (`Training::step`: forward, the plugin's terms, their weighted
 //! sum, backward, clip, SGD), then validation batches for the online metrics, a record, and a checkpoint. Everything random is
 //! keyed by (seed, epoch, iteration), so a checkpoint needs no generator's state.
 
@@ -8,12 +8,13 @@ mod batch;
 mod checkpoint;
 mod metrics;
 mod optimiser;
+mod record;
 mod schedule;
 mod terms;
 
-use crate::loading::Loader;
+use crate::loading::{self, Loader};
 use crate::network::{self, Model};
-use crate::report::{EpochRecord, Progress as Bar, RunLog, format_duration};
+use crate::report::{Bar, LogError, RunLog, format_duration};
 use crate::shim::mix;
 use plugin_api::{Epoch, EpochReport, Phase, Step, Task};
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use std::time::Instant;
 pub use batch::to_tensors;
 pub use checkpoint::{Error as CheckpointError, Identity, Progress, load as load_checkpoint, load_weights};
 pub use optimiser::{Sgd, clear_gradients, clip_gradients};
+pub use record::EpochRecord;
 pub use schedule::{deep_supervision_weights, poly};
 pub use terms::{TermMean, TermSums, total};
 
@@ -44,7 +46,7 @@ const ITERATIONS_TO_ESTIMATE: u64 = 20;
 pub enum Error {
     /// A loader worker failed.
     #[error(transparent)]
-    Loading(#[from] crate::loading::Error),
+    Loading(#[from] loading::Error),
     /// libtorch or the plugin failed.
     #[error(transparent)]
     Network(#[from] network::Error),
@@ -52,24 +54,19 @@ pub enum Error {
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::Error),
     /// The logs cannot be written.
-    #[error("cannot write the logs in {}: {source}", folder.display())]
-    Log {
-        /// Of the fold.
-        folder: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Gradients are not finite.
-    #[error("the gradient norm is {norm} in epoch {epoch}, iteration {iteration} (cases {cases}); the last checkpoint is from before")]
-    Diverged {
-        /// NaN or infinity.
-        norm: f64,
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A step failed.
+    #[error("{source} (epoch {epoch}, iteration {iteration}, cases {cases}); checkpoints from before are kept")]
+    Step {
         /// Where.
         epoch: u64,
         /// Where.
         iteration: u64,
         /// The batch's cases.
         cases: String,
+        /// Why.
+        source: network::Error,
     },
 }
 
@@ -169,21 +166,24 @@ impl Training<'_> {
     /// One optimiser step.
     fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
         let step = self.step_info(Phase::Train, self.progress.iteration);
-        let batch = to_tensors(&self.train.next_batch()?, self.task.dims, self.model.parameters.device())?;
-        let levels = step.deep_supervision_weights.iter().filter(|weight| **weight != 0.0).count();
+        let batch = self.train.next_batch()?;
+        self.train_on(&batch, &step, learning_rate).map_err(|source| failed(&step, &batch, source))
+    }
+
+    fn train_on(&mut self, batch: &loading::Batch, step: &Step, learning_rate: f64) -> Result<(), network::Error> {
+        let batch = to_tensors(batch, self.task.dims, self.model.parameters.device())?;
         clear_gradients(&self.model.parameters)?;
-        let outputs = self.model.forward(&batch.image, levels, true, step.seed)?;
-        let terms = self.model.trainer.loss(&outputs, &batch, &step)?;
+        let outputs = self.model.forward(&batch.image, supervised_levels(step), true, step.seed)?;
+        let terms = self.model.trainer.loss(&outputs, &batch, step)?;
         if let Some(loss) = total(&terms)? {
-            loss.f_backward().map_err(network::Error::from)?;
+            loss.f_backward()?;
             let norm = clip_gradients(&self.model.parameters, CLIP_NORM)?;
             if !norm.is_finite() {
-                let (epoch, iteration) = (step.epoch, step.iteration);
-                return Err(Error::Diverged { norm, epoch, iteration, cases: batch.cases.join(", ") });
+                return Err(network::Error::Gradients(norm));
             }
             self.optimiser.step(&self.model.parameters, learning_rate)?;
         }
-        Ok(self.progress.sums.add(&terms)?)
+        self.progress.sums.add(&terms)
     }
 
     /// Validation batches: terms and online metrics. `None` when stopped.
@@ -196,13 +196,23 @@ impl Training<'_> {
                 return Ok(None);
             }
             let step = self.step_info(Phase::Validate, iteration);
-            let batch = to_tensors(&self.validation.next_batch()?, self.task.dims, self.model.parameters.device())?;
-            let levels = step.deep_supervision_weights.iter().filter(|weight| **weight != 0.0).count();
-            let outputs = self.model.forward(&batch.image, levels, false, step.seed)?;
-            sums.add(&self.model.trainer.loss(&outputs, &batch, &step)?)?;
-            online.add(&outputs, &batch, self.task)?;
+            let batch = self.validation.next_batch()?;
+            self.validate_on(&batch, &step, &mut sums, &mut online).map_err(|source| failed(&step, &batch, source))?;
         }
         Ok(Some((sums, online)))
+    }
+
+    fn validate_on(
+        &mut self,
+        batch: &loading::Batch,
+        step: &Step,
+        sums: &mut TermSums,
+        online: &mut metrics::Online,
+    ) -> Result<(), network::Error> {
+        let batch = to_tensors(batch, self.task.dims, self.model.parameters.device())?;
+        let outputs = self.model.forward(&batch.image, supervised_levels(step), false, step.seed)?;
+        sums.add(&self.model.trainer.loss(&outputs, &batch, step)?)?;
+        online.add(&outputs, &batch, self.task)
     }
 
     fn step_info(&self, phase: Phase, iteration: u64) -> Step {
@@ -249,7 +259,7 @@ impl Training<'_> {
             metrics: record.metrics.clone(),
         };
         self.model.trainer.epoch_end(&report)?;
-        self.log.record(&record).map_err(|source| Error::Log { folder: self.folder.clone(), source })?;
+        self.log.record(&record)?;
 
         self.progress = Progress { epoch: epoch + 1, iteration: 0, seconds: 0.0, ..self.progress.clone() };
         let score = metrics::score(&record.metrics, &self.progress.ema);
@@ -280,10 +290,19 @@ impl Training<'_> {
     }
 
     fn checkpoint(&mut self, which: &str) -> Result<(), Error> {
-        self.progress.log_lengths = self.log.lengths().map_err(|source| Error::Log { folder: self.folder.clone(), source })?;
+        self.progress.log_lengths = self.log.lengths()?;
         let path = self.folder.join(format!("checkpoint_{which}.safetensors"));
         Ok(checkpoint::save(&path, self.model, self.optimiser.state(), &self.progress, &self.identity)?)
     }
+}
+
+/// Levels that deep supervision gives a weight: the heads of the others need not be computed.
+fn supervised_levels(step: &Step) -> usize {
+    step.deep_supervision_weights.iter().filter(|weight| **weight != 0.0).count()
+}
+
+fn failed(step: &Step, batch: &loading::Batch, source: network::Error) -> Error {
+    Error::Step { epoch: step.epoch, iteration: step.iteration, cases: batch.cases.join(", "), source }
 }
 
 /// When training will end, from the time of its first iterations.

@@ -105,7 +105,7 @@ pub fn deep_supervision(weights: &[f64], levels: usize, mut loss: impl FnMut(usi
 }
 
 /// Mean of `values` (B, C, …) where `mask` (B, 1, …) is true, everywhere without one; 0 where the mask is empty.
-fn masked_mean(values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+pub fn masked_mean(values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(values.f_mean(Dtype::Float)?);
     };

@@ -3,7 +3,7 @@
 //!
 //! Both grids cover the same box, so output voxel `i` lies at `(i + 0.5) * input_size / output_size - 0.5`. Where voxels are much
 //! longer along one axis than along the others, that axis takes its nearest slice and only the planes are interpolated.
-//! [`interpolate`] does images, [`vote`] label maps; what a line of voxels needs along one axis is worked out once, in [`axis`].
+//! `interpolate` does images, `vote` label maps; what a line of voxels needs along one axis is worked out once, in `axis`.
 
 mod axis;
 mod interpolate;

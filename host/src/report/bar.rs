@@ -5,9 +5,9 @@ use std::io::IsTerminal;
 
 /// A bar that disappears when it is dropped.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub struct Bar(ProgressBar);
 
-impl Progress {
+impl Bar {
     /// `total` pieces of `what`.
     pub fn new(what: &str, total: u64) -> Self {
         let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -29,7 +29,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
