@@ -45,7 +45,7 @@ fn every_kind_of_output_with_its_own_terms_metrics_and_files() {
     let mut json = read_json(&description);
     json["targets"]["distance"]["optional"] = true.into();
     fs::write(&description, json.to_string()).expect("writable");
-    fs::remove_file(raw.join("targetsTr/distance/demo_002.nii.gz")).expect("there");
+    fs::remove_file(raw.join("targetsTr/distance/organs_002.nii.gz")).expect("there");
     let options = bench.folder().join("options.json");
     let outputs = json!({
         "dice": {"target": "segmentation", "loss": "dice"},

@@ -15,8 +15,6 @@ use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
 const DATASET: &str = "Dataset999_Demo";
-/// The unseen case of [`demo::write_dataset`].
-const UNSEEN: &str = "demo_025";
 /// Options of `multi-output` for the demo's targets.
 const OPTIONS: &str = r#"{
     "outputs": {
@@ -55,7 +53,7 @@ fn command(args: &DemoArgs, raw: &Path, options: &Path) -> Vec<String> {
     let path = |path: &Path| path.display().to_string();
     let words = ["host", "run", "--plugin", "multi-output", "--configuration", "3d_fullres", "--fold", "0", "--overwrite"];
     let mut command: Vec<String> = words.map(str::to_owned).to_vec();
-    let numbers = [("--epochs", 5), ("--iterations", 30), ("--val-iterations", 4), ("--batch-size", 2), ("--seed", args.seed)];
+    let numbers = [("--epochs", 6), ("--iterations", 30), ("--val-iterations", 4), ("--batch-size", 2), ("--seed", args.seed)];
     command.extend(numbers.iter().flat_map(|(flag, number)| [(*flag).to_owned(), number.to_string()]));
     let folder = |name| path(&args.output.join(name));
     let paths = [
@@ -69,7 +67,8 @@ fn command(args: &DemoArgs, raw: &Path, options: &Path) -> Vec<String> {
 }
 
 fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {
-    let image_path: PathBuf = raw.join(format!("imagesTs/{UNSEEN}_0000.nii.gz"));
+    let unseen = demo::unseen_case();
+    let image_path: PathBuf = raw.join(format!("imagesTs/{unseen}_0000.nii.gz"));
     let (plans, configuration) = (&session.prepared.plans, &session.prepared.configuration);
     let (image, properties, _) = preprocess_image(std::slice::from_ref(&image_path), plans, configuration)?;
     let logits = sliding_window(&session.model, image.view(), configuration.dims(), session.patch, &session.mirror, &|_, _| {})?;
@@ -77,8 +76,8 @@ fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {
     let predictions = export(&session.model, logits, &targets, &properties, plans, configuration)?;
 
     let raw_image = read_image(&image_path)?;
-    let organs = read_labels(&raw.join(format!("labelsTs/{UNSEEN}.nii.gz")))?.volume;
-    let distance = read_image(&raw.join(format!("targetsTs/distance/{UNSEEN}.nii.gz")))?.volume;
+    let organs = read_labels(&raw.join(format!("labelsTs/{unseen}.nii.gz")))?.volume;
+    let distance = read_image(&raw.join(format!("targetsTs/distance/{unseen}.nii.gz")))?.volume;
     let rows: Vec<Row> = predictions
         .values()
         .filter_map(|prediction| match prediction {

@@ -49,6 +49,15 @@ pub fn write_dataset(folder: &Path, seed: u64) -> Result<(), Error> {
     write_json(&folder.join("dataset.json"), &description())
 }
 
+/// The case of `imagesTs`.
+pub fn unseen_case() -> String {
+    case_id(TRAINING_CASES + 1)
+}
+
+fn case_id(number: usize) -> String {
+    format!("organs_{number:03}")
+}
+
 fn description() -> serde_json::Value {
     json!({
         "channel_names": {"0": "MRI"},
@@ -68,7 +77,7 @@ fn write_cases(folder: &Path, split: &str, cases: &[phantom::Case], first: usize
     let geometry = Geometry::with_spacing(SPACING);
     let mut classes = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
-        let id = format!("organs_{:03}", first + index);
+        let id = case_id(first + index);
         write_image(&file("images", format!("{id}_0000.nii.gz")), &case.image, &geometry)?;
         write_labels(&file("labels", format!("{id}.nii.gz")), &case.labels, &geometry)?;
         let distance = signed_distance(&case.labels);
