@@ -18,13 +18,13 @@ pub(crate) fn parse<T: DeserializeOwned + JsonSchema>(json: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|e| Error::new(format!("options: {e}")))
 }
 
-/// `: did you mean 'x'?` or a list of what there is; empty when there is nothing.
+/// `: did you mean 'x'?`, or a list of what there is.
 pub fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let nearest = known.clone().map(|k| (strsim::damerau_levenshtein(name, k), k)).min();
     match nearest {
         Some((distance, nearest)) if distance <= nearest.len().max(name.len()) / 3 + 1 => format!(": did you mean '{nearest}'?"),
         Some(_) => format!("; there are: {}", known.collect::<Vec<_>>().join(", ")),
-        None => String::new(),
+        None => "; there are none".to_owned(),
     }
 }
 
@@ -66,11 +66,13 @@ fn check_keys(value: &Value, schema: &Value, root: &Value, path: &str) -> Result
     }
 }
 
-/// Whether a schema takes keys that it does not name: `true`, or an object that says so.
+/// Whether a schema takes keys that it does not name: one that says so, or one that says nothing of the value at all.
 fn is_free_form(schema: &Value) -> bool {
-    schema == &Value::Bool(true)
-        || schema["additionalProperties"] == Value::Bool(true)
-        || schema.as_object().is_some_and(serde_json::Map::is_empty)
+    const SAYS_SOMETHING: [&str; 8] = ["type", "properties", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"];
+    match schema {
+        Value::Bool(any) => *any,
+        _ => schema["additionalProperties"] == Value::Bool(true) || SAYS_SOMETHING.iter().all(|key| schema.get(key).is_none()),
+    }
 }
 
 /// `schema` itself, its reference's target, and the alternatives inside.
@@ -123,7 +125,7 @@ mod tests {
     #[test]
     fn without_options_every_key_is_a_typo() {
         let error = parse::<Nothing>(r#"{"weight": 1}"#).unwrap_err().to_string();
-        assert_eq!(error, "unknown option 'weight'");
+        assert_eq!(error, "unknown option 'weight'; there are none");
         assert!(parse::<Value>(r#"{"weight": 1}"#).is_ok());
     }
 

@@ -83,10 +83,10 @@ fn a_plugin_that_anybody_may_write_to() {
 fn options_that_do_not_fit() {
     let bench = Bench::new();
     let (base, multi) = (artifact::plugin("base"), artifact::plugin("multi-output"));
-    refuses_options(&bench, &base, &["weight=2"], &["plugin base", "unknown", "weight"]);
+    refuses_options(&bench, &base, &["weight=2"], &["plugin base", "unknown option 'weight'", "there are none"]);
     refuses_options(&bench, &multi, &["outputs.segmentation.wieght=2"], &["'outputs.segmentation.wieght'", "did you mean 'weight'?"]);
     refuses_options(&bench, &multi, &["outputs.liver.weight=1"], &["output 'liver'", "no target 'liver'", "segmentation"]);
-    refuses_options(&bench, &multi, &["outputs.segmentation.loss=mse"], &["output 'segmentation'", "Mse", "Labels"]);
+    refuses_options(&bench, &multi, &["outputs.segmentation.loss=mse"], &["output 'segmentation'", "loss mse", "kind labels"]);
     refuses_options(&bench, &artifact::fixture("faulty"), &["fault=panic_new"], &["plugin faulty", "new", "src/lib.rs:", "as asked for"]);
 }
 

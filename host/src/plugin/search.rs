@@ -96,6 +96,8 @@ fn hint(id: &str, all: &[Found]) -> String {
         return format!("; build the plugins that ship with the host: cargo build --package {id}");
     }
     let ids: Vec<&str> = all.iter().filter_map(|f| f.manifest.as_ref().ok()).map(|m| m.id.as_str()).collect();
-    let suggestion = plugin_api::options::suggestion(id, ids.iter().copied());
-    if suggestion.is_empty() { format!("; name further folders in {SEARCH_PATH}, or give a path") } else { suggestion }
+    if ids.is_empty() {
+        return format!("; name further folders in {SEARCH_PATH}, or give a path");
+    }
+    plugin_api::options::suggestion(id, ids.iter().copied())
 }
