@@ -140,3 +140,34 @@ fn overlap([both, all]: &mut [f64; 2], prediction: &Tensor, target: &Tensor, mas
 fn total(tensor: &Tensor) -> Result<f64, Error> {
     Ok(f64::try_from(tensor.f_sum(Dtype::Double)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn counts_are_summed_before_they_are_divided() {
+        let level = |labels: &[i64], predicted: &[i64]| {
+            let target = Tensor::from_slice(labels).view([1, 1, -1]);
+            let logits = Tensor::zeros([1, 3, labels.len() as i64], (Dtype::Float, Device::Cpu));
+            let logits = logits.scatter_value(1, &Tensor::from_slice(predicted).view([1, 1, -1]), 1.0);
+            // Label 9 stands for a voxel that must not count.
+            Level { logits, mask: Some(target.ne(9)), target: target.where_self(&target.ne(9), &target.zeros_like()) }
+        };
+        let mut sums = Sums::Overlap(vec![[0.0; 2]; 2]);
+        count(Kind::Labels, &mut sums, &level(&[0, 1, 1, 2, 9], &[0, 1, 0, 2, 2])).unwrap();
+        count(Kind::Labels, &mut sums, &level(&[0, 0, 1, 0, 0], &[1, 0, 1, 0, 0])).unwrap();
+        let Sums::Overlap(classes) = sums else { unreachable!() };
+        // Class 1: TP 2, FP 1, FN 1. Class 2: TP 1.
+        assert_eq!(classes, [[4.0, 6.0], [2.0, 2.0]]);
+    }
+
+    #[test]
+    fn fewer_errors_score_higher() {
+        let metrics = |name: &str| IndexMap::from([("out".to_owned(), IndexMap::from([(name.to_owned(), 1.0)]))]);
+        let ema = |value| IndexMap::from([("out".to_owned(), value)]);
+        assert!(score(&metrics("mae"), &ema(1.0)) > score(&metrics("mae"), &ema(2.0)));
+        assert!(score(&metrics("dice"), &ema(0.9)) > score(&metrics("dice"), &ema(0.8)));
+    }
+}

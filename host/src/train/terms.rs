@@ -79,3 +79,40 @@ impl TermSums {
         self.means().values().map(|mean| mean.weighted).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    fn scalar(value: f64) -> Tensor {
+        Tensor::full([], value, (Kind::Float, Device::Cpu)).set_requires_grad(true)
+    }
+
+    fn term(name: &str, weight: impl Into<Weight>, value: &Tensor) -> Term {
+        Term { name: name.to_owned(), weight: weight.into(), value: value * 1.0 }
+    }
+
+    #[test]
+    fn gradients_are_the_weights_and_weight_zero_has_none() {
+        let (a, b, c, learned) = (scalar(2.0), scalar(3.0), scalar(5.0), scalar(0.5));
+        let terms = [term("a", 1.0, &a), term("b", learned.shallow_clone(), &b), term("c", 0.0, &c)];
+        let sum = total(&terms).unwrap().unwrap();
+        assert_eq!(f64::try_from(&sum).unwrap(), 3.5);
+        sum.backward();
+        let gradient = |tensor: &Tensor| f64::try_from(tensor.grad()).unwrap();
+        assert_eq!([gradient(&a), gradient(&b), gradient(&learned)], [1.0, 0.5, 3.0]);
+        assert!(!c.grad().defined());
+        assert!(total(&terms[2..]).unwrap().is_none());
+    }
+
+    #[test]
+    fn means_are_over_the_iterations_that_had_the_term() {
+        let mut sums = TermSums::default();
+        sums.add(&[term("a", 0.5, &scalar(2.0))]).unwrap();
+        sums.add(&[term("a", 0.5, &scalar(4.0)), term("b", 2.0, &scalar(1.0))]).unwrap();
+        assert_eq!(sums.means()["a"], TermMean { value: 3.0, weighted: 1.5 });
+        assert_eq!(sums.means()["b"], TermMean { value: 1.0, weighted: 2.0 });
+        assert_eq!(sums.total(), 3.5);
+    }
+}
