@@ -43,7 +43,7 @@ unsafe impl Send for LoadedTrainer {}
 impl LoadedTrainer {
     /// Makes a trainer for `task` with `options` (a JSON object); its parameters are added to `parameters`.
     pub fn create(library: &Library, task: &Task, options: &serde_json::Value, parameters: &mut Parameters) -> Result<Self, CallError> {
-        let (task, options) = (json(task), json(options));
+        let (seed, task, options) = (task.seed, json(task), json(options));
         let services = HostServices {
             ctx: std::ptr::from_mut(parameters).cast(),
             log_level: log::max_level() as u32,
@@ -59,7 +59,7 @@ impl LoadedTrainer {
             poisoned: false.into(),
         };
         let mut instance = Instance(std::ptr::null_mut());
-        trainer.call("new", 0, |error| {
+        trainer.call("new", mix(&[seed, 0]), |error| {
             // SAFETY: everything lent outlives the call; `out` is writable.
             unsafe { (library.entry.create)(&services, Str::new(&task), Str::new(&options), &mut instance, error) }
         })?;

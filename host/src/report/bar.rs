@@ -22,6 +22,11 @@ impl Bar {
         self.0.inc(1);
     }
 
+    /// Does `print` with the bar out of the way.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
+
     /// Sets how much is done.
     pub fn set(&self, done: u64, total: u64) {
         self.0.set_length(total);

@@ -151,7 +151,7 @@ impl Training<'_> {
             self.progress.iteration += 1;
             bar.set(self.progress.iteration, self.task.iterations);
             if let Some(line) = estimate.after_step(self.task, &self.progress, self.validation_iterations) {
-                self.log.line(&line);
+                bar.suspend(|| self.log.line(&line));
             }
         }
         drop(bar);
