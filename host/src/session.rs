@@ -149,10 +149,9 @@ impl<'a> Session<'a> {
         &self.folder
     }
 
-    /// Trains the fold, from where a checkpoint left it if `existing` says so.
-    pub fn train(&mut self, existing: Existing, stop: &AtomicBool) -> Result<End> {
-        let latest = self.folder.join("checkpoint_latest.safetensors");
-        let finished = self.folder.join("checkpoint_final.safetensors");
+    /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a fold without a
+    /// checkpoint to resume, a folder whose other folds belong to another plugin or other options.
+    pub fn check_existing(&self, existing: Existing) -> Result<()> {
         let begun = self.folder.exists();
         if begun && existing == Existing::Refuse {
             bail!(
@@ -161,17 +160,45 @@ impl<'a> Session<'a> {
             );
         }
         ensure!(
-            existing != Existing::Resume || latest.exists() || finished.exists() || !begun,
+            existing != Existing::Resume || !begun || self.checkpoint("latest").exists() || self.checkpoint("final").exists(),
             "{} has no checkpoint to resume from; start anew with --overwrite",
             self.folder.display()
         );
+        self.check_other_folds()
+    }
+
+    /// One `plugin.json` speaks for all folds.
+    fn check_other_folds(&self) -> Result<()> {
+        let models = self.folder.parent().unwrap_or(&self.folder);
+        let path = models.join("plugin.json");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+        let others = std::fs::read_dir(models).into_iter().flatten().flatten().map(|entry| entry.path());
+        let other_folds = others.filter(|other| other.is_dir() && *other != self.folder).count();
+        let found: Value = serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}; remove it", path.display()))?;
+        let library = self.model.trainer.library();
+        let same = found["id"] == library.manifest.id.as_str() && found["options"] == self.settings.options;
+        ensure!(
+            same || other_folds == 0,
+            "{}: the folds beside this one were trained with plugin {} and options {}; give this run a --name",
+            path.display(),
+            found["id"],
+            found["options"]
+        );
+        Ok(())
+    }
+
+    /// Trains the fold, from where a checkpoint left it if `existing` says so.
+    pub fn train(&mut self, existing: Existing, stop: &AtomicBool) -> Result<End> {
+        self.check_existing(existing)?;
+        let latest = self.checkpoint("latest");
+        let begun = self.folder.exists();
         let (train, validation, key) = self.loader_options();
         let identity = self.identity(&key);
         let optimiser = Sgd::standard(&self.model);
         let mut progress = train::Progress::default();
         if existing == Existing::Resume && begun {
-            let path = if latest.exists() { &latest } else { &finished };
-            progress = train::load_checkpoint(path, &mut self.model, optimiser.state(), &identity)?;
+            let path = if latest.exists() { latest } else { self.checkpoint("final") };
+            progress = train::load_checkpoint(&path, &mut self.model, optimiser.state(), &identity)?;
         }
         if begun && existing == Existing::Overwrite {
             std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
@@ -201,11 +228,17 @@ impl<'a> Session<'a> {
         Ok(training.run()?)
     }
 
-    /// Loads the weights of the final checkpoint.
+    /// Loads the weights of the final checkpoint. Patch and mirroring are those that it was trained with, whatever was asked for.
     pub fn load_final(&mut self) -> Result<()> {
-        let path = self.folder.join("checkpoint_final.safetensors");
+        let path = self.checkpoint("final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
-        Ok(train::load_weights(&path, &self.model.parameters)?)
+        let trained = train::load_weights(&path, &self.model.parameters)?;
+        (self.patch, self.mirror) = (trained.patch, trained.mirror);
+        Ok(())
+    }
+
+    fn checkpoint(&self, which: &str) -> PathBuf {
+        self.folder.join(format!("checkpoint_{which}.safetensors"))
     }
 
     /// Kind of the target of every output that has one.
@@ -286,6 +319,8 @@ impl<'a> Session<'a> {
             plugin_sha256: library.sha256.clone(),
             options: self.settings.options.clone(),
             data_key: data_key.to_owned(),
+            patch: self.patch,
+            mirror: self.mirror.clone(),
             epochs: self.task.epochs,
             libtorch: plugin_api::manifest::LIBTORCH.to_owned(),
             threads: tch::get_num_threads(),

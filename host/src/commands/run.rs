@@ -21,17 +21,19 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub fn execute(args: &RunArgs) -> Result<Outcome> {
     let run = Run::open(args)?;
     listen_for_interrupt()?;
+    let existing = match (args.resume, args.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
+    // What can be refused is refused before the first of several folds is trained for hours.
+    for fold in args.fold.iter().filter(|_| !args.validate_only) {
+        run.session(*fold)?.check_existing(existing)?;
+    }
     for fold in &args.fold {
         let mut session = run.session(*fold)?;
-        if !args.validate_only {
-            let existing = match (args.resume, args.overwrite) {
-                (true, _) => Existing::Resume,
-                (_, true) => Existing::Overwrite,
-                _ => Existing::Refuse,
-            };
-            if session.train(existing, &STOP)? == End::Interrupted {
-                return Ok(Outcome::Interrupted);
-            }
+        if !args.validate_only && session.train(existing, &STOP)? == End::Interrupted {
+            return Ok(Outcome::Interrupted);
         }
         if session.validate(&STOP)? == End::Interrupted {
             return Ok(Outcome::Interrupted);
@@ -65,7 +67,7 @@ impl Run {
 
         let bar = Bar::new("preparing", 0);
         let show = |progress: Progress| bar.set(progress.done as u64, progress.total as u64);
-        let prepared = prepare(&dataset, &preprocessed, &args.plans, &args.configuration, cores(), &show)?;
+        let prepared = prepare(&dataset, &preprocessed, &args.plans, &args.configuration, preprocessing_threads()?, &show)?;
         drop(bar);
         let mut name = library.manifest.id.clone();
         if let Some(extra) = &args.name {
@@ -145,6 +147,14 @@ fn listen_for_interrupt() -> Result<()> {
 
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Every thread holds a whole case, so there are no more than nnU-Net has by default.
+fn preprocessing_threads() -> Result<usize> {
+    match std::env::var("nnUNet_def_n_proc") {
+        Ok(text) => Ok(text.parse::<usize>().map_err(|_| anyhow!("nnUNet_def_n_proc is '{text}'; expected a number"))?.max(1)),
+        Err(_) => Ok(cores().min(8)),
+    }
 }
 
 fn cores() -> usize {

@@ -47,6 +47,9 @@ fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Resu
     let mut cases = BTreeMap::new();
     for (id, value) in entry.object("an object from case to its files")? {
         let case = entry.child(id, value);
+        if id.is_empty() || id.starts_with('.') || id.contains(['/', '\\', '\0']) {
+            return Err(case.wrong(&format!("named {id:?}"), "a name that can be that of a file"));
+        }
         let expected = "a list of image files, one for each channel";
         let images = case.required("images", expected)?;
         let images: Vec<PathBuf> = images

@@ -57,6 +57,7 @@ fn ball(number: usize) -> PreprocessedCase {
     let complete = number != 2;
     let distances = Volume::new([1, depth, height, width], (0..voxels).map(distance).collect());
     PreprocessedCase {
+        inputs: String::new(),
         image: Volume::new([2, depth, height, width], image),
         properties: Properties { spacing: [1.0; 3], shape: spatial, bbox: BoundingBox::whole(spatial), shape_after_crop: spatial },
         labels: [("segmentation".to_owned(), Volume::new([1, depth, height, width], labels))].into(),

@@ -90,7 +90,8 @@ pub fn write(path: &Path, prediction: &Prediction, kind: &TargetKind, geometry: 
 fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, network::Error> {
     let size = active.size();
     let shape = [1, size[1] as usize, size[2] as usize, size[3] as usize];
-    match &labels.region_order {
+    // nnU-Net ignores an order where there are no regions.
+    match labels.region_order.as_ref().filter(|_| labels.has_regions()) {
         Some(order) => {
             let on = to_volume(active)?;
             let mut painted = Volume::filled(shape, 0i16);
@@ -127,5 +128,24 @@ impl Placement<'_> {
     fn paste<T: Copy>(&self, volume: &Volume<T>, fill: T) -> Volume<T> {
         let transposed = self.plans.transpose_forward.map(|axis| self.properties.shape[axis]);
         volume.uncrop(&self.properties.bbox, transposed, fill).transpose(self.plans.transpose_backward)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_of_regions_counts_only_where_there_are_regions() {
+        let labels = |second: Vec<i16>| Labels {
+            names: IndexMap::from([("background".to_owned(), vec![0]), ("one".to_owned(), vec![1]), ("more".to_owned(), second)]),
+            ignore: None,
+            region_order: Some(vec![1, 2]),
+        };
+        // Plain labels: three channels, the largest wins. Regions: two channels, later ones are painted over earlier ones.
+        let plain = Tensor::from_slice(&[0.6f32, 0.1, 0.3, 0.2, 0.1, 0.7]).view([3, 1, 1, 2]);
+        assert_eq!(decide(&plain, &labels(vec![2])).unwrap().data(), [0, 2]);
+        let regions = Tensor::from_slice(&[0.9f32, 0.9, 0.2, 0.8]).view([2, 1, 1, 2]);
+        assert_eq!(decide(&regions, &labels(vec![1, 2])).unwrap().data(), [1, 2]);
     }
 }

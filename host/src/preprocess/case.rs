@@ -8,6 +8,8 @@ use imaging::resample::{Order, new_shape, resample_image, resample_labels};
 use imaging::{BoundingBox, Volume, crop};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::os::unix::fs::MetadataExt;
 
 use super::Error;
 use super::locations::class_locations;
@@ -33,6 +35,19 @@ pub struct PreprocessedCase {
     /// For every labels target sampled voxels (z, y, x) of every entry of `Labels::foreground`, in its order; with an ignore
     /// label one more entry with annotated voxels of any label.
     pub locations: IndexMap<String, Vec<Vec<[i32; 3]>>>,
+    /// State of the files that it was made from; see [`input_state`].
+    pub inputs: String,
+}
+
+/// Path, size and time of change of every file of a case, as a hash: a file that was replaced shows, also by an older one.
+pub(super) fn input_state(case: &Case) -> String {
+    let mut digest = Sha256::new();
+    for path in case.files() {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let state = std::fs::metadata(&path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
+        digest.update(format!("{}\0{state:?}\0", path.display()));
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How a preprocessed image lies in the raw one.
@@ -53,6 +68,8 @@ pub struct Properties {
 /// # Errors
 /// When a file cannot be read or does not match the image or `dataset.json`, or a channel cannot be normalised.
 pub fn preprocess_case(case: &Case, dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> Result<PreprocessedCase, Error> {
+    // Before they are read: a file that changes meanwhile must not pass for the one that was read.
+    let inputs = input_state(case);
     let raw = read_images(&case.images, dataset.description.channel_names.len())?;
     let reference = case.images[0].as_path();
     let grid = Grid::new(&raw, plans, configuration);
@@ -87,7 +104,7 @@ pub fn preprocess_case(case: &Case, dataset: &Dataset, plans: &Plans, configurat
             _ => None,
         })
         .collect();
-    Ok(PreprocessedCase { image, properties: grid.properties(&raw), labels, regression, classes, locations })
+    Ok(PreprocessedCase { image, properties: grid.properties(&raw), labels, regression, classes, locations, inputs })
 }
 
 /// Preprocesses the image files of a case that has no targets, for prediction; one file a channel.

@@ -1,21 +1,21 @@
 //! Preprocesses all cases of a data set into a store, and only those that are not there yet.
 //!
 //! `store.json` holds a hash of everything besides the files of the cases that the arrays depend on. Where it differs, the
-//! store is emptied first; a case is made anew when one of its files is younger than what is stored.
+//! store is emptied first; a case is made anew when one of its files is not the one that it was made from.
 
 use std::path::Path;
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::case::input_state;
 use super::{Error, StoredCase, case_path, preprocess_case, write_case};
 use crate::dataset::{Case, Dataset, Progress, Stage, for_each_case, write_json};
 use crate::plan::{Configuration, Plans};
 
 /// Counted up whenever the same input gives other arrays or another layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEY_FILE: &str = "store.json";
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -97,8 +97,5 @@ fn open_store(store: &Path, key: &StoreKey) -> Result<(), Error> {
 }
 
 fn is_up_to_date(path: &Path, case: &Case) -> bool {
-    let modified = |path: &Path| -> Option<SystemTime> { std::fs::metadata(path).ok()?.modified().ok() };
-    let Some(stored) = modified(path) else { return false };
-    let unchanged = case.files().all(|file| modified(file).is_some_and(|time| time <= stored));
-    unchanged && StoredCase::open(path).is_ok_and(|stored| stored.has_targets_of(case))
+    StoredCase::open(path).is_ok_and(|stored| stored.inputs() == input_state(case) && stored.has_targets_of(case))
 }

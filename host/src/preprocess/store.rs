@@ -29,6 +29,7 @@ const CASE: &str = "case";
 struct Header {
     properties: Properties,
     classes: IndexMap<String, usize>,
+    inputs: String,
 }
 
 /// File of a case inside the folder of a store.
@@ -56,7 +57,7 @@ pub fn write_case(path: &Path, case: &PreprocessedCase) -> Result<(), Error> {
         .map(|(name, view)| view.map(|view| (name, view)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| fail(error.to_string()))?;
-    let header = Header { properties: case.properties.clone(), classes: case.classes.clone() };
+    let header = Header { properties: case.properties.clone(), classes: case.classes.clone(), inputs: case.inputs.clone() };
     let header = serde_json::to_string(&header).map_err(|error| fail(error.to_string()))?;
     let metadata = HashMap::from([(CASE.to_owned(), header)]);
     let file = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(error.to_string()))?;
@@ -118,6 +119,11 @@ impl StoredCase {
     pub fn locations(&self, target: &str) -> impl Iterator<Item = (usize, &[[i32; 3]])> {
         let lists = self.layout.locations.get(target).into_iter().flatten();
         lists.map(|(index, bytes)| (*index, numbers(&self.map[bytes.clone()])))
+    }
+
+    /// State of the files that it was made from.
+    pub(super) fn inputs(&self) -> &str {
+        &self.layout.header.inputs
     }
 
     /// Whether this is made of the targets that `case` has.
@@ -267,6 +273,7 @@ mod tests {
         // An odd number of voxels: everything after the first I16 map would be misaligned if tensors were not ordered.
         let labels = |start: i16| Volume::new([1, 3, 3, 3], (0..27).map(|i| start + i).collect());
         PreprocessedCase {
+            inputs: String::new(),
             image: f32s([2, 3, 3, 3]),
             properties: Properties {
                 spacing: [1.0, 0.7, 1.0 / 3.0],

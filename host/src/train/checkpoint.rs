@@ -48,6 +48,10 @@ pub struct Identity {
     pub options: serde_json::Value,
     /// Hash of data, sampler, pipeline and seed.
     pub data_key: String,
+    /// Patch (z, y, x).
+    pub patch: [usize; 3],
+    /// Axes of mirroring, in training and so in prediction.
+    pub mirror: Vec<usize>,
     /// Epochs of the whole run: the schedule depends on them.
     pub epochs: u64,
     /// libtorch that computed it.
@@ -156,12 +160,13 @@ pub fn load(path: &Path, model: &mut Model, velocity: &IndexMap<String, Tensor>,
     Ok(header.progress)
 }
 
-/// Reads the parameters alone: what prediction needs.
-pub fn load_weights(path: &Path, parameters: &Parameters) -> Result<(), Error> {
+/// Reads the parameters alone, which is what prediction needs, and returns what they belong to.
+pub fn load_weights(path: &Path, parameters: &Parameters) -> Result<Identity, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-    let (tensors, _) = open(&bytes).map_err(broken)?;
-    copy_parameters(&tensors, parameters).map_err(broken)
+    let (tensors, header) = open(&bytes).map_err(broken)?;
+    copy_parameters(&tensors, parameters).map_err(broken)?;
+    Ok(header.identity)
 }
 
 fn on_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
