@@ -200,6 +200,12 @@ impl<'a> Session<'a> {
             let path = if latest.exists() { latest } else { self.checkpoint("final") };
             progress = train::load_checkpoint(&path, &mut self.model, optimiser.state(), &identity)?;
         }
+        // The last that can be refused; from here on files are written, or removed.
+        let source = |cases: &[String]| Arc::new(self.source(cases));
+        let first = (progress.epoch, progress.iteration);
+        let train = Loader::start(source(&self.split.train), train, self.task.iterations, first)?;
+        let iterations = self.settings.validation_iterations;
+        let validation = Loader::start(source(&self.split.validation), validation, iterations, (progress.epoch, 0))?;
         if begun && existing == Existing::Overwrite {
             std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
         }
@@ -207,11 +213,6 @@ impl<'a> Session<'a> {
         let mut log = RunLog::open(&self.folder, progress.log_lengths)?;
         self.log_start(&mut log, &progress, &key);
 
-        let source = |cases: &[String]| Arc::new(self.source(cases));
-        let first = (progress.epoch, progress.iteration);
-        let train = Loader::start(source(&self.split.train), train, self.task.iterations, first)?;
-        let iterations = self.settings.validation_iterations;
-        let validation = Loader::start(source(&self.split.validation), validation, iterations, (progress.epoch, 0))?;
         let training = Training {
             model: &mut self.model,
             task: &self.task,
@@ -233,6 +234,14 @@ impl<'a> Session<'a> {
         let path = self.checkpoint("final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
         let trained = train::load_weights(&path, &self.model.parameters)?;
+        let plugin = &self.model.trainer.library().manifest.id;
+        ensure!(
+            trained.plugin == *plugin && trained.options == self.settings.options,
+            "{}: it was trained by plugin {} with options {}; give the same",
+            path.display(),
+            trained.plugin,
+            trained.options
+        );
         (self.patch, self.mirror) = (trained.patch, trained.mirror);
         Ok(())
     }
@@ -322,6 +331,8 @@ impl<'a> Session<'a> {
             patch: self.patch,
             mirror: self.mirror.clone(),
             epochs: self.task.epochs,
+            iterations: self.task.iterations,
+            bf16: self.model.bf16,
             libtorch: plugin_api::manifest::LIBTORCH.to_owned(),
             threads: tch::get_num_threads(),
         }

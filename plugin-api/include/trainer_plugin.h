@@ -62,7 +62,7 @@ typedef struct {
     const int64_t *shape;
     size_t dims;
     uint32_t init;     /* 0 Kaiming normal, 1 constant, 2 normal */
-    double init_value; /* slope, constant or standard deviation */
+    double init_value; /* constant or standard deviation */
     uint8_t decay;
 } tp_param_request;
 
@@ -75,6 +75,7 @@ typedef struct {
     const void *(*extension)(tp_str id);
 } tp_host_services;
 
+/* None of the functions may be NULL. */
 typedef struct {
     int32_t (*describe)(tp_sink out, tp_sink error); /* {"schema": JSON Schema of the options} */
     int32_t (*create)(const tp_host_services *host, tp_str task, tp_str options, tp_instance *out, tp_sink error); /* both JSON */

@@ -171,7 +171,7 @@ pub struct Step {
     pub iteration: u64,
     /// Part of an accumulated step, from 0.
     pub micro_step: u64,
-    /// Seed for whatever this step draws; torch's generators are already seeded with it.
+    /// Seed for whatever this step draws outside torch; torch's generators are already seeded from it.
     pub seed: u64,
     /// 0: training, 1: validation.
     pub phase: u32,
@@ -193,7 +193,7 @@ pub struct ParamRequest {
     pub shape: *const i64,
     /// Number of sizes.
     pub dims: usize,
-    /// 0: Kaiming normal as nnU-Net, 1: constant, 2: normal. `init_value` is the slope, the constant or the standard deviation.
+    /// 0: Kaiming normal as nnU-Net, 1: constant, 2: normal. `init_value` is the constant or the standard deviation.
     pub init: u32,
     /// See `init`.
     pub init_value: f64,

@@ -126,13 +126,13 @@ impl Base {
     }
 
     /// The unweighted loss of output `name` as its options say, deep supervision included: for trainers that make their own sum.
-    pub fn output_loss(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Tensor> {
+    pub fn output_loss(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Option<Tensor>> {
         let part = self.part(name)?;
         self.supervise(name, outputs, batch, step, |level| part.loss.compute(level, &part.spec, self.batch_dice))
     }
 
     /// A loss of your own for output `name`: `loss` at every level that deep supervision gives a weight, summed with these weights.
-    /// 0 without a graph where no case of the batch has the output's target.
+    /// `None` where no case of the batch has the output's target: nothing to learn from it, and nothing to log.
     pub fn supervise(
         &self,
         name: &str,
@@ -140,7 +140,7 @@ impl Base {
         batch: &Batch,
         step: &Step,
         loss: impl Fn(&Level) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+    ) -> Result<Option<Tensor>> {
         let part = self.part(name)?;
         let levels = outputs.get(name)?;
         let target = batch.target(&part.target)?;
@@ -148,10 +148,7 @@ impl Base {
             Head::Dense(_) => step.deep_supervision_weights.as_slice(),
             Head::Image(_) => &[1.0],
         };
-        let sum = deep_supervision(weights, levels.len(), |i| {
-            Level::new(&levels[i], target, &part.spec, i)?.map(|level| loss(&level)).transpose()
-        })?;
-        Ok(sum.unwrap_or_else(|| Tensor::zeros([], (tch::Kind::Float, batch.image.device()))))
+        deep_supervision(weights, levels.len(), |i| Level::new(&levels[i], target, &part.spec, i)?.map(|level| loss(&level)).transpose())
     }
 
     fn part(&self, name: &str) -> Result<&Part> {

@@ -43,7 +43,7 @@ impl<'a> Params<'a> {
 
     fn request(&mut self, name: &str, kind: u32, shape: &[i64], init: Init, decay: bool) -> Result<Tensor> {
         let (init, init_value) = match init {
-            Init::KaimingNormal => (0, 1e-2),
+            Init::KaimingNormal => (0, 0.0),
             Init::Constant(value) => (1, value),
             Init::Normal(deviation) => (2, deviation),
         };

@@ -163,9 +163,11 @@ impl Loss {
         Self::default()
     }
 
-    /// Adds a term; `value` is a scalar tensor in the graph.
-    pub fn term(&mut self, name: &str, weight: impl Into<Weight>, value: Tensor) {
-        self.terms.push(Term { name: name.to_owned(), weight: weight.into(), value });
+    /// Adds a term; `value` is a scalar tensor in the graph, or `None` where there was nothing to compare, which adds nothing.
+    pub fn term(&mut self, name: &str, weight: impl Into<Weight>, value: impl Into<Option<Tensor>>) {
+        if let Some(value) = value.into() {
+            self.terms.push(Term { name: name.to_owned(), weight: weight.into(), value });
+        }
     }
 }
 

@@ -37,6 +37,11 @@ pub enum Error {
     /// A step would ruin every weight.
     #[error("the gradient norm is {0}; try a smaller loss weight, or --precision fp32")]
     Gradients(f64),
+    /// A term that trains nothing.
+    #[error(
+        "term '{0}' has a weight but no gradient: it was computed under no_grad or from detached tensors; give it weight 0 to only log it"
+    )]
+    NoGradient(String),
     /// The plugin failed.
     #[error(transparent)]
     Plugin(#[from] crate::plugin::CallError),

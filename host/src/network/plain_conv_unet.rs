@@ -104,6 +104,14 @@ impl PlainConvUNet {
         if let Some(norm) = kwargs.norm_op.as_deref().filter(|norm| !norm.contains("InstanceNorm")) {
             return unsupported(&format!("normalisation '{norm}' (expected InstanceNorm)"));
         }
+        if kwargs.norm_op.is_none() {
+            return unsupported("a network without normalisation");
+        }
+        let slope = kwargs.nonlin_kwargs.as_ref().and_then(|kwargs| kwargs.get("negative_slope")).and_then(serde_json::Value::as_f64);
+        let nonlin = kwargs.nonlin.as_deref().unwrap_or("none");
+        if !nonlin.ends_with("LeakyReLU") || slope.is_some_and(|slope| slope != 0.01) {
+            return unsupported(&format!("nonlinearity '{nonlin}' with slope {slope:?} (expected LeakyReLU, 0.01)"));
+        }
         let norm = |key: &str| kwargs.norm_op_kwargs.as_ref().and_then(|norm| norm.get(key));
         let signed = |sizes: &[usize]| sizes.iter().map(|s| *s as i64).collect::<Vec<_>>();
         let features = signed(&kwargs.features_per_stage);

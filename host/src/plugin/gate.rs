@@ -54,6 +54,9 @@ pub enum Reason {
     /// Same interface version, other structures.
     #[error("has another layout of the plugin interface ({0}); build it against the plugin-api {API_VERSION} of this host")]
     Layout(String),
+    /// A C table with a hole.
+    #[error("function {0} of its table (from 0) is NULL; every function of tp_entry must be there")]
+    NullFunction(usize),
     /// Neither door.
     #[error("has a manifest but no entry; use `export_trainer!` (Rust) or define trainer_plugin_entry_v1 (C, C++)")]
     NoEntry,
@@ -77,7 +80,7 @@ pub(super) fn check(path: &Path) -> Result<Passed, Reason> {
     Ok(Passed { file, bytes, manifest })
 }
 
-/// Only the user or root may have written the file.
+/// The file belongs to the user or to root, and not everybody can write to it.
 fn check_permissions(file: &File) -> Result<(), Reason> {
     let metadata = file.metadata()?;
     // SAFETY: always succeeds, touches no memory.

@@ -8,7 +8,7 @@ use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::Manifest;
 use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
 use sha2::{Digest, Sha256};
-use std::os::fd::AsRawFd;
+use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 
 /// Symbol of `abi_stable`'s library header; a library without it has no Rust door.
@@ -40,10 +40,10 @@ impl Library {
         let passed = gate::check(path).map_err(refuse)?;
         let sha256 = sha256(&passed.bytes);
         // Loading by descriptor makes the file that was read and checked the file that runs, whatever happens to its name.
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", passed.file.as_raw_fd()));
+        // The descriptor is kept for ever, also where the library is refused: the dynamic loader knows the library by this name, and
+        // would give it out again for another file that got the same number.
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", passed.file.into_raw_fd()));
         let entry = open(&by_descriptor).map_err(refuse)?;
-        // The descriptor names the library for the dynamic loader: closed, its number would be given to another file.
-        std::mem::forget(passed.file);
         Ok(Self { path: path.to_owned(), manifest: passed.manifest, sha256, entry })
     }
 }
@@ -70,13 +70,28 @@ fn open(path: &Path) -> Result<&'static Entry, Reason> {
             rust_door(path)
         } else {
             match library.get::<unsafe extern "C" fn() -> *const Entry>(C_ENTRY.as_bytes()) {
-                Ok(symbol) => symbol().as_ref().ok_or(Reason::NoEntry),
+                Ok(symbol) => c_door(symbol()),
                 Err(_) => Err(Reason::NoEntry),
             }
         }
     };
     std::mem::forget(library);
     entry
+}
+
+/// The table of a C library, once no function of it is null.
+///
+/// # Safety
+/// `entry` is null or points to a table that lives as long as the process.
+unsafe fn c_door(entry: *const Entry) -> Result<&'static Entry, Reason> {
+    const FUNCTIONS: usize = size_of::<Entry>() / size_of::<usize>();
+    // SAFETY: the caller's promise; a table is nothing but function pointers, which may be looked at as numbers.
+    let functions = unsafe { entry.cast::<[usize; FUNCTIONS]>().as_ref() }.ok_or(Reason::NoEntry)?;
+    match functions.iter().position(|function| *function == 0) {
+        Some(index) => Err(Reason::NullFunction(index)),
+        // SAFETY: not null, and no function pointer in it is.
+        None => Ok(unsafe { &*entry }),
+    }
 }
 
 fn rust_door(path: &Path) -> Result<&'static Entry, Reason> {

@@ -9,7 +9,7 @@ use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sin
 use crate::network::Parameters;
 use crate::shim::{KeepModes, Seeded, mix};
 use plugin_api::abi::{self, HostServices, Instance, ParamRequest, Sink, Str, TensorHandle};
-use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Step, Task, Term};
+use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Step, Task, Term, Weight};
 use std::ffi::c_void;
 use std::sync::Once;
 use tch::{Device, Tensor};
@@ -33,6 +33,8 @@ pub struct LoadedTrainer {
     instance: Instance,
     outputs: Vec<plugin_api::Output>,
     device: Device,
+    /// The run's.
+    seed: u64,
     /// A panic leaves an instance in an unknown state: nothing but `destroy` may follow.
     poisoned: std::cell::Cell<bool>,
 }
@@ -56,6 +58,7 @@ impl LoadedTrainer {
             instance: Instance(std::ptr::null_mut()),
             outputs: Vec::new(),
             device: parameters.device(),
+            seed,
             poisoned: false.into(),
         };
         let mut instance = Instance(std::ptr::null_mut());
@@ -63,6 +66,9 @@ impl LoadedTrainer {
             // SAFETY: everything lent outlives the call; `out` is writable.
             unsafe { (library.entry.create)(&services, Str::new(&task), Str::new(&options), &mut instance, error) }
         })?;
+        if instance.0.is_null() {
+            return Err(trainer.error("new", "returned no trainer".to_owned()));
+        }
         trainer.instance = instance;
         let declared = trainer.text("outputs", |trainer, out, error| {
             // SAFETY: the instance is alive, the sinks outlive the call.
@@ -140,14 +146,16 @@ impl LoadedTrainer {
         })?;
         for term in &terms {
             self.check_tensor(CALL, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
-            if let plugin_api::Weight::Learned(weight) = &term.weight {
-                self.check_tensor(CALL, &format!("weight of term '{}'", term.name), weight, Some(&[]))?;
+            if term.value.kind() != tch::Kind::Float {
+                return Err(self.error(CALL, format!("returned term '{}' as {:?}; expected f32", term.name, term.value.kind())));
+            }
+            match &term.weight {
+                Weight::Learned(weight) => self.check_tensor(CALL, &format!("weight of term '{}'", term.name), weight, Some(&[]))?,
+                Weight::Number(weight) if weight.is_finite() => {}
+                Weight::Number(weight) => return Err(self.error(CALL, format!("returned term '{}' with weight {weight}", term.name))),
             }
         }
-        match terms.is_empty() {
-            true => Err(self.error(CALL, "returned no term".to_owned())),
-            false => Ok(terms),
-        }
+        Ok(terms)
     }
 
     /// Logits to predictions, same shapes.
@@ -175,7 +183,7 @@ impl LoadedTrainer {
     pub fn epoch_start(&mut self, epoch: &Epoch) -> Result<(), CallError> {
         let json = json(epoch);
         // SAFETY: the string outlives the call.
-        self.call("epoch_start", mix(&[epoch.epoch, 3]), |error| unsafe {
+        self.call("epoch_start", mix(&[self.seed, epoch.epoch, 3]), |error| unsafe {
             (self.library.entry.epoch_start)(self.instance, Str::new(&json), error)
         })
     }
@@ -184,7 +192,7 @@ impl LoadedTrainer {
     pub fn epoch_end(&mut self, report: &EpochReport) -> Result<(), CallError> {
         let json = json(report);
         // SAFETY: the string outlives the call.
-        self.call("epoch_end", mix(&[report.epoch, 4]), |error| unsafe {
+        self.call("epoch_end", mix(&[self.seed, report.epoch, 4]), |error| unsafe {
             (self.library.entry.epoch_end)(self.instance, Str::new(&json), error)
         })
     }
@@ -269,7 +277,7 @@ impl LoadedTrainer {
             return Err(self.error(call, format!("returned {what} on {:?}; expected {:?}", tensor.device(), self.device)));
         }
         // A sum is finite where every value is (f32 overflow aside, which is no better), and costs one pass without a copy.
-        let sum = tensor.detach().f_sum(tch::Kind::Double).and_then(f64::try_from).map_err(|e| self.error(call, e.to_string()))?;
+        let sum = tensor.detach().f_sum(tensor.kind()).and_then(f64::try_from).map_err(|e| self.error(call, e.to_string()))?;
         if !sum.is_finite() {
             return Err(self.error(call, format!("returned NaN or infinity in {what}")));
         }

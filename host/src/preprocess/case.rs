@@ -35,7 +35,7 @@ pub struct PreprocessedCase {
     /// For every labels target sampled voxels (z, y, x) of every entry of `Labels::foreground`, in its order; with an ignore
     /// label one more entry with annotated voxels of any label.
     pub locations: IndexMap<String, Vec<Vec<[i32; 3]>>>,
-    /// State of the files that it was made from; see [`input_state`].
+    /// State of the files that it was made from; see `input_state`.
     pub inputs: String,
 }
 

@@ -23,6 +23,8 @@ pub struct Progress {
     pub epoch: u64,
     /// Iteration of that epoch to go on with; not 0 after Ctrl-C.
     pub iteration: u64,
+    /// Whether the plugin has been told that the epoch began.
+    pub epoch_started: bool,
     /// Sums over the epoch's iterations so far.
     pub sums: super::TermSums,
     /// Seconds spent on the epoch so far.
@@ -54,6 +56,10 @@ pub struct Identity {
     pub mirror: Vec<usize>,
     /// Epochs of the whole run: the schedule depends on them.
     pub epochs: u64,
+    /// Training iterations an epoch: the position in the data depends on them.
+    pub iterations: u64,
+    /// Whether it was computed under bf16 autocast.
+    pub bf16: bool,
     /// libtorch that computed it.
     pub libtorch: String,
     /// Threads that computed it.
@@ -212,6 +218,13 @@ fn check_identity(path: &Path, found: &Identity, expected: &Identity) -> Result<
     }
     if found.epochs != expected.epochs {
         return other("number of epochs", found.epochs.to_string(), expected.epochs.to_string());
+    }
+    if found.iterations != expected.iterations {
+        return other("number of iterations an epoch", found.iterations.to_string(), expected.iterations.to_string());
+    }
+    if found.bf16 != expected.bf16 {
+        let name = |bf16| if bf16 { "bf16" } else { "fp32" }.to_owned();
+        return other("precision", name(found.bf16), name(expected.bf16));
     }
     if found.plugin_sha256 != expected.plugin_sha256 {
         log::warn!("checkpoint {}: written with another build of the plugin (sha256 {})", path.display(), found.plugin_sha256);

@@ -139,7 +139,11 @@ impl Training<'_> {
         let (epoch, epochs) = (self.progress.epoch, self.task.epochs);
         let learning_rate = poly(LEARNING_RATE, epoch, epochs);
         let start = Instant::now();
-        self.model.trainer.epoch_start(&Epoch { epoch, epochs })?;
+        // Not again after an interruption: the plugin's state already knows.
+        if !self.progress.epoch_started {
+            self.model.trainer.epoch_start(&Epoch { epoch, epochs })?;
+            self.progress.epoch_started = true;
+        }
 
         let bar = Bar::new(&format!("epoch {epoch}"), self.task.iterations);
         while self.progress.iteration < self.task.iterations {
@@ -261,7 +265,7 @@ impl Training<'_> {
         self.model.trainer.epoch_end(&report)?;
         self.log.record(&record)?;
 
-        self.progress = Progress { epoch: epoch + 1, iteration: 0, seconds: 0.0, ..self.progress.clone() };
+        self.progress = Progress { epoch: epoch + 1, iteration: 0, seconds: 0.0, epoch_started: false, ..self.progress.clone() };
         let score = metrics::score(&record.metrics, &self.progress.ema);
         if score.is_some_and(|score| self.progress.best.is_none_or(|best| score > best)) {
             self.progress.best = score;

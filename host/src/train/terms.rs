@@ -6,8 +6,11 @@ use plugin_api::{Term, Weight};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// Σ weight · value of the terms that train something: those of weight 0 and those without a graph are left out.
-/// `None` when nothing is left, e.g. when no case of a batch has any target.
+/// Σ weight · value of the terms that train something, those of weight 0 left out. `None` when nothing is left, e.g. when no case of
+/// a batch has any target.
+///
+/// # Errors
+/// A term with a weight but without a graph: it would train nothing, and nobody would notice.
 pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
     let mut total: Option<Tensor> = None;
     for term in terms {
@@ -19,7 +22,7 @@ pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
             Weight::Learned(weight) => term.value.f_mul(weight)?,
         };
         if !weighted.requires_grad() {
-            continue;
+            return Err(Error::NoGradient(term.name.clone()));
         }
         total = Some(match total {
             Some(total) => total.f_add(&weighted)?,
