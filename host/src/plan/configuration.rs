@@ -136,6 +136,15 @@ impl Configuration {
         self.patch_size.len()
     }
 
+    /// Spacing in mm as (z, y, x); 2D configurations leave that of the slices, `slices`, as it is.
+    pub fn spacing_zyx(&self, slices: f64) -> [f64; 3] {
+        match self.spacing[..] {
+            [y, x] => [slices, y, x],
+            [z, y, x] => [z, y, x],
+            _ => unreachable!("checked when the configuration is read"),
+        }
+    }
+
     /// Patch as (z, y, x), with one slice for 2D.
     pub fn patch_zyx(&self) -> [usize; 3] {
         match self.patch_size[..] {

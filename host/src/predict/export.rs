@@ -34,11 +34,7 @@ pub fn export(
     configuration: &Configuration,
 ) -> Result<IndexMap<String, Prediction>, network::Error> {
     let spacing = plans.transpose_forward.map(|axis| properties.spacing[axis]);
-    let planned = match configuration.spacing[..] {
-        [z, y, x] => [z, y, x],
-        [y, x] => [spacing[0], y, x],
-        _ => unreachable!("checked when the configuration is read"),
-    };
+    let planned = configuration.spacing_zyx(spacing[0]);
     let mut resampled = Outputs::new();
     for (name, logits) in logits {
         if logits.dim() == 1 {

@@ -143,12 +143,7 @@ impl Grid {
         let mask = Volume::new([1, z, y, x], mask).crop(&bbox).into_data();
         let raw_spacing = raw.geometry.spacing();
         let spacing = transpose.map(|axis| raw_spacing[axis]);
-        let new_spacing = match configuration.spacing[..] {
-            [z, y, x] => [z, y, x],
-            // 2D: slices stay as they are.
-            [y, x] => [spacing[0], y, x],
-            _ => unreachable!("checked when the configuration is read"),
-        };
+        let new_spacing = configuration.spacing_zyx(spacing[0]);
         Self { transpose, bbox, mask, spacing, new_spacing, new_shape: new_shape(bbox.size(), spacing, new_spacing) }
     }
 
