@@ -96,10 +96,6 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let configuration = &prepared.configuration;
         let kwargs = &configuration.architecture.arch_kwargs;
-        ensure!(
-            configuration.previous_stage.is_none(),
-            "this configuration is a cascade's second stage, which is not there yet; choose 2d or 3d_fullres"
-        );
         let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
         check_patch(&patch_size, kwargs)?;
         let patch = match patch_size[..] {
@@ -142,11 +138,6 @@ impl<'a> Session<'a> {
         let mirror = if augmentation.mirror.is_some() { (0..task.dims).collect() } else { Vec::new() };
         let folder = model_folder.join(format!("fold_{fold}"));
         Ok(Self { dataset, prepared, task, model, patch, mirror, split, augmentation, settings, folder })
-    }
-
-    /// The fold's folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a fold without a

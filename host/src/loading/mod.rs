@@ -36,7 +36,7 @@ pub use error::Error;
 pub use key::data_key;
 pub use loader::Loader;
 
-use crate::dataset::{SEGMENTATION, TargetKind};
+use crate::dataset::TargetKind;
 
 /// Where cases come from.
 #[derive(Clone, Debug)]
@@ -89,11 +89,6 @@ pub enum Phase {
 }
 
 impl LoaderOptions {
-    /// Foreground comes from the label map of `labelsTr`, as in nnU-Net.
-    pub fn default_foreground() -> Vec<String> {
-        vec![SEGMENTATION.to_owned()]
-    }
-
     /// Sizes of deep-supervision levels: `round(patch * scale)` with halves to even, as Python rounds (nnU-Net
     /// `DownsampleSegForDSTransform`). `strides` are those between successive levels, coarser by coarser.
     pub fn level_shapes(patch: [usize; 3], strides: &[[usize; 3]]) -> Vec<[usize; 3]> {

@@ -7,7 +7,7 @@ use imaging::{BoundingBox, Volume};
 use tempfile::TempDir;
 
 use super::*;
-use crate::dataset::Labels;
+use crate::dataset::{Labels, SEGMENTATION};
 use crate::preprocess::{PreprocessedCase, Properties, case_path, write_case};
 
 const ITERATIONS: u64 = 4;
@@ -76,7 +76,7 @@ fn options(patch: [usize; 3], workers: usize) -> LoaderOptions {
         patch,
         levels: LoaderOptions::level_shapes(patch, &[[1, 2, 2]]),
         oversample_foreground: 0.33,
-        foreground: LoaderOptions::default_foreground(),
+        foreground: vec![SEGMENTATION.to_owned()],
         augmentation: Augmentation::standard(patch, dims),
         workers,
     }
