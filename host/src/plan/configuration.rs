@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Error, check_patch};
+use super::{Architecture, Error, check_patch};
 
 /// How data is prepared and which network is trained on it. Axes are transposed ones (see `Plans::transpose_forward`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,10 @@ pub struct Configuration {
     pub architecture: Architecture,
     /// Whether Dice is taken over the whole batch rather than for every sample.
     pub batch_dice: bool,
-    /// Configuration whose prediction is a further input (cascade).
+    /// Configurations that take its predictions as a further input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_stage: Option<NextStage>,
+    /// Configuration whose predictions are a further input (cascade). Its own data are those of any other configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_stage: Option<String>,
     /// Further keys.
@@ -48,7 +51,17 @@ pub struct Configuration {
     pub extra: Map<String, Value>,
 }
 
-/// Arguments of nnU-Net's `resample_data_or_seg_to_shape`.
+/// One or more names of configurations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NextStage {
+    /// As nnU-Net's planners write it.
+    One(String),
+    /// As it may be written by hand.
+    Many(Vec<String>),
+}
+
+/// Arguments of nnU-Net's `resample_data_or_seg_to_shape`; those that are missing have the defaults of that function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resampling {
     /// Whether labels are resampled.
@@ -60,8 +73,8 @@ pub struct Resampling {
     /// Spline order along z where z is resampled on its own.
     #[serde(default)]
     pub order_z: u8,
-    /// Whether z is resampled on its own; decided by the spacing when `None`.
-    #[serde(default)]
+    /// Whether z is resampled on its own; decided by the spacing when `None`, which is `null` in the file.
+    #[serde(default = "never")]
     pub force_separate_z: Option<bool>,
     /// Further keys.
     #[serde(flatten)]
@@ -73,61 +86,9 @@ fn cubic() -> u8 {
     3
 }
 
-/// The network and its arguments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Architecture {
-    /// Python path of nnU-Net's class.
-    pub network_class_name: String,
-    /// Its arguments.
-    pub arch_kwargs: ArchKwargs,
-    /// Arguments that nnU-Net has to import by name.
-    #[serde(rename = "_kw_requires_import")]
-    pub kw_requires_import: Vec<String>,
-}
-
-/// Arguments of the network's class.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ArchKwargs {
-    /// Resolutions of the encoder, the bottleneck included.
-    pub n_stages: usize,
-    /// Feature channels of every stage, finest first.
-    pub features_per_stage: Vec<usize>,
-    /// Python path of the convolution.
-    pub conv_op: String,
-    /// Convolution kernel of every stage.
-    pub kernel_sizes: Vec<Vec<usize>>,
-    /// Stride at the entrance of every stage; all 1 for the first.
-    pub strides: Vec<Vec<usize>>,
-    /// Convolutions of every encoder stage; a residual encoder has `n_blocks_per_stage` among the further keys instead.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub n_conv_per_stage: Vec<usize>,
-    /// Convolutions of every decoder stage, coarsest first.
-    pub n_conv_per_stage_decoder: Vec<usize>,
-    /// Whether convolutions have a bias.
-    pub conv_bias: bool,
-    /// Python path of the normalisation.
-    pub norm_op: Option<String>,
-    /// Its arguments.
-    pub norm_op_kwargs: Option<Map<String, Value>>,
-    /// Python path of the dropout.
-    pub dropout_op: Option<String>,
-    /// Its arguments.
-    pub dropout_op_kwargs: Option<Map<String, Value>>,
-    /// Python path of the nonlinearity.
-    pub nonlin: Option<String>,
-    /// Its arguments.
-    pub nonlin_kwargs: Option<Map<String, Value>>,
-    /// Further keys.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-impl ArchKwargs {
-    /// Product of the strides along each axis: what a patch has to be divisible by.
-    pub fn total_stride(&self) -> Vec<usize> {
-        let axes = self.strides.first().map_or(0, Vec::len);
-        (0..axes).map(|axis| self.strides.iter().map(|stride| stride[axis]).product()).collect()
-    }
+/// nnU-Net's default for `force_separate_z`.
+fn never() -> Option<bool> {
+    Some(false)
 }
 
 impl Configuration {
@@ -178,38 +139,10 @@ impl Configuration {
             let found = format!("{} entries for {schemes} normalization_schemes", self.use_mask_for_norm.len());
             return Err(value("use_mask_for_norm", found, "one entry for every channel"));
         }
-        self.check_architecture(&value)?;
+        let network = &self.architecture.arch_kwargs;
+        network.check(dims).map_err(|(key, found, expected)| value(key, found, expected))?;
         self.check_available(name)?;
-        check_patch(&self.patch_size, &self.architecture.arch_kwargs)
-    }
-
-    fn check_architecture(&self, value: &dyn Fn(&str, String, &str) -> Error) -> Result<(), Error> {
-        let kwargs = &self.architecture.arch_kwargs;
-        let dims = self.patch_size.len();
-        let per_axis = |rows: &[Vec<usize>]| rows.len() == kwargs.n_stages && rows.iter().all(|row| row.len() == dims && !row.contains(&0));
-        let expected = "n_stages lists with a positive number for every axis of patch_size";
-        if kwargs.n_stages < 2 {
-            return Err(value("n_stages", kwargs.n_stages.to_string(), "at least 2"));
-        }
-        if !per_axis(&kwargs.strides) {
-            return Err(value("strides", format!("{:?}", kwargs.strides), expected));
-        }
-        if !per_axis(&kwargs.kernel_sizes) {
-            return Err(value("kernel_sizes", format!("{:?}", kwargs.kernel_sizes), expected));
-        }
-        if kwargs.features_per_stage.len() != kwargs.n_stages || kwargs.features_per_stage.contains(&0) {
-            let found = format!("{:?}", kwargs.features_per_stage);
-            return Err(value("features_per_stage", found, "n_stages positive numbers"));
-        }
-        if kwargs.n_conv_per_stage_decoder.len() != kwargs.n_stages - 1 {
-            let found = format!("{:?}", kwargs.n_conv_per_stage_decoder);
-            return Err(value("n_conv_per_stage_decoder", found, "n_stages - 1 numbers"));
-        }
-        let conv = &kwargs.n_conv_per_stage;
-        if !conv.is_empty() && conv.len() != kwargs.n_stages {
-            return Err(value("n_conv_per_stage", format!("{conv:?}"), "n_stages numbers"));
-        }
-        Ok(())
+        check_patch(&self.patch_size, network)
     }
 
     fn check_available(&self, name: &str) -> Result<(), Error> {
@@ -218,23 +151,23 @@ impl Configuration {
         let refuse = |key: &str, found: String, available: &str| {
             Err(Error::NotThere { name: name.to_owned(), key: key.to_owned(), found, available: available.to_owned() })
         };
-        if let Some(stage) = &self.previous_stage {
-            return refuse("previous_stage", stage.clone(), "configurations that are no cascade");
-        }
         if self.preprocessor_name != PREPROCESSOR {
             return refuse("preprocessor_name", self.preprocessor_name.clone(), PREPROCESSOR);
         }
-        for (key, function, kwargs, orders) in [
-            ("resampling_fn_data", &self.resampling_fn_data, &self.resampling_fn_data_kwargs, &[1, 3][..]),
-            ("resampling_fn_seg", &self.resampling_fn_seg, &self.resampling_fn_seg_kwargs, &[1]),
-            ("resampling_fn_probabilities", &self.resampling_fn_probabilities, &self.resampling_fn_probabilities_kwargs, &[1]),
+        for (key, function, kwargs, is_seg) in [
+            ("resampling_fn_data", &self.resampling_fn_data, &self.resampling_fn_data_kwargs, false),
+            ("resampling_fn_seg", &self.resampling_fn_seg, &self.resampling_fn_seg_kwargs, true),
+            ("resampling_fn_probabilities", &self.resampling_fn_probabilities, &self.resampling_fn_probabilities_kwargs, false),
         ] {
             if function != RESAMPLE {
                 return refuse(key, function.clone(), RESAMPLE);
             }
-            if !orders.contains(&kwargs.order) || kwargs.order_z != 0 || kwargs.force_separate_z.is_some() {
+            // Labels are voted on linearly at most.
+            let orders = if is_seg { &[0, 1][..] } else { &[0, 1, 3] };
+            let known = orders.contains(&kwargs.order) && orders.contains(&kwargs.order_z) && kwargs.extra.is_empty();
+            if kwargs.is_seg != is_seg || !known {
                 let found = serde_json::to_string(kwargs).unwrap_or_default();
-                let available = format!("order {orders:?} with order_z 0 and force_separate_z null");
+                let available = format!("is_seg {is_seg}, order and order_z of {orders:?}, and force_separate_z");
                 return refuse(&format!("{key}_kwargs"), found, &available);
             }
         }

@@ -1,3 +1,5 @@
+//! What can be wrong with plans, in one line each.
+
 use std::path::PathBuf;
 
 /// What can be wrong with plans.
@@ -15,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Write(#[from] imaging::io::Error),
     /// The file is no plans file.
-    #[error("{}: is no plans file ({source}); expected what nnU-Net's planner or this program writes: correct it or plan anew", .path.display())]
+    #[error("{}: is no plans file ({source}); expected what nnU-Net's planner or this program writes: correct it, or remove it and plan anew", .path.display())]
     Json {
         /// The plans file.
         path: PathBuf,
@@ -57,7 +59,7 @@ pub enum Error {
         chain: String,
     },
     /// A configuration lacks keys or has some of the wrong type.
-    #[error("configuration {name:?} of the plans: {source}; expected the keys that nnU-Net 2.3 and later write: plan anew or correct it")]
+    #[error("configuration {name:?} of the plans: {source}; expected the keys that nnU-Net writes: plan anew or correct it")]
     Configuration {
         /// The configuration.
         name: String,
@@ -88,6 +90,24 @@ pub enum Error {
         /// What can be used instead.
         available: String,
     },
+    /// There is no such planner.
+    #[error("there is no planner {name:?}; {hint}")]
+    UnknownPlanner {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        hint: String,
+    },
+    /// An option of planning makes no sense.
+    #[error("{option} is {found}; expected {expected}")]
+    Option {
+        /// What it is about.
+        option: &'static str,
+        /// What was given.
+        found: String,
+        /// What can be given.
+        expected: &'static str,
+    },
     /// A patch that the network cannot halve as often as it has to.
     #[error(
         "patch size {found} does not fit the network; expected multiples of {divisor} with more than one voxel at the bottleneck, nearest: {nearest}"
@@ -101,12 +121,24 @@ pub enum Error {
         nearest: String,
     },
     /// No patch is small enough for the memory target.
-    #[error("no patch size found whose network fits {memory_gb} GB with {classes} classes; use fewer classes or write plans by hand")]
+    #[error(
+        "no patch size found whose network fits {memory_gb} GB with {classes} classes; plan for more memory, use fewer classes, or write plans by hand"
+    )]
     DoesNotFit {
         /// Memory that was planned for.
         memory_gb: f64,
         /// Number of classes.
         classes: usize,
+    },
+    /// No network can be planned for the proportions of the data.
+    #[error(
+        "no network can be planned at spacing {spacing:?}: {reason}; check the spacing of the images, or plan for another target spacing"
+    )]
+    NoNetwork {
+        /// In transposed axes, in mm.
+        spacing: Vec<f64>,
+        /// What would be wrong with it.
+        reason: String,
     },
     /// A fingerprint with nothing in it.
     #[error("the fingerprint has {found}; expected at least one case, all with positive spacing and shape: extract it anew")]

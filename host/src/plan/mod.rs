@@ -1,28 +1,37 @@
 //! Plans: at which spacing a data set is trained, on which patches, by which network.
 //!
-//! [`plan_default`] turns a fingerprint and a `dataset.json` into [`Plans`] by the rules of nnU-Net's `ExperimentPlanner`;
-//! [`Plans::read`] takes a plans file of ours or of nnU-Net itself. One [`Configuration`] (`2d`, `3d_fullres`, or one that
-//! the user added) is what preprocessing, network and training go by.
+//! [`plan()`] turns a fingerprint and a `dataset.json` into [`Plans`] by the rules of one of nnU-Net's planners ([`PlanOptions`]);
+//! [`Plans::read`] takes a plans file of ours or of any nnU-Net v2. One [`Configuration`] (`2d`, `3d_fullres`, `3d_lowres`, or one
+//! that the user added) is what preprocessing, network and training go by.
 
+mod architecture;
 mod configuration;
 mod error;
 mod estimate;
+mod fit;
+mod legacy;
+mod options;
 mod patch;
 mod planner;
+mod spacing;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 use std::path::Path;
 
 use imaging::normalise::IntensityProperties;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use configuration::{ArchKwargs, Architecture, Configuration, Resampling};
+pub use architecture::{ArchKwargs, Architecture};
+pub use configuration::{Configuration, NextStage, Resampling};
 pub use error::Error;
+pub use options::{PlanOptions, PlannerKind};
 pub use patch::check_patch;
-pub use planner::plan_default;
+pub use planner::plan;
 
 use crate::dataset::{hint, write_json};
 
@@ -106,107 +115,50 @@ impl Plans {
         Ok(())
     }
 
-    /// The configuration `name`, with what it inherits (`inherits_from`) filled in; its own keys win.
+    /// The configuration `name`, with what it inherits (`inherits_from`) filled in; its own keys win. One of an older nnU-Net is
+    /// brought to today's form.
     ///
     /// # Errors
     /// When there is no such configuration, inheritance is circular, a key is missing or broken, or the configuration asks
     /// for what this version does not have.
     pub fn configuration(&self, name: &str) -> Result<Configuration, Error> {
-        let resolved = self.resolve(name, &mut Vec::new())?;
-        let configuration: Configuration =
-            serde_json::from_value(Value::Object(resolved)).map_err(|source| Error::Configuration { name: name.to_owned(), source })?;
+        let wrong = |source| Error::Configuration { name: name.to_owned(), source };
+        let mut resolved = self.resolve(name)?;
+        legacy::upgrade(name, &mut resolved)?;
+        let configuration: Configuration = serde_json::from_value(Value::Object(resolved)).map_err(wrong)?;
         configuration.check(name)?;
         Ok(configuration)
     }
 
-    fn resolve(&self, name: &str, visited: &mut Vec<String>) -> Result<Map<String, Value>, Error> {
-        let Some(own) = self.configurations.get(name) else {
-            let names = self.configurations.keys().map(String::as_str);
-            return Err(Error::UnknownConfiguration { plans: self.plans_name.clone(), name: name.to_owned(), hint: hint(name, names) });
-        };
-        visited.push(name.to_owned());
-        let Some(parent) = own.get("inherits_from").and_then(Value::as_str) else { return Ok(own.clone()) };
-        if visited.iter().any(|seen| seen == parent) {
-            visited.push(parent.to_owned());
-            return Err(Error::Circular { plans: self.plans_name.clone(), chain: visited.join(" → ") });
+    fn resolve(&self, name: &str) -> Result<Map<String, Value>, Error> {
+        let mut chain = IndexSet::new();
+        let mut next = name;
+        loop {
+            let Some(own) = self.configurations.get(next) else {
+                let names = self.configurations.keys().map(String::as_str);
+                return Err(Error::UnknownConfiguration { plans: self.plans_name.clone(), name: next.to_owned(), hint: hint(next, names) });
+            };
+            if !chain.insert(next) {
+                let chain: Vec<&str> = chain.into_iter().chain([next]).collect();
+                return Err(Error::Circular { plans: self.plans_name.clone(), chain: chain.join(" → ") });
+            }
+            match own.get("inherits_from") {
+                None => break,
+                Some(Value::String(parent)) => next = parent,
+                Some(other) => {
+                    let (name, key) = (next.to_owned(), "inherits_from".to_owned());
+                    return Err(Error::Value { name, key, found: other.to_string(), expected: "the name of a configuration".to_owned() });
+                }
+            }
         }
-        let mut merged = self.resolve(parent, visited)?;
-        merged.extend(own.clone());
+        let mut merged = Map::new();
+        for name in chain.into_iter().rev() {
+            merged.extend(self.configurations[name].clone());
+        }
         Ok(merged)
     }
 
     fn is_ours(&self) -> bool {
         self.extra.get(WRITTEN_BY).and_then(Value::as_str).is_some_and(|writer| writer.starts_with("host "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn golden() -> Plans {
-        serde_json::from_str(include_str!("../../../tests/golden/hippocampus_plans.json")).expect("golden file")
-    }
-
-    #[test]
-    fn a_plans_file_of_nnunet_survives_reading_and_writing() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("nnUNetPlans.json");
-        let text = include_str!("../../../tests/golden/hippocampus_plans.json");
-        std::fs::write(&path, text).expect("written");
-        let plans = Plans::read(&path).expect("readable");
-        assert!(matches!(plans.write(&path, false), Err(Error::NotOurs { .. })));
-        plans.write(&path, true).expect("overwritten");
-        let mut written: Value = serde_json::from_slice(&std::fs::read(&path).expect("there")).expect("JSON");
-        written.as_object_mut().expect("object").shift_remove(WRITTEN_BY).expect("marked as ours");
-        // As text, so that the order of keys counts as well.
-        let original: Value = serde_json::from_str(text).expect("JSON");
-        assert_eq!(written.to_string(), original.to_string());
-    }
-
-    #[test]
-    fn custom_configurations_and_unknown_keys_are_kept() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("plans.json");
-        let mut plans = golden();
-        let fresh = plans.clone();
-        let custom = json!({"inherits_from": "3d_fullres", "batch_size": 4, "mine": true});
-        plans.configurations.insert("3d_bs4".to_owned(), custom.as_object().expect("object").clone());
-        plans.write(&path, false).expect("new file");
-        fresh.write(&path, false).expect("our own file");
-        let read = Plans::read(&path).expect("readable");
-        let configuration = read.configuration("3d_bs4").expect("kept");
-        assert_eq!(configuration.batch_size, 4);
-        assert_eq!(configuration.patch_size, [40, 56, 40]);
-        assert_eq!(configuration.extra["mine"], json!(true));
-    }
-
-    #[test]
-    fn broken_configurations_are_refused() {
-        let mut plans = golden();
-        let mut add = |name: &str, value: Value| {
-            plans.configurations.insert(name.to_owned(), value.as_object().expect("object").clone());
-        };
-        add("a", json!({"inherits_from": "b"}));
-        add("b", json!({"inherits_from": "a"}));
-        add("empty", json!({}));
-        add("cascade", json!({"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}));
-        add("torch", json!({"inherits_from": "3d_fullres", "resampling_fn_data": "resample_torch_fornnunet"}));
-        add("order", json!({"inherits_from": "3d_fullres", "patch_size": [40, 56]}));
-        add("odd", json!({"inherits_from": "3d_fullres", "patch_size": [40, 56, 44]}));
-        for (name, part) in [
-            ("3d_fulres", "did you mean \"3d_fullres\"?"),
-            ("a", "a → b → a"),
-            ("empty", "missing field"),
-            ("cascade", "previous_stage"),
-            ("torch", "resample_torch_fornnunet"),
-            ("order", "patch_size"),
-            ("odd", "nearest: 40×56×40, 40×56×48"),
-        ] {
-            let message = plans.configuration(name).expect_err("must be refused").to_string();
-            assert!(message.contains(part), "{name}: {message}");
-        }
     }
 }

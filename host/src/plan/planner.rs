@@ -1,155 +1,90 @@
-//! nnU-Net's `ExperimentPlanner`: spacing, patch, topology, batch size from the fingerprint.
+//! Plans from a fingerprint, by the rules of nnU-Net's planners (`default_experiment_planner.py`,
+//! `residual_encoder_unet_planners.py`), constant by constant.
 //!
-//! Configurations `2d` and `3d_fullres` are planned, constant by constant as `default_experiment_planner.py` does.
-//! `3d_lowres` is only searched for, because nnU-Net sets `batch_dice` of `3d_fullres` by whether it exists.
+//! `2d` and `3d_fullres` share a spacing; where a patch of `3d_fullres` sees little of an image, `3d_lowres` is planned for a coarser
+//! one, and `3d_cascade_fullres` refines its predictions. Each gets the largest patch and network that fit the memory.
 
 use imaging::normalise::Normalisation;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-use super::estimate::feature_map_elements;
-use super::statistics::{per_axis, percentile};
-use super::topology::{Topology, topology};
-use super::{ArchKwargs, Architecture, Configuration, Error, Plans, Resampling};
-use crate::dataset::{Dataset, Description};
+use super::configuration::NextStage;
+use super::fit::{Budget, Fit};
+use super::spacing::FullRes;
+use super::statistics::per_axis;
+use super::{ArchKwargs, Architecture, Configuration, Error, PlanOptions, PlannerKind, Plans, Resampling};
+use crate::dataset::Description;
 use crate::fingerprint::{Fingerprint, median};
 
-const ANISOTROPY_THRESHOLD: f64 = 3.0;
-const BASE_FEATURES: usize = 32;
-const CONVS_PER_STAGE: usize = 2;
-const MEMORY_GB: f64 = 8.0;
 const MIN_BATCH_SIZE: f64 = 2.0;
-/// A batch covers at most this part of all voxels.
-const MAX_DATASET_COVERED: f64 = 0.05;
 /// Below this ratio of patch to image nnU-Net plans a low-resolution configuration.
 const LOWRES_THRESHOLD: f64 = 0.25;
 const LOWRES_SPACING_FACTOR: f64 = 1.03;
 
-/// Numbers that differ between 2D and 3D.
-struct Reference {
-    /// Feature map elements that fit [`MEMORY_GB`] at batch size `batch_size`.
-    elements: f64,
-    batch_size: f64,
-    max_features: usize,
-    /// Volume of the first guess of a patch, and its root.
-    initial_voxels: f64,
-    root: f64,
-}
-
-impl Reference {
-    fn of(dims: usize) -> Self {
-        if dims == 2 {
-            Self { elements: 85e6, batch_size: 12.0, max_features: 512, initial_voxels: 2048f64 * 2048.0, root: 1.0 / 2.0 }
-        } else {
-            let initial_voxels = 256f64 * 256.0 * 256.0;
-            Self { elements: 560e6, batch_size: 2.0, max_features: 320, initial_voxels, root: 1.0 / 3.0 }
-        }
-    }
-}
-
-/// Plans for 8 GB of GPU memory, by the rules of nnU-Net's default planner.
+/// Plans for the data set `dataset_name`.
 ///
 /// # Errors
-/// When the fingerprint is empty or no patch is small enough.
-pub fn plan_default(fingerprint: &Fingerprint, dataset: &Dataset, plans_name: &str) -> Result<Plans, Error> {
-    plan(fingerprint, &dataset.description, &dataset.name, plans_name)
-}
-
-pub(super) fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: &str, plans_name: &str) -> Result<Plans, Error> {
-    check(fingerprint)?;
-    let target = fullres_spacing(fingerprint);
-    let forward = transpose_forward(target);
-    let backward = std::array::from_fn(|axis| forward.iter().position(|other| *other == axis).unwrap_or(axis));
-    let transpose = |values: [f64; 3]| forward.map(|axis| values[axis]);
-    let spacing = transpose(target);
-    let shapes = fingerprint.shapes_after_crop.iter().zip(&fingerprint.spacings);
-    let new_shapes: Vec<[f64; 3]> =
-        shapes.map(|(shape, spacing)| imaging::resample::new_shape(*shape, *spacing, target).map(|size| size as f64)).collect();
-    let median_shape = transpose(per_axis(&new_shapes, median));
-    let planner = Planner { fingerprint, description, plans_name };
-    let voxels = median_shape.iter().product::<f64>() * description.num_training as f64;
+/// When an option makes no sense, the fingerprint is empty or has sizes that cannot be, or no network fits the memory.
+pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: &str, options: &PlanOptions) -> Result<Plans, Error> {
+    options.check()?;
+    let full_res = FullRes::new(fingerprint, options.spacing)?;
+    let FullRes { spacing, median_shape, transpose_forward, transpose_backward } = full_res;
+    let planner = Planner { fingerprint, description, options };
 
     let mut configurations = IndexMap::new();
-    let flat = planner.configuration("2d", &spacing[1..], &median_shape[1..], voxels, true)?;
+    let flat = planner.configuration("2d", &spacing[1..], &median_shape[1..], median_shape, true)?;
     configurations.insert("2d".to_owned(), object(&flat));
     if median_shape[0] != 1.0 {
-        let mut full = planner.configuration("3d_fullres", &spacing, &median_shape, voxels, false)?;
-        full.batch_dice = planner.has_lowres(&full, median_shape)?;
+        let mut full = planner.configuration("3d_fullres", &spacing, &median_shape, median_shape, false)?;
+        let low = planner.low_resolution(&full, median_shape)?;
+        full.batch_dice = low.is_some();
+        if let Some(low) = &low {
+            let mut low = object(low);
+            // The one configuration whose size nnU-Net rounds.
+            if let Some(Value::Array(sizes)) = low.get_mut("median_image_size_in_voxels") {
+                sizes.iter_mut().for_each(|size| *size = json!(size.as_f64().unwrap_or_default() as u64));
+            }
+            configurations.insert("3d_lowres".to_owned(), low);
+        }
         configurations.insert("3d_fullres".to_owned(), object(&full));
+        if low.is_some() {
+            let mut cascade = Map::new();
+            cascade.insert("inherits_from".to_owned(), "3d_fullres".into());
+            cascade.insert("previous_stage".to_owned(), "3d_lowres".into());
+            configurations.insert("3d_cascade_fullres".to_owned(), cascade);
+        }
     }
     let sizes: Vec<[f64; 3]> = fingerprint.shapes_after_crop.iter().map(|shape| shape.map(|size| size as f64)).collect();
     Ok(Plans {
         dataset_name: dataset_name.to_owned(),
-        plans_name: plans_name.to_owned(),
-        original_median_spacing_after_transp: transpose(per_axis(&fingerprint.spacings, median)).to_vec(),
-        original_median_shape_after_transp: transpose(per_axis(&sizes, median)).map(|size| size.round_ties_even() as usize).to_vec(),
-        image_reader_writer: reader_writer(description).to_owned(),
-        transpose_forward: forward,
-        transpose_backward: backward,
+        plans_name: options.plans_name().to_owned(),
+        original_median_spacing_after_transp: full_res.transpose(per_axis(&fingerprint.spacings, median)).to_vec(),
+        original_median_shape_after_transp: full_res
+            .transpose(per_axis(&sizes, median))
+            .map(|size| size.round_ties_even() as usize)
+            .to_vec(),
+        image_reader_writer: reader_writer(description, fingerprint).to_owned(),
+        transpose_forward,
+        transpose_backward,
         configurations,
-        experiment_planner_used: "ExperimentPlanner".to_owned(),
+        experiment_planner_used: options.planner.class_name().to_owned(),
         label_manager: "LabelManager".to_owned(),
         foreground_intensity_properties_per_channel: fingerprint.foreground_intensity_properties_per_channel.clone(),
         extra: Map::new(),
     })
 }
 
-fn check(fingerprint: &Fingerprint) -> Result<(), Error> {
-    let (spacings, shapes) = (&fingerprint.spacings, &fingerprint.shapes_after_crop);
-    if spacings.is_empty() || spacings.len() != shapes.len() {
-        let found = format!("{} spacings and {} shapes", spacings.len(), shapes.len());
-        return Err(Error::Fingerprint { found });
-    }
-    if let Some(spacing) = spacings.iter().find(|spacing| spacing.iter().any(|s| !(*s > 0.0 && s.is_finite()))) {
-        return Err(Error::Fingerprint { found: format!("spacing {spacing:?}") });
-    }
-    match shapes.iter().find(|shape| shape.contains(&0)) {
-        Some(shape) => Err(Error::Fingerprint { found: format!("shape {shape:?}") }),
-        None => Ok(()),
-    }
-}
-
-/// Median spacing; the tenth percentile along an axis that is much coarser than the others.
-fn fullres_spacing(fingerprint: &Fingerprint) -> [f64; 3] {
-    let sizes: Vec<[f64; 3]> = fingerprint.shapes_after_crop.iter().map(|shape| shape.map(|size| size as f64)).collect();
-    let mut target = per_axis(&fingerprint.spacings, |values| percentile(values, 50.0));
-    let size = per_axis(&sizes, |values| percentile(values, 50.0));
-    let worst = first_max(&target);
-    let others: Vec<usize> = (0..3).filter(|axis| *axis != worst).collect();
-    let coarsest_other = target[others[0]].max(target[others[1]]);
-    let smallest_other = size[others[0]].min(size[others[1]]);
-    let coarse = target[worst] > ANISOTROPY_THRESHOLD * coarsest_other;
-    let few = size[worst] * ANISOTROPY_THRESHOLD < smallest_other;
-    if coarse && few {
-        let along: Vec<f64> = fingerprint.spacings.iter().map(|spacing| spacing[worst]).collect();
-        let tenth = percentile(&along, 10.0);
-        target[worst] = if tenth < coarsest_other { coarsest_other.max(tenth) + 1e-5 } else { tenth };
-    }
-    target
-}
-
-/// The coarsest axis first, the others in their order.
-fn transpose_forward(target: [f64; 3]) -> [usize; 3] {
-    match first_max(&target) {
-        0 => [0, 1, 2],
-        1 => [1, 0, 2],
-        _ => [2, 0, 1],
-    }
-}
-
-fn first_max(values: &[f64; 3]) -> usize {
-    (1..3).fold(0, |best, axis| if values[axis] > values[best] { axis } else { best })
-}
-
-/// nnU-Net's reader for the file ending (`reader_writer_registry.py`).
-fn reader_writer(description: &Description) -> &str {
-    if let Some(name) = description.json.get("overwrite_image_reader_writer").and_then(Value::as_str)
-        && name != "None"
-    {
+/// nnU-Net's reader (`reader_writer_registry.py`): the first for the file ending that can open an image. That of 2D images cannot
+/// open a stack, and gives all that it opens slices 999 mm thick.
+fn reader_writer<'a>(description: &'a Description, fingerprint: &Fingerprint) -> &'a str {
+    const READERS: [&str; 5] = ["NaturalImage2DIO", "SimpleITKIO", "Tiff3DIO", "NibabelIO", "NibabelIOWithReorient"];
+    let asked_for = description.json.get("overwrite_image_reader_writer").and_then(Value::as_str);
+    if let Some(name) = asked_for.filter(|name| READERS.contains(name)) {
         return name;
     }
     match description.file_ending.to_lowercase().as_str() {
         ".png" | ".bmp" => "NaturalImage2DIO",
+        ".tif" if fingerprint.spacings[0][0] == 999.0 => "NaturalImage2DIO",
         ".tif" | ".tiff" => "Tiff3DIO",
         ".nii" => "NibabelIO",
         _ => "SimpleITKIO",
@@ -159,31 +94,35 @@ fn reader_writer(description: &Description) -> &str {
 struct Planner<'a> {
     fingerprint: &'a Fingerprint,
     description: &'a Description,
-    plans_name: &'a str,
+    options: &'a PlanOptions,
 }
 
 impl Planner<'_> {
+    /// The configuration `name` for images of `median_shape` voxels; in 3D all cases together have `size` as their median.
     fn configuration(
         &self,
         name: &str,
         spacing: &[f64],
         median_shape: &[f64],
-        dataset_voxels: f64,
+        size: [f64; 3],
         batch_dice: bool,
     ) -> Result<Configuration, Error> {
-        let reference = Reference::of(spacing.len());
-        let (network, elements) = self.shrink_to_memory(spacing, median_shape, &reference)?;
-        let patch_voxels = network.patch.iter().product::<usize>() as f64;
-        let by_memory = (reference.elements / elements * reference.batch_size).round_ties_even();
-        let by_dataset = (dataset_voxels * MAX_DATASET_COVERED / patch_voxels).round_ties_even();
-        let schemes: Vec<Normalisation> =
-            self.description.channel_names.iter().map(|channel| Normalisation::from_channel_name(channel)).collect();
+        let fit = Budget::new(self.options, spacing.len()).fit(spacing, median_shape, self.num_label_names())?;
+        Ok(self.describe(name, spacing, median_shape, size, batch_dice, fit))
+    }
+
+    fn describe(&self, name: &str, spacing: &[f64], median_shape: &[f64], size: [f64; 3], batch_dice: bool, fit: Fit) -> Configuration {
+        let patch_voxels = fit.topology.patch.iter().product::<usize>() as f64;
+        let dataset_voxels = size.iter().product::<f64>() * self.description.num_training as f64;
+        let by_dataset = (dataset_voxels * self.max_dataset_covered() / patch_voxels).round_ties_even();
+        let channels = self.description.channel_names.iter();
+        let schemes: Vec<Normalisation> = channels.map(|channel| Normalisation::from_channel_name(channel)).collect();
         let masked = self.fingerprint.median_relative_size_after_cropping < 3.0 / 4.0;
-        Ok(Configuration {
-            data_identifier: format!("{}_{name}", self.plans_name),
-            preprocessor_name: "DefaultPreprocessor".to_owned(),
-            batch_size: by_memory.min(by_dataset).max(MIN_BATCH_SIZE) as usize,
-            patch_size: network.patch.clone(),
+        Configuration {
+            data_identifier: self.data_identifier(name),
+            preprocessor_name: self.options.preprocessor.clone().unwrap_or_else(|| "DefaultPreprocessor".to_owned()),
+            batch_size: fit.batch_size.min(by_dataset).max(MIN_BATCH_SIZE) as usize,
+            patch_size: fit.topology.patch.clone(),
             median_image_size_in_voxels: median_shape.to_vec(),
             spacing: spacing.to_vec(),
             normalization_schemes: schemes.iter().map(|scheme| scheme.plans_name().to_owned()).collect(),
@@ -194,47 +133,12 @@ impl Planner<'_> {
             resampling_fn_seg_kwargs: resampling(true, 1),
             resampling_fn_probabilities: "resample_data_or_seg_to_shape".to_owned(),
             resampling_fn_probabilities_kwargs: resampling(false, 1),
-            architecture: architecture(&network, reference.max_features),
+            architecture: architecture(fit, self.options.planner.is_residual()),
             batch_dice,
+            next_stage: None,
             previous_stage: None,
             extra: Map::new(),
-        })
-    }
-
-    /// Starts from a patch of the spacing's proportions, no larger than the images, and shrinks it until it fits.
-    fn shrink_to_memory(&self, spacing: &[f64], median_shape: &[f64], reference: &Reference) -> Result<(Topology, f64), Error> {
-        let inverse: Vec<f64> = spacing.iter().map(|spacing| 1.0 / spacing).collect();
-        let scale = (reference.initial_voxels / inverse.iter().product::<f64>()).powf(reference.root);
-        let initial: Vec<f64> =
-            inverse.iter().zip(median_shape).map(|(inverse, median)| (inverse * scale).round_ties_even().min(*median)).collect();
-        let classes = self.num_label_names();
-        let elements = |network: &Topology| {
-            let stages = network.strides.len();
-            let features = features_per_stage(stages, reference.max_features);
-            let convs = vec![CONVS_PER_STAGE; stages];
-            feature_map_elements(&network.patch, &network.strides, &features, &convs, &convs[1..], classes)
-        };
-        let mut network = topology(spacing, &initial);
-        let mut estimate = elements(&network);
-        while estimate / reference.batch_size * 2.0 > reference.elements {
-            let ratio = |axis: usize| network.patch[axis] as f64 / median_shape[axis];
-            // The last of the largest, as argsort(...)[-1] has it.
-            let axis = (1..spacing.len()).fold(0, |best, axis| if ratio(axis) >= ratio(best) { axis } else { best });
-            // Subtracting today's divisor would skip valid sizes (192 follows 256 although 224 is one): the divisor that
-            // holds after a trial subtraction is what is taken off.
-            let reduce = |by: usize| -> Result<Vec<f64>, Error> {
-                let mut patch: Vec<f64> = network.patch.iter().map(|size| *size as f64).collect();
-                patch[axis] -= by as f64;
-                if patch[axis] < 1.0 {
-                    return Err(Error::DoesNotFit { memory_gb: MEMORY_GB, classes });
-                }
-                Ok(patch)
-            };
-            let trial = topology(spacing, &reduce(network.divisor[axis])?);
-            network = topology(spacing, &reduce(trial.divisor[axis])?);
-            estimate = elements(&network);
         }
-        Ok((network, estimate))
     }
 
     /// Entries of `labels`, the ignore label included: what nnU-Net takes for the number of classes here.
@@ -243,13 +147,30 @@ impl Planner<'_> {
         labels.names.len() + usize::from(labels.ignore.is_some())
     }
 
-    /// Whether nnU-Net would plan `3d_lowres` beside `full`.
-    fn has_lowres(&self, full: &Configuration, median_shape: [f64; 3]) -> Result<bool, Error> {
+    /// The part of all voxels that a batch covers at most.
+    fn max_dataset_covered(&self) -> f64 {
+        match self.options.planner {
+            PlannerKind::Default | PlannerKind::ResEnc => 0.05,
+            PlannerKind::ResEncM | PlannerKind::ResEncL | PlannerKind::ResEncXL => 1.0,
+        }
+    }
+
+    /// The residual planners train on the data of the default one where they plan the same spacing.
+    fn data_identifier(&self, name: &str) -> String {
+        let same_data = self.options.planner.is_residual() && name != "3d_lowres";
+        format!("{}_{name}", if same_data { PlannerKind::Default.plans_name() } else { self.options.plans_name() })
+    }
+
+    /// `3d_lowres`: images are made coarser until a patch sees a quarter of one. `None` when a patch of `full` does, or when the
+    /// images would keep more than half of their voxels.
+    fn low_resolution(&self, full: &Configuration, median_shape: [f64; 3]) -> Result<Option<Configuration>, Error> {
+        let budget = Budget::new(self.options, 3);
         let full_voxels = median_shape.iter().product::<f64>();
         let mut spacing = full.spacing.clone();
+        let mut shape = median_shape;
         let mut voxels = full_voxels;
         let mut patch_voxels = full.patch_size.iter().product::<usize>() as f64;
-        let mut found = false;
+        let mut found = None;
         while patch_voxels / voxels < LOWRES_THRESHOLD {
             let coarsest = spacing.iter().copied().fold(0.0, f64::max);
             // Fine axes first, until all are within a factor of two.
@@ -257,124 +178,42 @@ impl Planner<'_> {
             for axis in spacing.iter_mut().filter(|spacing| !any_fine || coarsest / **spacing > 2.0) {
                 *axis *= LOWRES_SPACING_FACTOR;
             }
-            let shape: Vec<f64> = (0..3).map(|axis| full.spacing[axis] / spacing[axis] * median_shape[axis]).collect();
+            shape = std::array::from_fn(|axis| full.spacing[axis] / spacing[axis] * median_shape[axis]);
             voxels = shape.iter().product();
-            let rounded: Vec<f64> = shape.iter().map(|size| size.round_ties_even()).collect();
-            let (network, _) = self.shrink_to_memory(&spacing, &rounded, &Reference::of(3))?;
-            patch_voxels = network.patch.iter().product::<usize>() as f64;
-            found = true;
+            let fit = budget.fit(&spacing, &shape.map(f64::round_ties_even), self.num_label_names())?;
+            patch_voxels = fit.topology.patch.iter().product::<usize>() as f64;
+            found = Some(fit);
         }
-        Ok(found && full_voxels / voxels >= 2.0)
+        let Some(fit) = found.filter(|_| full_voxels / voxels >= 2.0) else { return Ok(None) };
+        let mut low = self.describe("3d_lowres", &spacing, &shape.map(f64::round_ties_even), shape, false, fit);
+        low.next_stage = Some(NextStage::One("3d_cascade_fullres".to_owned()));
+        Ok(Some(low))
     }
-}
-
-fn features_per_stage(stages: usize, max: usize) -> Vec<usize> {
-    (0..stages).map(|stage| (BASE_FEATURES << stage.min(16)).min(max)).collect()
 }
 
 fn resampling(is_seg: bool, order: u8) -> Resampling {
     Resampling { is_seg, order, order_z: 0, force_separate_z: None, extra: Map::new() }
 }
 
-fn architecture(network: &Topology, max_features: usize) -> Architecture {
-    let stages = network.strides.len();
-    let dims = network.patch.len();
-    let kwargs = |value: Value| value.as_object().cloned();
-    Architecture {
-        network_class_name: "dynamic_network_architectures.architectures.unet.PlainConvUNet".to_owned(),
-        arch_kwargs: ArchKwargs {
-            n_stages: stages,
-            features_per_stage: features_per_stage(stages, max_features),
-            conv_op: format!("torch.nn.modules.conv.Conv{dims}d"),
-            kernel_sizes: network.kernel_sizes.clone(),
-            strides: network.strides.clone(),
-            n_conv_per_stage: vec![CONVS_PER_STAGE; stages],
-            n_conv_per_stage_decoder: vec![CONVS_PER_STAGE; stages - 1],
-            conv_bias: true,
-            norm_op: Some(format!("torch.nn.modules.instancenorm.InstanceNorm{dims}d")),
-            norm_op_kwargs: kwargs(json!({"eps": 1e-5, "affine": true})),
-            dropout_op: None,
-            dropout_op_kwargs: None,
-            nonlin: Some("torch.nn.LeakyReLU".to_owned()),
-            nonlin_kwargs: kwargs(json!({"inplace": true})),
-            extra: Map::new(),
-        },
-        kw_requires_import: ["conv_op", "norm_op", "dropout_op", "nonlin"].map(str::to_owned).to_vec(),
-    }
+fn architecture(fit: Fit, residual: bool) -> Architecture {
+    let class = if residual { "ResidualEncoderUNet" } else { "PlainConvUNet" };
+    let (n_conv_per_stage, n_blocks_per_stage) = if residual { (Vec::new(), fit.encoder) } else { (fit.encoder, Vec::new()) };
+    let kwargs = ArchKwargs {
+        n_stages: fit.topology.strides.len(),
+        features_per_stage: fit.features,
+        kernel_sizes: fit.topology.kernel_sizes,
+        strides: fit.topology.strides,
+        n_conv_per_stage,
+        n_blocks_per_stage,
+        n_conv_per_stage_decoder: fit.decoder,
+        ..ArchKwargs::without_stages(fit.topology.patch.len())
+    };
+    Architecture::new(format!("dynamic_network_architectures.architectures.unet.{class}"), kwargs)
 }
 
 fn object(configuration: &Configuration) -> Map<String, Value> {
     match serde_json::to_value(configuration) {
         Ok(Value::Object(map)) => map,
         _ => unreachable!("a configuration has string keys and finite numbers"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    /// Every key of `expected` has the same value in `found`, and `found` has no further ones.
-    fn assert_same(found: &Plans, expected: &Value, name: &str) {
-        let found = serde_json::to_value(found).expect("plans are JSON");
-        let (found, expected) = (found.as_object().expect("object"), expected.as_object().expect("object"));
-        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{name}: keys and order");
-        for (key, value) in expected {
-            let Some(configurations) = value.as_object().filter(|_| key == "configurations") else {
-                assert_eq!(&found[key], value, "{name}: {key}");
-                continue;
-            };
-            for (configuration, value) in configurations {
-                for (inner, value) in value.as_object().expect("object") {
-                    assert_eq!(&found[key][configuration][inner], value, "{name}: {configuration}: {inner}");
-                }
-            }
-            // As text, so that the order of keys counts as well.
-            assert_eq!(found[key].to_string(), value.to_string(), "{name}");
-        }
-    }
-
-    #[test]
-    fn hippocampus_equals_nnunet() {
-        let expected = include_str!("../../../tests/golden/hippocampus_plans.json");
-        let expected: Value = serde_json::from_str(expected).expect("golden file");
-        let fingerprint = include_str!("../../../tests/golden/hippocampus_fingerprint.json");
-        let fingerprint: Fingerprint = serde_json::from_str(fingerprint).expect("golden file");
-        let dataset = json!({
-            "channel_names": {"0": "MRI"}, "labels": {"background": 0, "anterior": 1, "posterior": 2},
-            "numTraining": 200, "file_ending": ".nii.gz"
-        });
-        let description = Description::parse(Path::new("dataset.json"), dataset).expect("valid");
-        let found = plan(&fingerprint, &description, "Dataset004_Hippocampus", "nnUNetPlans").expect("planned");
-        assert_same(&found, &expected, "Hippocampus");
-    }
-
-    #[test]
-    fn made_up_data_sets_equal_nnunet() {
-        let golden: Map<String, Value> = serde_json::from_str(include_str!("../../../tests/golden/plans.json")).expect("golden file");
-        for (name, case) in golden {
-            let fingerprint: Fingerprint = serde_json::from_value(case["fingerprint"].clone()).expect("golden file");
-            let description = Description::parse(Path::new("dataset.json"), case["dataset"].clone()).expect("valid");
-            let dataset_name = case["plans"]["dataset_name"].as_str().expect("golden file");
-            let found = plan(&fingerprint, &description, dataset_name, "nnUNetPlans").expect("planned");
-            assert_same(&found, &case["plans"], &name);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_planned_is_refused() {
-        let fingerprint = include_str!("../../../tests/golden/hippocampus_fingerprint.json");
-        let mut fingerprint: Fingerprint = serde_json::from_str(fingerprint).expect("golden file");
-        let labels: Map<String, Value> =
-            (0..32000).map(|i| (if i == 0 { "background".into() } else { format!("l{i}") }, json!(i))).collect();
-        let dataset = json!({"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 200, "file_ending": ".nii"});
-        let description = Description::parse(Path::new("dataset.json"), dataset).expect("valid");
-        let plan = |fingerprint: &Fingerprint| plan(fingerprint, &description, "d", "p").map_err(|error| error.to_string());
-        assert!(plan(&fingerprint).is_ok_and(|plans| plans.configuration("3d_fullres").is_ok()));
-        fingerprint.shapes_after_crop.iter_mut().for_each(|shape| *shape = [4, 4, 4]);
-        fingerprint.spacings[0][1] = 0.0;
-        assert!(plan(&fingerprint).expect_err("no spacing").contains("spacing [1.0, 0.0, 1.0]"));
     }
 }
