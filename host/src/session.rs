@@ -3,7 +3,7 @@
 //! Everything that can be refused is refused before the folder is touched: the plugin is loaded before preprocessing begins, and
 //! the model with the plugin's trainer is built before the first file is written.
 
-use crate::dataset::{Dataset, Target, TargetKind, splits::Fold, splits::Split, splits::split_for};
+use crate::dataset::{Dataset, Target, TargetKind, TargetSource, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
 use crate::loading::{Loader, LoaderOptions, Source, data_key};
 use crate::network::Model;
@@ -115,6 +115,7 @@ impl<'a> Session<'a> {
                 None => bail!("--foreground {name}: {} has no such target", dataset.folder.join("dataset.json").display()),
             }
         }
+        check_targets(dataset)?;
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
         let task = Task {
             dims: configuration.dims(),
@@ -378,6 +379,24 @@ impl<'a> Session<'a> {
 }
 
 /// A target as trainers are told of it.
+/// Refuses targets that come through preprocessing but not yet through augmentation.
+fn check_targets(dataset: &Dataset) -> Result<()> {
+    for (name, target) in &dataset.description.targets {
+        let what = match target {
+            Target { weighs: Some(_), .. } => "weights",
+            Target { source: TargetSource::Derived { .. }, .. } => "a derived target",
+            Target { kind: TargetKind::Regression { vectors: true, .. }, .. } => "vectors",
+            _ => continue,
+        };
+        let path = dataset.folder.join("dataset.json");
+        bail!(
+            "{}: targets.{name} asks for {what}, which this version preprocesses but does not train with; remove the entry",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 fn describe(target: &Target) -> plugin_api::task::Target {
     let (kind, channels, classes, ignore) = match &target.kind {
         TargetKind::Labels(labels) => {

@@ -111,25 +111,28 @@ fn broken_data() {
     let bench = Bench::new();
     let whole = fs::read(bench.raw.image(3)).expect("just written");
     fs::write(bench.raw.image(3), &whole[..whole.len() / 2]).expect("writable");
-    refuses_data(&bench, &["case_03_0000.nii", "bytes"]);
+    refuses_data(&bench, &["case_003_0000.nii", "bytes"]);
     fs::write(bench.raw.image(3), &whole).expect("writable");
 
     bench.raw.relabel(2, |mut labels| {
         labels.data_mut()[0] = 7;
         labels
     });
-    refuses_data(&bench, &["case_02.nii", "label value 7", "dataset.json", "ball (1)"]);
+    refuses_data(&bench, &["case_002.nii", "label value 7", "dataset.json", "ball (1)"]);
 
     bench.raw.relabel(2, |_| Volume::filled([1, SIZE, SIZE, SIZE - 1], 0));
-    refuses_data(&bench, &["case_02.nii", "[16, 16, 15]", "[16, 16, 16]", "case_02_0000.nii"]);
+    refuses_data(&bench, &["case_002.nii", "[16, 16, 15]", "[16, 16, 16]", "case_002_0000.nii"]);
 
     bench.raw.relabel(2, |labels| labels);
     bench.raw.describe(json!({"targets": {"whole": {"kind": "labels", "folder": "whole", "labels": {"background": 0, "organ": 1}}}}));
-    refuses_data(&bench, &["targetsTr/whole/case_00.nii", "not found", "whole"]);
+    refuses_data(&bench, &["targetsTr/whole/case_000.nii", "not found", "whole"]);
+
+    bench.raw.describe(json!({"targets": {"border": {"kind": "derived", "from": "segmentation", "op": "boundary"}}}));
+    refuses_data(&bench, &["dataset.json", "targets.border", "a derived target"]);
 
     bench.raw.describe(json!({}));
     fs::remove_file(bench.raw.labels(4)).expect("ours");
-    refuses_data(&bench, &["case_04.nii", "not found"]);
+    refuses_data(&bench, &["case_004.nii", "not found"]);
 }
 
 #[test]

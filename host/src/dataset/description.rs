@@ -5,6 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
+use super::target::check_references;
 use super::{Error, Labels, SEGMENTATION, Target, TargetKind, hint};
 
 /// What `dataset.json` says.
@@ -67,6 +68,7 @@ impl Description {
             for (name, value) in entry.object("an object of named targets")? {
                 targets.insert(name.clone(), Target::parse(name, &entry.child(name, value))?);
             }
+            check_references(&targets, &entry)?;
         }
         Ok(Self { channel_names, file_ending, num_training, targets, json })
     }
@@ -174,10 +176,6 @@ impl<'a> Entry<'a> {
         Error::Unknown { path: self.file.to_path_buf(), entry: format!("{} {found}", self.name()), hint }
     }
 
-    pub(super) fn not_there(&self, what: &str) -> Error {
-        Error::NotThere { path: self.file.to_path_buf(), entry: self.name(), what: what.to_owned() }
-    }
-
     fn name(&self) -> String {
         if self.at.is_empty() { "the file".to_owned() } else { self.at.clone() }
     }
@@ -232,6 +230,10 @@ mod tests {
             ("numTraining", json!("2"), "the number of training cases"),
             ("targets", json!({"segmentation": {"kind": "regression"}}), "targets.segmentation"),
             ("targets", json!({"a/b": {"kind": "regression"}}), "letters, digits"),
+            ("targets", json!({"w": {"kind": "weight", "of": "segmentatoin"}}), "did you mean \"segmentation\"?"),
+            ("targets", json!({"w": {"kind": "weight", "of": "w"}}), "targets.w.of \"w\" is unknown"),
+            ("targets", json!({"d": {"kind": "derived", "op": "boundary", "from": "d"}}), "targets.d.from"),
+            ("targets", json!({"d": {"kind": "derived", "op": "subset", "from": "segmentation", "labels": ["b"]}}), "label \"b\""),
         ] {
             let mut json = minimal();
             json[key] = value;

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::description::Entry;
-use super::{Case, CaseTarget, Description, Error, SEGMENTATION, TargetKind};
+use super::{Case, CaseTarget, Description, Error, SEGMENTATION, TargetKind, TargetSource};
 
 /// Digits of the channel number in `<case>_0000.nii.gz`.
 const CHANNEL_DIGITS: usize = 4;
@@ -50,7 +50,7 @@ fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Resu
         if id.is_empty() || id.starts_with('.') || id.contains(['/', '\\', '\0']) {
             return Err(case.wrong(&format!("named {id:?}"), "a name that can be that of a file"));
         }
-        let expected = "a list of image files, one for each channel";
+        let expected = "a list of image files, one for each channel (or fewer, if they hold several channels)";
         let images = case.required("images", expected)?;
         let images: Vec<PathBuf> = images
             .array(expected)?
@@ -58,8 +58,8 @@ fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Resu
             .map(|file| Ok(folder.join(expand_variables(&images.with_value(file).string(expected)?))))
             .collect::<Result<_, Error>>()?;
         let channels = description.channel_names.len();
-        if images.len() != channels {
-            return Err(case.wrong(&format!("{} images", images.len()), &format!("{channels}, one for each channel")));
+        if images.is_empty() || images.len() > channels {
+            return Err(case.wrong(&format!("{} images", images.len()), &format!("1 to {channels}, as channel_names has")));
         }
         if let Some(missing) = images.iter().find(|image| !image.is_file()) {
             return Err(case.wrong(&format!("naming {}", missing.display()), "a file that exists"));
@@ -86,7 +86,10 @@ fn found_files(folder: &Path, description: &Description) -> Result<BTreeMap<Stri
         };
         channels.entry(id.to_owned()).or_default().insert(channel, path);
     }
-    let expected = description.channel_names.len();
+    // Files may hold several channels (colours of a PNG, the fourth dimension of a NIfTI), which only shows when they are
+    // opened. That every case has as many files as the others shows here.
+    let most = channels.values().map(BTreeMap::len).max().unwrap_or(0);
+    let expected = most.min(description.channel_names.len());
     channels
         .into_iter()
         .map(|(id, files)| {
@@ -144,10 +147,8 @@ fn expand_variables(text: &str) -> String {
 fn read_class_files(folder: &Path, description: &Description) -> Result<IndexMap<String, Value>, Error> {
     let mut files = IndexMap::new();
     for (name, target) in &description.targets {
-        if !matches!(target.kind, TargetKind::Class { .. }) {
-            continue;
-        }
-        let path = folder.join(&target.location);
+        let TargetSource::Classes(file) = &target.source else { continue };
+        let path = folder.join(file);
         let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let json: Value = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
         Entry::root(&path, &json).object("an object from case to class")?;
@@ -165,19 +166,21 @@ fn find_target(
     classes: &IndexMap<String, Value>,
 ) -> Result<Option<CaseTarget>, Error> {
     let target = &description.targets[name];
-    if let TargetKind::Class { classes: class_names } = &target.kind {
-        let path = folder.join(&target.location);
-        let file = Entry::root(&path, &classes[name]);
-        return match file.get(id).filter(|entry| !entry.value.is_null()) {
-            Some(entry) => Ok(Some(CaseTarget::Class(class_index(&entry, class_names)?))),
-            None if target.optional => Ok(None),
-            None => Err(Error::MissingClass { case: id.to_owned(), target: name.to_owned(), path, expected: class_names.join(", ") }),
-        };
-    }
-    let path = if name == SEGMENTATION {
-        files.labels.clone()
-    } else {
-        folder.join(&target.location).join(format!("{id}{}", description.file_ending))
+    let path = match (&target.source, &target.kind) {
+        (TargetSource::Derived { .. }, _) => return Ok(None),
+        (TargetSource::Classes(file), TargetKind::Class { classes: class_names }) => {
+            let path = folder.join(file);
+            let file = Entry::root(&path, &classes[name]);
+            return match file.get(id).filter(|entry| !entry.value.is_null()) {
+                Some(entry) => Ok(Some(CaseTarget::Class(class_index(&entry, class_names)?))),
+                None if target.optional => Ok(None),
+                None => Err(Error::MissingClass { case: id.to_owned(), target: name.to_owned(), path, expected: class_names.join(", ") }),
+            };
+        }
+        (_, _) if name == SEGMENTATION => files.labels.clone(),
+        (TargetSource::Maps(place) | TargetSource::Classes(place), _) => {
+            folder.join(place).join(format!("{id}{}", description.file_ending))
+        }
     };
     match path.is_file() {
         true => Ok(Some(CaseTarget::File(path))),

@@ -62,16 +62,6 @@ pub enum Error {
         /// The nearest valid name, or all of them.
         hint: String,
     },
-    /// The format allows it, this version does not have it.
-    #[error("{}: {entry} asks for {what}, which this version does not have; remove the entry", .path.display())]
-    NotThere {
-        /// The JSON file.
-        path: PathBuf,
-        /// Which entry.
-        entry: String,
-        /// What it asks for.
-        what: String,
-    },
     /// An image file whose name has no channel number.
     #[error("{}: file name without a channel number; expected <case>_0000{ending}, <case>_0001{ending}, …: rename or move the file", .path.display())]
     Unnumbered {

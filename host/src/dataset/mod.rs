@@ -27,7 +27,7 @@ pub use labels::Labels;
 pub use parallel::{Progress, Stage, for_each_case};
 pub use random_state::RandomState;
 pub use read::{read_images, read_labels, read_regression};
-pub use target::{Target, TargetKind};
+pub use target::{Operation, Target, TargetKind, TargetSource};
 
 /// Name of the target that every data set has: the label map in `labelsTr`.
 pub const SEGMENTATION: &str = "segmentation";
@@ -50,9 +50,9 @@ pub struct Dataset {
 pub struct Case {
     /// File name without channel number and ending.
     pub id: String,
-    /// One image file a channel, in the order of [`Description::channel_names`].
+    /// Image files whose channels, one after another, are those of [`Description::channel_names`]; mostly one file a channel.
     pub images: Vec<PathBuf>,
-    /// Every target of the description, in its order; `None` where an optional one is absent.
+    /// Every target of the description, in its order; `None` for derived ones and where an optional one is absent.
     pub targets: IndexMap<String, Option<CaseTarget>>,
 }
 

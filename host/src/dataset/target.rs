@@ -1,5 +1,7 @@
 //! Named targets: the key `targets` of `dataset.json`, which nnU-Net ignores.
 
+use indexmap::IndexMap;
+
 use super::description::Entry;
 use super::{Error, Labels, hint};
 
@@ -10,10 +12,12 @@ const KINDS: [&str; 5] = ["labels", "regression", "class", "weight", "derived"];
 pub struct Target {
     /// What it consists of.
     pub kind: TargetKind,
+    /// Where it comes from.
+    pub source: TargetSource,
     /// Whether cases may lack it.
     pub optional: bool,
-    /// Where its files are, relative to the data set's folder: a folder of maps, or one JSON file of classes.
-    pub(super) location: String,
+    /// The target whose voxels it weighs, if it is a map of weights.
+    pub weighs: Option<String>,
 }
 
 /// What a target consists of.
@@ -27,6 +31,8 @@ pub enum TargetKind {
         channels: usize,
         /// Value outside the image.
         pad: f32,
+        /// Whether the channels are the components (z, y, x) of a vector along the axes of the file, in mm: they turn with space.
+        vectors: bool,
     },
     /// One class for the whole case.
     Class {
@@ -35,10 +41,59 @@ pub enum TargetKind {
     },
 }
 
+/// Where a target comes from. Places are relative to the data set's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetSource {
+    /// A folder with one map a case.
+    Maps(String),
+    /// One JSON file from case to class.
+    Classes(String),
+    /// Another target, when a patch is made; there are no files.
+    Derived {
+        /// The labels target.
+        from: String,
+        /// How.
+        operation: Operation,
+    },
+}
+
+/// How a target follows from a label map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Distance to the border of the foreground in mm, negative inside.
+    SignedDistance,
+    /// Foreground voxels that touch another label.
+    Boundary,
+    /// Centre lines of the foreground.
+    Skeleton,
+    /// These labels only, by name.
+    Subset(Vec<String>),
+}
+
+impl Operation {
+    /// What comes out of it.
+    fn kind(&self) -> TargetKind {
+        let labels = |foreground: &[String]| {
+            let names = std::iter::once("background").chain(foreground.iter().map(String::as_str));
+            let names = names.enumerate().map(|(value, name)| (name.to_owned(), vec![value as i16])).collect();
+            TargetKind::Labels(Labels { names, ignore: None, region_order: None })
+        };
+        match self {
+            Self::SignedDistance => TargetKind::Regression { channels: 1, pad: 0.0, vectors: false },
+            Self::Boundary => labels(&["boundary".to_owned()]),
+            Self::Skeleton => labels(&["skeleton".to_owned()]),
+            Self::Subset(names) => labels(names),
+        }
+    }
+}
+
+const OPERATIONS: [&str; 4] = ["signed_distance", "boundary", "skeleton", "subset"];
+
 impl Target {
     /// The label map of `labelsTr`.
     pub(super) fn segmentation(labels: Labels) -> Self {
-        Self { kind: TargetKind::Labels(labels), optional: false, location: "labelsTr".to_owned() }
+        let source = TargetSource::Maps("labelsTr".to_owned());
+        Self { kind: TargetKind::Labels(labels), source, optional: false, weighs: None }
     }
 
     /// Reads one entry of `targets`.
@@ -51,39 +106,47 @@ impl Target {
             return Err(entry.wrong("declared", "another name: the label map of labelsTr is the target \"segmentation\""));
         }
         entry.object("an object such as {\"kind\": \"labels\", …}")?;
-        let expected = "one of \"labels\", \"regression\", \"class\"";
+        let expected = "one of \"labels\", \"regression\", \"class\", \"weight\", \"derived\"";
         let kind_entry = entry.required("kind", expected)?;
         let kind = kind_entry.string(expected)?;
-        let folder = |entry: &Entry| -> Result<String, Error> {
+        let maps = |entry: &Entry| -> Result<TargetSource, Error> {
             let folder = entry.get("folder").map(|folder| folder.file_name()).transpose()?;
-            Ok(format!("targetsTr/{}", folder.as_deref().unwrap_or(name)))
+            Ok(TargetSource::Maps(format!("targetsTr/{}", folder.as_deref().unwrap_or(name))))
         };
-        let (kind, location) = match kind.as_str() {
+        let mut weighs = None;
+        let (kind, source) = match kind.as_str() {
             "labels" => {
                 entry.only(&["kind", "folder", "labels", "regions_class_order", "optional"])?;
-                (TargetKind::Labels(Labels::parse(entry)?), folder(entry)?)
+                (TargetKind::Labels(Labels::parse(entry)?), maps(entry)?)
             }
             "regression" => {
                 entry.only(&["kind", "folder", "channels", "pad", "vectors", "optional"])?;
-                if let Some(vectors) = entry.get("vectors")
-                    && vectors.boolean()?
-                {
-                    return Err(vectors.not_there("vectors that are turned with space"));
-                }
-                (regression(entry)?, folder(entry)?)
+                (regression(entry)?, maps(entry)?)
             }
             "class" => {
                 entry.only(&["kind", "file", "classes", "optional"])?;
                 let file = entry.get("file").map(|file| file.file_name()).transpose()?;
                 let file = file.unwrap_or_else(|| format!("{name}.json"));
-                (TargetKind::Class { classes: classes(entry)? }, format!("targetsTr/{file}"))
+                (TargetKind::Class { classes: classes(entry)? }, TargetSource::Classes(format!("targetsTr/{file}")))
             }
-            "weight" => return Err(kind_entry.not_there("voxel weights")),
-            "derived" => return Err(kind_entry.not_there("derived targets")),
+            "weight" => {
+                entry.only(&["kind", "folder", "of", "optional"])?;
+                let expected = "the target whose voxels are weighted, such as \"segmentation\"";
+                weighs = Some(entry.required("of", expected)?.string(expected)?);
+                // What is outside the image counts for nothing.
+                (TargetKind::Regression { channels: 1, pad: 0.0, vectors: false }, maps(entry)?)
+            }
+            "derived" => {
+                entry.only(&["kind", "from", "op", "labels"])?;
+                let expected = "the labels target that it is computed from, such as \"segmentation\"";
+                let from = entry.required("from", expected)?.string(expected)?;
+                let operation = operation(entry)?;
+                (operation.kind(), TargetSource::Derived { from, operation })
+            }
             other => return Err(kind_entry.unknown(&format!("{other:?}"), hint(other, KINDS))),
         };
         let optional = entry.get("optional").map(|optional| optional.boolean()).transpose()?.unwrap_or(false);
-        Ok(Self { kind, optional, location })
+        Ok(Self { kind, source, optional, weighs })
     }
 }
 
@@ -102,7 +165,66 @@ fn regression(entry: &Entry) -> Result<TargetKind, Error> {
             _ => return Err(pad.wrong(&pad.value.to_string(), "a number: the value outside the image")),
         },
     };
-    Ok(TargetKind::Regression { channels, pad })
+    let vectors = entry.get("vectors").map(|vectors| vectors.boolean()).transpose()?.unwrap_or(false);
+    if vectors && channels != 3 {
+        return Err(entry.wrong(&format!("vectors with {channels} channels"), "\"channels\": 3, the components along z, y and x"));
+    }
+    Ok(TargetKind::Regression { channels, pad, vectors })
+}
+
+fn operation(entry: &Entry) -> Result<Operation, Error> {
+    let expected = "one of \"signed_distance\", \"boundary\", \"skeleton\", \"subset\"";
+    let op = entry.required("op", expected)?;
+    let name = op.string(expected)?;
+    let expected = "a list of names of labels, for \"op\": \"subset\" only";
+    match (name.as_str(), entry.get("labels")) {
+        ("subset", _) => {
+            let labels = entry.required("labels", expected)?;
+            let names = labels.array(expected)?.iter().map(|name| labels.with_value(name).string(expected));
+            match names.collect::<Result<Vec<_>, _>>()? {
+                names if names.is_empty() => Err(labels.wrong("empty", expected)),
+                names => Ok(Operation::Subset(names)),
+            }
+        }
+        (_, Some(labels)) => Err(labels.wrong("given", expected)),
+        ("signed_distance", None) => Ok(Operation::SignedDistance),
+        ("boundary", None) => Ok(Operation::Boundary),
+        ("skeleton", None) => Ok(Operation::Skeleton),
+        (other, None) => Err(op.unknown(&format!("{other:?}"), hint(other, OPERATIONS))),
+    }
+}
+
+/// Checks what targets say of each other; `entry` is the one of all targets.
+pub(super) fn check_references(targets: &IndexMap<String, Target>, entry: &Entry) -> Result<(), Error> {
+    for (name, target) in targets {
+        let Some(own) = entry.get(name) else { continue };
+        if let Some(of) = &target.weighs {
+            refer(&own, "of", of, targets, |target| target.weighs.is_none() && !matches!(target.kind, TargetKind::Class { .. }))?;
+        }
+        if let TargetSource::Derived { from, operation } = &target.source {
+            let is_map = |target: &Target| matches!((&target.kind, &target.source), (TargetKind::Labels(_), TargetSource::Maps(_)));
+            let TargetKind::Labels(labels) = &refer(&own, "from", from, targets, is_map)?.kind else { continue };
+            if let Operation::Subset(wanted) = operation
+                && let Some(unknown) = wanted.iter().find(|label| !labels.names.contains_key(*label))
+            {
+                return Err(own.unknown(&format!("label {unknown:?}"), hint(unknown, labels.names.keys().map(String::as_str))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The target called `name` at the key `key` of `entry`, if it is one that `fits`.
+fn refer<'a>(
+    entry: &Entry,
+    key: &str,
+    name: &str,
+    targets: &'a IndexMap<String, Target>,
+    fits: impl Fn(&Target) -> bool,
+) -> Result<&'a Target, Error> {
+    let place = entry.required(key, "the name of a target")?;
+    let possible: Vec<&str> = targets.iter().filter(|(_, target)| fits(target)).map(|(name, _)| name.as_str()).collect();
+    targets.get(name).filter(|target| fits(target)).ok_or_else(|| place.unknown(&format!("{name:?}"), hint(name, possible)))
 }
 
 fn classes(entry: &Entry) -> Result<Vec<String>, Error> {
@@ -134,22 +256,31 @@ mod tests {
     fn every_kind() {
         let labels = parse(json!({"kind": "labels", "folder": "whole", "labels": {"background": 0, "a": 1}, "optional": true}));
         let labels = labels.expect("valid");
-        assert!(labels.optional && labels.location == "targetsTr/whole");
+        assert!(labels.optional && labels.source == TargetSource::Maps("targetsTr/whole".to_owned()));
         assert!(matches!(labels.kind, TargetKind::Labels(labels) if labels.channels() == 2));
         let regression = parse(json!({"kind": "regression", "channels": 3, "pad": 10})).expect("valid");
-        assert_eq!(regression.kind, TargetKind::Regression { channels: 3, pad: 10.0 });
-        assert_eq!(regression.location, "targetsTr/t");
+        assert_eq!(regression.kind, TargetKind::Regression { channels: 3, pad: 10.0, vectors: false });
+        assert_eq!(regression.source, TargetSource::Maps("targetsTr/t".to_owned()));
         let class = parse(json!({"kind": "class", "file": "f.json", "classes": ["a", "b"]})).expect("valid");
-        assert_eq!(class.location, "targetsTr/f.json");
+        assert_eq!(class.source, TargetSource::Classes("targetsTr/f.json".to_owned()));
+        let weight = parse(json!({"kind": "weight", "of": "segmentation"})).expect("valid");
+        assert_eq!(weight.weighs.as_deref(), Some("segmentation"));
+        let derived = parse(json!({"kind": "derived", "from": "segmentation", "op": "subset", "labels": ["a"]})).expect("valid");
+        let operation = Operation::Subset(vec!["a".to_owned()]);
+        assert_eq!(derived.source, TargetSource::Derived { from: "segmentation".to_owned(), operation });
+        assert!(matches!(derived.kind, TargetKind::Labels(labels) if labels.channels() == 2));
     }
 
     #[test]
     fn broken_entries_name_the_nearest() {
         for (value, part) in [
             (json!({"kind": "label"}), "did you mean \"labels\"?"),
-            (json!({"kind": "weight", "of": "segmentation"}), "voxel weights, which this version does not have"),
-            (json!({"kind": "derived"}), "derived targets, which this version does not have"),
-            (json!({"kind": "regression", "vectors": true}), "vectors that are turned with space"),
+            (json!({"kind": "weight"}), "t.of is missing"),
+            (json!({"kind": "derived", "from": "a"}), "t.op is missing"),
+            (json!({"kind": "derived", "from": "a", "op": "distance"}), "did you mean \"signed_distance\"?"),
+            (json!({"kind": "derived", "from": "a", "op": "boundary", "labels": ["a"]}), "\"subset\" only"),
+            (json!({"kind": "derived", "from": "a", "op": "subset", "labels": []}), "t.labels is empty"),
+            (json!({"kind": "regression", "vectors": true}), "\"channels\": 3"),
             (json!({"kind": "regression", "chanels": 1}), "t.chanels is unknown; did you mean \"channels\"?"),
             (json!({"kind": "regression", "channels": 0}), "from 1 to 1024"),
             (json!({"kind": "regression", "folder": "../up"}), "t.folder is \"../up\""),

@@ -41,7 +41,7 @@ impl Sample {
         for (name, kind) in &source.targets {
             match kind {
                 TargetKind::Labels(_) => dense.extend(stored.labels(name).map(|labels| (name, Target::Labels(labels)))),
-                TargetKind::Regression { channels, pad } => {
+                TargetKind::Regression { channels, pad, .. } => {
                     if let Some(values) = stored.regression(name) {
                         check_channels(case, name, values.shape[0], *channels)?;
                         dense.push((name, Target::Regression { values, pad: *pad }));

@@ -26,7 +26,7 @@ fn store() -> (TempDir, Source) {
     }
     let targets = [
         ("segmentation", segmentation()),
-        ("distance", TargetKind::Regression { channels: 1, pad: 10.0 }),
+        ("distance", TargetKind::Regression { channels: 1, pad: 10.0, vectors: false }),
         ("size", TargetKind::Class { classes: vec!["small".to_owned(), "large".to_owned()] }),
     ];
     let targets = targets.map(|(name, kind)| (name.to_owned(), kind)).into();
@@ -61,7 +61,7 @@ fn ball(number: usize) -> PreprocessedCase {
         image: Volume::new([2, depth, height, width], image),
         properties: Properties { spacing: [1.0; 3], shape: spatial, bbox: BoundingBox::whole(spatial), shape_after_crop: spatial },
         labels: [("segmentation".to_owned(), Volume::new([1, depth, height, width], labels))].into(),
-        regression: complete.then(|| ("distance".to_owned(), distances)).into_iter().collect(),
+        maps: complete.then(|| ("distance".to_owned(), distances)).into_iter().collect(),
         classes: complete.then(|| ("size".to_owned(), number % 2)).into_iter().collect(),
         locations: [("segmentation".to_owned(), locations)].into(),
     }

@@ -1,0 +1,59 @@
+//! What commands share: nnU-Net's variables, and the way from `--dataset` to a prepared data set.
+
+use crate::cli::{CaseThreads, DataArgs};
+use crate::dataset::{Dataset, Progress};
+use crate::preprocess::{self, Preparation};
+use crate::report::Bar;
+use anyhow::{Result, anyhow};
+use std::path::{Path, PathBuf};
+
+/// A data set and where its preprocessed form is.
+pub(super) struct Place {
+    pub dataset: Dataset,
+    pub preprocessed: PathBuf,
+}
+
+impl Place {
+    pub fn open(args: &DataArgs) -> Result<Self> {
+        let preprocessed = args.preprocessed.clone().or_else(|| variable("nnUNet_preprocessed")).unwrap_or_else(|| "preprocessed".into());
+        Ok(Self { dataset: Dataset::open(&args.dataset, raw_root().as_deref())?, preprocessed })
+    }
+
+    /// Does `work` with a bar that shows how far it is.
+    pub fn prepare<T>(&self, threads: Option<&CaseThreads>, work: impl FnOnce(&Preparation) -> Result<T, preprocess::Error>) -> Result<T> {
+        let threads = case_threads(threads.and_then(|threads| threads.threads))?;
+        let bar = Bar::new("preparing", 0);
+        let show = |progress: Progress| {
+            bar.rename(progress.stage);
+            bar.set(progress.done as u64, progress.total as u64);
+        };
+        Ok(work(&Preparation::new(&self.dataset, &self.preprocessed, threads, &show))?)
+    }
+}
+
+/// Where data sets are found by name or id.
+pub(super) fn raw_root() -> Option<PathBuf> {
+    variable("nnUNet_raw")
+}
+
+/// Where results go.
+pub(super) fn results(given: Option<&Path>) -> PathBuf {
+    given.map(Path::to_path_buf).or_else(|| variable("nnUNet_results")).unwrap_or_else(|| "results".into())
+}
+
+/// Every thread holds a whole case, so there are no more than nnU-Net has by default.
+pub(super) fn case_threads(given: Option<u16>) -> Result<usize> {
+    match (given, std::env::var("nnUNet_def_n_proc")) {
+        (Some(threads), _) => Ok(threads.into()),
+        (None, Ok(text)) => Ok(text.parse::<usize>().map_err(|_| anyhow!("nnUNet_def_n_proc is '{text}'; expected a number"))?.max(1)),
+        (None, Err(_)) => Ok(cores().min(8)),
+    }
+}
+
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}

@@ -1,0 +1,107 @@
+//! `host fingerprint`, `host plan`, `host preprocess` and `host plan-and-preprocess`: the steps before training, one by one.
+
+use super::Outcome;
+use super::environment::Place;
+use crate::cli::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
+use crate::fingerprint::{Fingerprint, median};
+use crate::plan::{Configuration, PlanOptions, Plans};
+use crate::preprocess::Prepared;
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// Extracts the fingerprint.
+pub fn fingerprint(args: &FingerprintArgs) -> Result<Outcome> {
+    let place = Place::open(&args.data)?;
+    let (fingerprint, folder) = place
+        .prepare(Some(&args.threads), |preparation| Ok((preparation.fingerprint(args.overwrite)?, preparation.folder().to_owned())))?;
+    show_fingerprint(&fingerprint, &folder);
+    Ok(Outcome::Done)
+}
+
+/// Plans.
+pub fn plan(args: &PlanArgs) -> Result<Outcome> {
+    let place = Place::open(&args.data)?;
+    let options = options(&args.planner)?;
+    let (plans, folder) = place
+        .prepare(Some(&args.threads), |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
+    show_plans(&plans, &folder)?;
+    Ok(Outcome::Done)
+}
+
+/// Preprocesses.
+pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
+    let place = Place::open(&args.data)?;
+    let prepared = place.prepare(Some(&args.threads), |preparation| {
+        let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
+        preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)
+    })?;
+    show_prepared(&prepared, place.dataset.cases.len());
+    Ok(Outcome::Done)
+}
+
+/// Plans and preprocesses.
+pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
+    let place = Place::open(&args.data)?;
+    let options = options(&args.planner)?;
+    let (plans, folder, prepared) = place.prepare(Some(&args.threads), |preparation| {
+        let plans = preparation.plan(&options, args.overwrite)?;
+        let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?;
+        Ok((plans, preparation.folder().to_owned(), prepared))
+    })?;
+    show_plans(&plans, &folder)?;
+    show_prepared(&prepared, place.dataset.cases.len());
+    Ok(Outcome::Done)
+}
+
+fn options(args: &PlannerArgs) -> Result<PlanOptions> {
+    let spacing = match args.spacing[..] {
+        [] => None,
+        [z, y, x] => Some([z, y, x]),
+        _ => bail!("--spacing has {} numbers; expected three: z, y, x", args.spacing.len()),
+    };
+    Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing })
+}
+
+/// The configurations that were named, else all.
+fn chosen(plans: &Plans, named: &[String]) -> Vec<String> {
+    if named.is_empty() { plans.configurations.keys().cloned().collect() } else { named.to_vec() }
+}
+
+fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) {
+    let shapes: Vec<[f64; 3]> = fingerprint.shapes_after_crop.iter().map(|shape| shape.map(|size| size as f64)).collect();
+    let medians = |rows: &[[f64; 3]]| [0, 1, 2].map(|axis| median(&rows.iter().map(|row| row[axis]).collect::<Vec<_>>()));
+    println!("{}", folder.join("dataset_fingerprint.json").display());
+    println!(
+        "  {} cases, median shape {}, median spacing {} mm",
+        shapes.len(),
+        join(medians(&shapes)),
+        join(medians(&fingerprint.spacings))
+    );
+    for (channel, found) in &fingerprint.foreground_intensity_properties_per_channel {
+        println!(
+            "  channel {channel}: foreground {:.4} ± {:.4}, 0.5 % to 99.5 %: {:.4} to {:.4}",
+            found.mean, found.std, found.percentile_00_5, found.percentile_99_5
+        );
+    }
+}
+
+fn show_plans(plans: &Plans, folder: &Path) -> Result<()> {
+    println!("{}", folder.join(format!("{}.json", plans.plans_name)).display());
+    println!("  {:<20} {:<24} {:<14} {:>5}  {}", "configuration", "spacing (mm)", "patch", "batch", "stages");
+    for name in plans.configurations.keys() {
+        let Configuration { spacing, patch_size, batch_size, architecture, .. } = plans.configuration(name)?;
+        let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));
+        println!("  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages);
+    }
+    Ok(())
+}
+
+fn show_prepared(prepared: &[Prepared], cases: usize) {
+    for Prepared { name, store, .. } in prepared {
+        println!("{name}: {cases} cases in {}", store.display());
+    }
+}
+
+fn join(numbers: impl IntoIterator<Item = f64>) -> String {
+    numbers.into_iter().map(|number| ((number * 1e4).round() / 1e4).to_string()).collect::<Vec<_>>().join("×")
+}

@@ -1,0 +1,40 @@
+//! Whose a plans file is: this program marks what it wrote, so that what was edited since is never replaced unasked.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::Plans;
+
+/// Key of the mark in a plans file; nnU-Net ignores it.
+const KEY: &str = "written_by";
+
+/// What the planner wrote. Configurations that were added since are not part of it.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Mark {
+    program: String,
+    configurations: Vec<String>,
+    /// Hash of these configurations and everything around them.
+    sha256: String,
+}
+
+/// Marks `plans` as this program's, as they are.
+pub(super) fn mark(plans: &mut Plans) {
+    let configurations = plans.configurations.keys().cloned().collect();
+    let mark = Mark { program: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(), sha256: hash(plans, &configurations), configurations };
+    plans.extra.insert(KEY.to_owned(), serde_json::to_value(mark).unwrap_or_default());
+}
+
+/// Whether `plans` are still as this program wrote them, but for configurations that were added.
+pub(super) fn is_unchanged(plans: &Plans) -> bool {
+    let mark: Option<Mark> = plans.extra.get(KEY).and_then(|mark| serde_json::from_value(mark.clone()).ok());
+    mark.is_some_and(|mark| hash(plans, &mark.configurations) == mark.sha256)
+}
+
+fn hash(plans: &Plans, configurations: &Vec<String>) -> String {
+    let mut content = plans.clone();
+    content.extra.shift_remove(KEY);
+    content.configurations.retain(|name, _| configurations.contains(name));
+    let text = serde_json::to_value(content).unwrap_or(Value::Null).to_string();
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
