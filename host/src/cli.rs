@@ -1,10 +1,13 @@
 //! The command line: one enum, one variant a subcommand.
 
+use crate::plan::PlannerKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 const EXAMPLES: &str = "\
 Examples:
+  host plan-and-preprocess --dataset /data/Dataset004_Hippocampus
   host run --plugin base --dataset /data/Dataset004_Hippocampus
   host run --plugin multi-output --options outputs.json --dataset 4 --fold 0,1,2,3,4
   host run --plugin ./libmine.so --set weight=0.5 --dataset 4 --resume
@@ -32,6 +35,14 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Make a small synthetic data set, train on it, predict an unseen case and show its picture (under three minutes)
     Demo(DemoArgs),
+    /// Extract the fingerprint of a data set: shapes, spacings, intensities
+    Fingerprint(FingerprintArgs),
+    /// Plan: spacing, patch, network and batch size of every configuration
+    Plan(PlanArgs),
+    /// Bring all cases to the spacing of the plans
+    Preprocess(PreprocessArgs),
+    /// Plan, then preprocess every configuration
+    PlanAndPreprocess(PlanAndPreprocessArgs),
     /// Look at trainer plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -42,6 +53,130 @@ pub enum Command {
     },
 }
 
+/// Which data set, and where its plans and preprocessed cases are.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
+    #[arg(long, value_name = "PATH|NAME|ID")]
+    pub dataset: String,
+
+    /// Where plans and preprocessed cases are; default: nnUNet_preprocessed, else ./preprocessed
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub preprocessed: Option<PathBuf>,
+}
+
+/// How many cases at once.
+#[derive(Args, Clone, Debug)]
+pub struct CaseThreads {
+    /// Cases that are worked on at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub threads: Option<u16>,
+}
+
+/// Arguments of `host fingerprint`.
+#[derive(Args, Debug)]
+pub struct FingerprintArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub threads: CaseThreads,
+
+    /// Extract it although it is there
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
+}
+
+/// How it is planned.
+#[derive(Args, Debug)]
+pub struct PlannerArgs {
+    /// Which of nnU-Net's planners
+    #[arg(long, default_value = "default", value_name = "NAME", value_parser = PlannerKind::from_str, help_heading = "Planning")]
+    pub planner: PlannerKind,
+
+    /// Name of the plans; default: the planner's, e.g. nnUNetPlans
+    #[arg(long, value_name = "NAME", help_heading = "Planning")]
+    pub plans: Option<String>,
+
+    /// Memory in GB that the networks may need; default: the planner's. Give such plans a name of their own (--plans)
+    #[arg(long, value_name = "GB", help_heading = "Planning")]
+    pub gpu_memory: Option<f64>,
+
+    /// Spacing in mm of 3d_fullres, in the axes of the files; default: as planned
+    #[arg(long, value_delimiter = ',', value_name = "Z,Y,X", help_heading = "Planning")]
+    pub spacing: Vec<f64>,
+}
+
+/// Arguments of `host plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub planner: PlannerArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub threads: CaseThreads,
+
+    /// Replace plans of that name that are nnU-Net's or were edited; configurations that were added stay
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
+}
+
+/// Arguments of `host preprocess`.
+#[derive(Args, Debug)]
+pub struct PreprocessArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    /// Name of the plans
+    #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
+    pub plans: String,
+
+    /// Configurations, separated by commas; default: all of the plans
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub configuration: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub threads: CaseThreads,
+
+    /// Preprocess also the cases that are there
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
+}
+
+/// Arguments of `host plan-and-preprocess`.
+#[derive(Args, Debug)]
+pub struct PlanAndPreprocessArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub planner: PlannerArgs,
+
+    /// Configurations, separated by commas; default: all of the plans
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub configuration: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub threads: CaseThreads,
+
+    /// Replace plans that are nnU-Net's or were edited, and cases that are there
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
+}
+
 /// Arguments of `host run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
@@ -49,9 +184,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "ID|PATH")]
     pub plugin: String,
 
-    /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
-    #[arg(long, value_name = "PATH|NAME|ID")]
-    pub dataset: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
 
     /// Configuration of the plans: 2d, 3d_fullres, or one of your own
     #[arg(long, default_value = "3d_fullres", value_name = "NAME")]
@@ -124,10 +259,6 @@ pub struct RunArgs {
     /// Where results go; default: nnUNet_results, else ./results
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output: Option<PathBuf>,
-
-    /// Where plans and preprocessed cases are; default: nnUNet_preprocessed, else ./preprocessed
-    #[arg(long, value_name = "DIR", help_heading = "Files")]
-    pub preprocessed: Option<PathBuf>,
 
     /// Added to the plugin's id in the name of the results folder
     #[arg(long, help_heading = "Files")]

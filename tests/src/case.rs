@@ -33,14 +33,23 @@ impl RawData {
         data
     }
 
+    /// Adds copies until there are `cases` cases.
+    pub fn multiply(&self, cases: usize) {
+        for number in CASES..cases {
+            fs::copy(self.image(number % CASES), self.image(number)).expect("writable");
+            fs::copy(self.labels(number % CASES), self.labels(number)).expect("writable");
+        }
+        self.describe(json!({"numTraining": cases}));
+    }
+
     /// The image of a case.
     pub fn image(&self, number: usize) -> PathBuf {
-        self.folder.join(format!("imagesTr/case_{number:02}_0000.nii"))
+        self.folder.join(format!("imagesTr/case_{number:03}_0000.nii"))
     }
 
     /// The label map of a case.
     pub fn labels(&self, number: usize) -> PathBuf {
-        self.folder.join(format!("labelsTr/case_{number:02}.nii"))
+        self.folder.join(format!("labelsTr/case_{number:03}.nii"))
     }
 
     /// Writes `dataset.json` with these further keys.

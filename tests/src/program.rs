@@ -94,6 +94,19 @@ impl Bench {
         Ended::new(child.wait_with_output().expect("it is ours"))
     }
 
+    /// Runs the program with these arguments alone and kills it, without a chance to tidy up, as soon as `ready`.
+    pub fn kill_when(&self, arguments: &[&str], ready: impl Fn() -> bool) {
+        let mut program = Command::new(artifact::host());
+        program.args(arguments);
+        self.prepare(&mut program).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = program.spawn().expect("the program starts");
+        while !ready() && child.try_wait().expect("it is ours").is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
+
     /// Runs the program with these arguments alone.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         let mut program = Command::new(artifact::host());
@@ -130,7 +143,9 @@ impl Bench {
 
     fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         // Cargo sets LD_LIBRARY_PATH for tests; the program has to find libtorch by itself.
-        for variable in ["LD_LIBRARY_PATH", "nnUNet_raw", "nnUNet_results", "nnUNet_n_proc_DA", "RUST_LOG", "TRAINER_PLUGIN_PATH"] {
+        for variable in
+            ["LD_LIBRARY_PATH", "nnUNet_raw", "nnUNet_results", "nnUNet_n_proc_DA", "nnUNet_def_n_proc", "RUST_LOG", "TRAINER_PLUGIN_PATH"]
+        {
             command.env_remove(variable);
         }
         command.current_dir(self.folder()).env("nnUNet_preprocessed", self.folder().join("preprocessed"))

@@ -1,7 +1,9 @@
 //! The subcommands of the program, one file each.
 
 mod demo;
+mod environment;
 mod plugin;
+mod prepare;
 mod run;
 
 use crate::cli::{Cli, Command};
@@ -21,6 +23,10 @@ pub enum Outcome {
 pub fn execute(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::Run(args) => run::execute(&args),
+        Command::Fingerprint(args) => prepare::fingerprint(&args),
+        Command::Plan(args) => prepare::plan(&args),
+        Command::Preprocess(args) => prepare::preprocess(&args),
+        Command::PlanAndPreprocess(args) => prepare::plan_and_preprocess(&args),
         Command::Demo(args) => demo::execute(&args),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
         Command::Completions { shell } => {

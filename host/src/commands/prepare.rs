@@ -59,7 +59,7 @@ fn options(args: &PlannerArgs) -> Result<PlanOptions> {
         [z, y, x] => Some([z, y, x]),
         _ => bail!("--spacing has {} numbers; expected three: z, y, x", args.spacing.len()),
     };
-    Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing })
+    Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing, preprocessor: None })
 }
 
 /// The configurations that were named, else all.

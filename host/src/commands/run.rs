@@ -1,12 +1,13 @@
 //! `host run`: plans, preprocesses, trains and validates.
 
 use super::Outcome;
+use super::environment::{Place, cores, results};
 use crate::cli::{Precision, RunArgs};
-use crate::dataset::{Dataset, Progress};
+use crate::dataset::Dataset;
 use crate::device;
+use crate::plan::PlanOptions;
 use crate::plugin::{self, Library};
-use crate::preprocess::{Prepared, prepare};
-use crate::report::Bar;
+use crate::preprocess::Prepared;
 use crate::session::{Existing, Session, Settings};
 use crate::train::End;
 use anyhow::{Result, anyhow, bail};
@@ -57,23 +58,28 @@ impl Run {
         let path = plugin::resolve(&args.plugin)?;
         let settings = settings(args)?;
         let library = Library::load(&path)?;
-        let dataset = Dataset::open(&args.dataset, variable("nnUNet_raw").as_deref())?;
         if let Some(threads) = args.threads {
             tch::set_num_threads(threads.into());
         }
-        let preprocessed = args.preprocessed.clone().or_else(|| variable("nnUNet_preprocessed")).unwrap_or_else(|| "preprocessed".into());
-        let results = args.output.clone().or_else(|| variable("nnUNet_results")).unwrap_or_else(|| "results".into());
-        println!("Data set {} with {} cases; preprocessed in {}", dataset.folder.display(), dataset.cases.len(), preprocessed.display());
-
-        let bar = Bar::new("preparing", 0);
-        let show = |progress: Progress| bar.set(progress.done as u64, progress.total as u64);
-        let prepared = prepare(&dataset, &preprocessed, &args.plans, &args.configuration, preprocessing_threads()?, &show)?;
-        drop(bar);
+        let place = Place::open(&args.data)?;
+        println!(
+            "Data set {} with {} cases; preprocessed in {}",
+            place.dataset.folder.display(),
+            place.dataset.cases.len(),
+            place.preprocessed.display()
+        );
+        let mut prepared = place.prepare(None, |preparation| {
+            let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
+            preparation.preprocess(&plans, &[&args.configuration], false)
+        })?;
+        let prepared = prepared.pop().expect("one for every configuration");
+        let dataset = place.dataset;
         let mut name = library.manifest.id.clone();
         if let Some(extra) = &args.name {
             name = format!("{name}-{extra}");
         }
-        let model_folder = results.join(&dataset.name).join(format!("{name}__{}__{}", args.plans, args.configuration));
+        let model_folder =
+            results(args.output.as_deref()).join(&dataset.name).join(format!("{name}__{}__{}", args.plans, args.configuration));
         Ok(Self { dataset, prepared, library, settings, model_folder })
     }
 
@@ -143,22 +149,6 @@ fn listen_for_interrupt() -> Result<()> {
         eprintln!("stopping after this iteration; again to stop at once");
     })
     .map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))
-}
-
-fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-/// Every thread holds a whole case, so there are no more than nnU-Net has by default.
-fn preprocessing_threads() -> Result<usize> {
-    match std::env::var("nnUNet_def_n_proc") {
-        Ok(text) => Ok(text.parse::<usize>().map_err(|_| anyhow!("nnUNet_def_n_proc is '{text}'; expected a number"))?.max(1)),
-        Err(_) => Ok(cores().min(8)),
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

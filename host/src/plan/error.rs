@@ -34,8 +34,8 @@ pub enum Error {
         /// And back.
         backward: [usize; 3],
     },
-    /// The file was written by somebody else.
-    #[error("{}: was not written by this program and is left as it is; plan under another name, or overwrite it explicitly", .path.display())]
+    /// The file is somebody's own.
+    #[error("{}: was not written by this program, or was edited since, and is left as it is; plan under another name (--plans), or replace it (--overwrite)", .path.display())]
     NotOurs {
         /// The plans file.
         path: PathBuf,

@@ -20,18 +20,27 @@ struct Mark {
 
 /// Marks `plans` as this program's, as they are.
 pub(super) fn mark(plans: &mut Plans) {
-    let configurations = plans.configurations.keys().cloned().collect();
-    let mark = Mark { program: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(), sha256: hash(plans, &configurations), configurations };
+    let configurations: Vec<String> = plans.configurations.keys().cloned().collect();
+    let mark =
+        Mark { program: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(), sha256: hash(plans, &configurations), configurations };
     plans.extra.insert(KEY.to_owned(), serde_json::to_value(mark).unwrap_or_default());
+}
+
+/// Names of the configurations that this program's planner wrote into `plans`; none in somebody else's file.
+pub(super) fn planned(plans: &Plans) -> Vec<String> {
+    read(plans).map_or_else(Vec::new, |mark| mark.configurations)
 }
 
 /// Whether `plans` are still as this program wrote them, but for configurations that were added.
 pub(super) fn is_unchanged(plans: &Plans) -> bool {
-    let mark: Option<Mark> = plans.extra.get(KEY).and_then(|mark| serde_json::from_value(mark.clone()).ok());
-    mark.is_some_and(|mark| hash(plans, &mark.configurations) == mark.sha256)
+    read(plans).is_some_and(|mark| hash(plans, &mark.configurations) == mark.sha256)
 }
 
-fn hash(plans: &Plans, configurations: &Vec<String>) -> String {
+fn read(plans: &Plans) -> Option<Mark> {
+    serde_json::from_value(plans.extra.get(KEY)?.clone()).ok()
+}
+
+fn hash(plans: &Plans, configurations: &[String]) -> String {
     let mut content = plans.clone();
     content.extra.shift_remove(KEY);
     content.configurations.retain(|name, _| configurations.contains(name));

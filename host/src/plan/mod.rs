@@ -10,6 +10,7 @@ mod error;
 mod estimate;
 mod fit;
 mod legacy;
+mod mark;
 mod options;
 mod patch;
 mod planner;
@@ -34,9 +35,6 @@ pub use patch::check_patch;
 pub use planner::plan;
 
 use crate::dataset::{hint, write_json};
-
-/// Key that marks the plans files that this program wrote, with its version.
-const WRITTEN_BY: &str = "written_by";
 
 /// A plans file. Keys and their order are nnU-Net's; keys that it does not know are kept at the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,22 +93,24 @@ impl Plans {
         Ok(plans)
     }
 
-    /// Writes a plans file. Configurations that an existing file has and these plans do not are kept.
+    /// Writes a plans file. Configurations that somebody added to an existing file are kept.
     ///
     /// # Errors
-    /// When the file exists, was not written by this program, and `overwrite` is not set; when it cannot be written.
+    /// When the file exists, was not written by this program or was edited since, and `overwrite` is not set; when it cannot be
+    /// written.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), Error> {
         let mut plans = self.clone();
+        mark::mark(&mut plans);
         if path.exists() {
             let existing = Self::read(path)?;
-            if !overwrite && !existing.is_ours() {
+            if !overwrite && !mark::is_unchanged(&existing) {
                 return Err(Error::NotOurs { path: path.to_path_buf() });
             }
-            for (name, configuration) in existing.configurations {
+            let planned = mark::planned(&existing);
+            for (name, configuration) in existing.configurations.into_iter().filter(|(name, _)| !planned.contains(name)) {
                 plans.configurations.entry(name).or_insert(configuration);
             }
         }
-        plans.extra.insert(WRITTEN_BY.to_owned(), concat!("host ", env!("CARGO_PKG_VERSION")).into());
         imaging::io::write_atomically(path, |out| write_json(out, &plans))?;
         Ok(())
     }
@@ -156,9 +156,5 @@ impl Plans {
             merged.extend(self.configurations[name].clone());
         }
         Ok(merged)
-    }
-
-    fn is_ours(&self) -> bool {
-        self.extra.get(WRITTEN_BY).and_then(Value::as_str).is_some_and(|writer| writer.starts_with("host "))
     }
 }

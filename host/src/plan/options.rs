@@ -108,6 +108,12 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
+    /// For plans called `name`: by the planner whose plans have that name, else by the default one.
+    pub fn named(name: &str) -> Self {
+        let planner = PlannerKind::ALL.into_iter().find(|planner| planner.plans_name() == name).unwrap_or_default();
+        Self { planner, plans_name: Some(name.to_owned()), ..Self::default() }
+    }
+
     /// Name of the plans that come of these options.
     pub fn plans_name(&self) -> &str {
         self.plans_name.as_deref().unwrap_or(self.planner.plans_name())
@@ -146,6 +152,8 @@ mod tests {
             assert_eq!(planner.name().parse::<PlannerKind>().expect("short name"), planner);
             assert_eq!(planner.class_name().parse::<PlannerKind>().expect("class name"), planner);
         }
+        assert_eq!(PlanOptions::named("nnUNetResEncUNetLPlans").planner, PlannerKind::ResEncL);
+        assert_eq!(PlanOptions::named("mine").planner, PlannerKind::Default);
         let message = "ResEncXXL".parse::<PlannerKind>().expect_err("unknown").to_string();
         assert!(message.contains("did you mean \"ResEncXL\"?"), "{message}");
     }

@@ -173,7 +173,7 @@ fn a_plans_file_of_nnunet_survives_reading_and_writing() {
     assert_eq!(std::fs::read_to_string(&path).expect("there"), HIPPOCAMPUS);
     plans.write(&path, true).expect("overwritten");
     let mut written: Value = serde_json::from_slice(&std::fs::read(&path).expect("there")).expect("JSON");
-    written.as_object_mut().expect("object").shift_remove(WRITTEN_BY).expect("marked as ours");
+    written.as_object_mut().expect("object").shift_remove("written_by").expect("marked as ours");
     let original: Value = serde_json::from_str(HIPPOCAMPUS).expect("JSON");
     assert_eq!(written.to_string(), original.to_string());
 }
@@ -198,6 +198,15 @@ fn custom_configurations_and_unknown_keys_are_kept() {
         assert_eq!(configuration.spacing, [2.0, 1.0, 1.0]);
         assert_eq!(configuration.extra["mine"], json!(true));
     }
+    // What was planned before and is not any more goes; what was edited stays unless asked for.
+    let mut flat = fresh.clone();
+    flat.configurations.shift_remove("3d_fullres");
+    flat.write(&path, false).expect("replaced");
+    let mut read = Plans::read(&path).expect("readable");
+    assert_eq!(read.configurations.keys().collect::<Vec<_>>(), ["2d", "3d_bs4"]);
+    read.configurations["2d"].insert("batch_size".to_owned(), json!(1));
+    std::fs::write(&path, serde_json::to_string(&read).expect("JSON")).expect("written");
+    assert!(matches!(fresh.write(&path, false), Err(Error::NotOurs { .. })));
     // What would be lost is not replaced even when asked for.
     std::fs::write(&path, "{\"configurations\": ").expect("written");
     let message = fresh.write(&path, true).expect_err("unreadable").to_string();

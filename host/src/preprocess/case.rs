@@ -1,5 +1,9 @@
 //! One case from its files to arrays at the plan's spacing.
+//!
+//! [`CroppedCase`] is what all configurations of a plan have in common: files read and checked, axes transposed, the empty
+//! border cut away. From there every configuration normalises and resamples for itself.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use imaging::io::{Geometry, Image};
@@ -9,11 +13,10 @@ use imaging::{BoundingBox, Volume, crop};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::os::unix::fs::MetadataExt;
 
 use super::Error;
 use super::locations::class_locations;
-use crate::dataset::{Case, CaseTarget, Dataset, TargetKind, read_images, read_labels, read_regression};
+use crate::dataset::{Case, CaseTarget, Dataset, Labels, SEGMENTATION, TargetKind, read_images, read_labels, read_regression};
 use crate::plan::{Configuration, Plans};
 
 /// Value of label maps outside the nonzero mask of the image.
@@ -28,8 +31,8 @@ pub struct PreprocessedCase {
     pub properties: Properties,
     /// Label maps (1, Z, Y, X) by target; -1 where there is no label and the image is zero.
     pub labels: IndexMap<String, Volume<i16>>,
-    /// Regression maps (C, Z, Y, X) by target.
-    pub regression: IndexMap<String, Volume<f32>>,
+    /// Regression and weight maps (C, Z, Y, X) by target.
+    pub maps: IndexMap<String, Volume<f32>>,
     /// Class indices by target.
     pub classes: IndexMap<String, usize>,
     /// For every labels target sampled voxels (z, y, x) of every entry of `Labels::foreground`, in its order; with an ignore
@@ -37,17 +40,6 @@ pub struct PreprocessedCase {
     pub locations: IndexMap<String, Vec<Vec<[i32; 3]>>>,
     /// State of the files that it was made from; see `input_state`.
     pub inputs: String,
-}
-
-/// Path, size and time of change of every file of a case, as a hash: a file that was replaced shows, also by an older one.
-pub(super) fn input_state(case: &Case) -> String {
-    let mut digest = Sha256::new();
-    for path in case.files() {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let state = std::fs::metadata(&path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
-        digest.update(format!("{}\0{state:?}\0", path.display()));
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How a preprocessed image lies in the raw one.
@@ -63,51 +55,83 @@ pub struct Properties {
     pub shape_after_crop: [usize; 3],
 }
 
-/// Preprocesses a training case with all its targets.
-///
-/// # Errors
-/// When a file cannot be read or does not match the image or `dataset.json`, or a channel cannot be normalised.
-pub fn preprocess_case(case: &Case, dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> Result<PreprocessedCase, Error> {
-    // Before they are read: a file that changes meanwhile must not pass for the one that was read.
-    let inputs = input_state(case);
-    let raw = read_images(&case.images, dataset.description.channel_names.len())?;
-    let reference = case.images[0].as_path();
-    let grid = Grid::new(&raw, plans, configuration);
-    let mut labels = IndexMap::new();
-    let mut regression = IndexMap::new();
-    let mut classes = IndexMap::new();
-    for (name, target) in &case.targets {
-        let Some(target) = target else { continue };
-        match (&dataset.description.targets[name].kind, target) {
-            (TargetKind::Labels(meaning), CaseTarget::File(path)) => {
-                let map = read_labels(path, meaning, &raw, reference)?;
-                labels.insert(name.clone(), grid.crop_labels(&map));
-            }
-            (TargetKind::Regression { channels, .. }, CaseTarget::File(path)) => {
-                let map = read_regression(path, *channels, &raw, reference)?;
-                regression.insert(name.clone(), grid.resample(&grid.crop(&map), Order::Linear));
-            }
-            (_, CaseTarget::Class(index)) => {
-                classes.insert(name.clone(), *index);
-            }
-            (TargetKind::Class { .. }, CaseTarget::File(_)) => unreachable!("discovery gives class targets an index"),
-        }
+/// Path, size and time of change of every file of a case, as a hash: a file that was replaced shows, also by an older one.
+pub(super) fn input_state(case: &Case) -> String {
+    let mut digest = Sha256::new();
+    for path in case.files() {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let state = std::fs::metadata(&path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
+        digest.update(format!("{}\0{state:?}\0", path.display()));
     }
-    // nnU-Net normalises what has a label although the image is zero there.
-    let labelled = labels.get(crate::dataset::SEGMENTATION).map(|map| map.data());
-    let image = grid.image(&raw, reference, labelled, plans, configuration)?;
-    let labels: IndexMap<String, Volume<i16>> = labels.into_iter().map(|(name, map)| (name, grid.resample_labels(&map))).collect();
-    let locations = labels
-        .iter()
-        .filter_map(|(name, map)| match &dataset.description.targets[name].kind {
-            TargetKind::Labels(meaning) => Some((name.clone(), class_locations(map, meaning))),
-            _ => None,
-        })
-        .collect();
-    Ok(PreprocessedCase { image, properties: grid.properties(&raw), labels, regression, classes, locations, inputs })
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Preprocesses the image files of a case that has no targets, for prediction; one file a channel.
+/// A training case with all its targets, read and cropped.
+pub struct CroppedCase {
+    image: CroppedImage,
+    /// What every labels target means, and its map, -1 where the image is empty.
+    labels: IndexMap<String, (Labels, Volume<i16>)>,
+    maps: IndexMap<String, Volume<f32>>,
+    classes: IndexMap<String, usize>,
+    inputs: String,
+}
+
+impl CroppedCase {
+    /// Reads the files of a case.
+    ///
+    /// # Errors
+    /// When a file cannot be read or does not match the image or `dataset.json`.
+    pub fn read(case: &Case, dataset: &Dataset, plans: &Plans) -> Result<Self, Error> {
+        // Before they are read: a file that changes meanwhile must not pass for the one that was read.
+        let inputs = input_state(case);
+        let raw = read_images(&case.images, dataset.description.channel_names.len())?;
+        let reference = case.images[0].as_path();
+        let mut raw_labels = Vec::new();
+        let mut raw_maps = Vec::new();
+        let mut classes = IndexMap::new();
+        for (name, target) in &case.targets {
+            let kind = &dataset.description.targets[name].kind;
+            match (kind, target) {
+                (_, None) => {}
+                (TargetKind::Labels(meaning), Some(CaseTarget::File(path))) => {
+                    raw_labels.push((name, meaning, read_labels(path, meaning, &raw, reference)?));
+                }
+                (TargetKind::Regression { channels, .. }, Some(CaseTarget::File(path))) => {
+                    raw_maps.push((name, kind, read_regression(path, *channels, &raw, reference)?));
+                }
+                (_, Some(CaseTarget::Class(index))) => {
+                    classes.insert(name.clone(), *index);
+                }
+                (TargetKind::Class { .. }, Some(CaseTarget::File(_))) => unreachable!("discovery gives class targets an index"),
+            }
+        }
+        let (image, _) = CroppedImage::new(raw, reference, plans);
+        let bring = |name: &String, meaning: &Labels, map| (name.clone(), (meaning.clone(), image.crop_labels(map)));
+        let labels = raw_labels.into_iter().map(|(name, meaning, map)| bring(name, meaning, map)).collect();
+        let maps = raw_maps.into_iter().map(|(name, kind, map)| (name.clone(), image.crop_map(map, kind))).collect();
+        Ok(Self { image, labels, maps, classes, inputs })
+    }
+
+    /// Brings the case to the spacing of `configuration`.
+    ///
+    /// # Errors
+    /// When a channel cannot be normalised.
+    pub fn preprocess(&self, plans: &Plans, configuration: &Configuration) -> Result<PreprocessedCase, Error> {
+        let grid = self.image.grid(configuration);
+        // nnU-Net normalises what has a label although the image is zero there.
+        let labelled = self.labels.get(SEGMENTATION).map(|(_, map)| map.data());
+        let image = self.image.preprocess(labelled, plans, configuration)?;
+        let labels: IndexMap<String, Volume<i16>> =
+            self.labels.iter().map(|(name, (_, map))| (name.clone(), grid.resample_labels(map))).collect();
+        let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, Order::Linear))).collect();
+        let locate = |(name, (meaning, _)): (&String, &(Labels, _))| (name.clone(), class_locations(&labels[name], meaning));
+        let locations = self.labels.iter().map(locate).collect();
+        let (properties, classes, inputs) = (self.image.properties.clone(), self.classes.clone(), self.inputs.clone());
+        Ok(PreprocessedCase { image, properties, labels, maps, classes, locations, inputs })
+    }
+}
+
+/// Preprocesses the image files of a case that has no targets, for prediction.
 ///
 /// # Errors
 /// When a file cannot be read, the channels do not match each other or the plans, or a channel cannot be normalised.
@@ -117,45 +141,44 @@ pub fn preprocess_image(
     configuration: &Configuration,
 ) -> Result<(Volume<f32>, Properties, Geometry), Error> {
     let raw = read_images(paths, configuration.normalization_schemes.len())?;
-    let grid = Grid::new(&raw, plans, configuration);
-    let image = grid.image(&raw, &paths[0], None, plans, configuration)?;
-    Ok((image, grid.properties(&raw), raw.geometry))
+    let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
+    Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
 }
 
-/// The way from raw voxels to preprocessed ones, the same for an image and its targets.
-struct Grid {
-    transpose: [usize; 3],
-    bbox: BoundingBox,
-    /// Nonzero mask inside `bbox`.
+/// An image in transposed axes without its empty border.
+struct CroppedImage {
+    /// The (first) file, for messages.
+    path: PathBuf,
+    /// (C, Z, Y, X).
+    volume: Volume<f32>,
+    /// Its nonzero mask.
     mask: Vec<bool>,
+    /// Spacing in mm along its axes.
     spacing: [f64; 3],
-    new_spacing: [f64; 3],
-    new_shape: [usize; 3],
+    transpose: [usize; 3],
+    properties: Properties,
 }
 
-impl Grid {
-    fn new(raw: &Image, plans: &Plans, configuration: &Configuration) -> Self {
+impl CroppedImage {
+    fn new(raw: Image, path: &Path, plans: &Plans) -> (Self, Geometry) {
         let transpose = plans.transpose_forward;
-        let image = raw.volume.transpose(transpose);
+        let (raw_shape, raw_spacing) = (raw.volume.spatial(), raw.geometry.spacing());
+        let image = transposed(raw.volume, transpose);
         let mask = crop::nonzero_mask(&image);
         let bbox = crop::bounding_box(&mask, image.spatial());
         let [z, y, x] = image.spatial();
-        let mask = Volume::new([1, z, y, x], mask).crop(&bbox).into_data();
-        let raw_spacing = raw.geometry.spacing();
+        let mask = cropped(Volume::new([1, z, y, x], mask), &bbox).into_data();
+        let properties = Properties { spacing: raw_spacing, shape: raw_shape, bbox, shape_after_crop: bbox.size() };
+        let volume = cropped(image, &bbox);
         let spacing = transpose.map(|axis| raw_spacing[axis]);
-        let new_spacing = configuration.spacing_zyx(spacing[0]);
-        Self { transpose, bbox, mask, spacing, new_spacing, new_shape: new_shape(bbox.size(), spacing, new_spacing) }
+        (Self { path: path.to_path_buf(), volume, mask, spacing, transpose, properties }, raw.geometry)
     }
 
-    fn properties(&self, raw: &Image) -> Properties {
-        Properties { spacing: raw.geometry.spacing(), shape: raw.volume.spatial(), bbox: self.bbox, shape_after_crop: self.bbox.size() }
+    fn crop<T: Copy>(&self, raw: Volume<T>) -> Volume<T> {
+        cropped(transposed(raw, self.transpose), &self.properties.bbox)
     }
 
-    fn crop<T: Copy>(&self, raw: &Volume<T>) -> Volume<T> {
-        raw.transpose(self.transpose).crop(&self.bbox)
-    }
-
-    fn crop_labels(&self, raw: &Volume<i16>) -> Volume<i16> {
+    fn crop_labels(&self, raw: Volume<i16>) -> Volume<i16> {
         let mut labels = self.crop(raw);
         for (label, inside) in labels.data_mut().iter_mut().zip(&self.mask) {
             if *label == 0 && !inside {
@@ -165,35 +188,50 @@ impl Grid {
         labels
     }
 
+    fn crop_map(&self, raw: Volume<f32>, kind: &TargetKind) -> Volume<f32> {
+        let map = self.crop(raw);
+        if !matches!(kind, TargetKind::Regression { vectors: true, .. }) || self.transpose == [0, 1, 2] {
+            return map;
+        }
+        // The components of a vector follow the axes.
+        let components: Vec<&[f32]> = self.transpose.iter().map(|axis| map.channel(*axis)).collect();
+        Volume::new(map.shape(), components.concat())
+    }
+
+    fn grid(&self, configuration: &Configuration) -> Grid {
+        let new_spacing = configuration.spacing_zyx(self.spacing[0]);
+        Grid { spacing: self.spacing, new_spacing, new_shape: new_shape(self.volume.spatial(), self.spacing, new_spacing) }
+    }
+
     /// The image, normalised before it is resampled: a resampled mask would no longer fit the voxels.
-    fn image(
-        &self,
-        raw: &Image,
-        path: &Path,
-        labelled: Option<&[i16]>,
-        plans: &Plans,
-        configuration: &Configuration,
-    ) -> Result<Volume<f32>, Error> {
-        let mut image = self.crop(&raw.volume);
-        let (channels, planned) = (image.channels(), configuration.normalization_schemes.len());
+    fn preprocess(&self, labelled: Option<&[i16]>, plans: &Plans, configuration: &Configuration) -> Result<Volume<f32>, Error> {
+        let (channels, planned) = (self.volume.channels(), configuration.normalization_schemes.len());
         if channels != planned {
             return Err(Error::Channels { found: planned, expected: channels });
         }
-        let mask: Vec<bool> = match labelled {
-            Some(labels) => labels.iter().map(|label| *label >= 0).collect(),
-            None => self.mask.clone(),
-        };
+        let mask: Option<Vec<bool>> = labelled.map(|labels| labels.iter().map(|label| *label >= 0).collect());
+        let mask = mask.as_deref().unwrap_or(&self.mask);
+        let mut image = self.volume.clone();
         for channel in 0..channels {
-            let wrap = |source| Error::Normalise { path: path.to_path_buf(), channel, source };
+            let wrap = |source| Error::Normalise { path: self.path.clone(), channel, source };
             let scheme = Normalisation::from_plans_name(&configuration.normalization_schemes[channel]).map_err(wrap)?;
-            let mask = configuration.use_mask_for_norm[channel].then_some(mask.as_slice());
+            let mask = configuration.use_mask_for_norm[channel].then_some(mask);
             let properties = plans.foreground_intensity_properties_per_channel.get(&channel.to_string());
             scheme.apply(image.channel_mut(channel), mask, properties).map_err(wrap)?;
         }
         let order = if configuration.resampling_fn_data_kwargs.order == 1 { Order::Linear } else { Order::Cubic };
-        Ok(self.resample(&image, order))
+        Ok(self.grid(configuration).resample(&image, order))
     }
+}
 
+/// The way from a cropped image to the plan's spacing, the same for an image and its targets.
+struct Grid {
+    spacing: [f64; 3],
+    new_spacing: [f64; 3],
+    new_shape: [usize; 3],
+}
+
+impl Grid {
     fn resample(&self, image: &Volume<f32>, order: Order) -> Volume<f32> {
         resample_image(image, self.new_shape, self.spacing, self.new_spacing, order)
     }
@@ -201,4 +239,13 @@ impl Grid {
     fn resample_labels(&self, labels: &Volume<i16>) -> Volume<i16> {
         resample_labels(labels, self.new_shape, self.spacing, self.new_spacing)
     }
+}
+
+/// Most images need neither of these, and then nothing is copied.
+fn transposed<T: Copy>(volume: Volume<T>, axes: [usize; 3]) -> Volume<T> {
+    if axes == [0, 1, 2] { volume } else { volume.transpose(axes) }
+}
+
+fn cropped<T: Copy>(volume: Volume<T>, bbox: &BoundingBox) -> Volume<T> {
+    if bbox.size() == volume.spatial() { volume } else { volume.crop(bbox) }
 }

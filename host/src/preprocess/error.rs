@@ -35,6 +35,19 @@ pub enum Error {
         /// Channels in `dataset.json`.
         expected: usize,
     },
+    /// Two configurations want different arrays in one folder.
+    #[error(
+        "configurations {name:?} and {other:?} of the plans share data_identifier {identifier:?} but differ in spacing, normalisation or \
+         resampling; give one of them a data_identifier of its own"
+    )]
+    SharedIdentifier {
+        /// The configuration that was asked for.
+        name: String,
+        /// The other one.
+        other: String,
+        /// What they share.
+        identifier: String,
+    },
     /// A file or folder of the store cannot be read or removed.
     #[error("{}: cannot be accessed ({source}); check that it exists and may be read and replaced", .path.display())]
     Access {

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The order and the numbers are those of nnU-Net's `DefaultPreprocessor`. All targets of a case go the same way as its
-//! image, each by the rule of its kind. [`prepare`] is what a command calls: it does whatever has not been done for a data
-//! set and configuration, from the fingerprint to the [store](StoredCase), and takes up where an interrupted run stopped.
+//! image, each by the rule of its kind. [`Preparation`] is what commands call: it does whatever has not been done for a data
+//! set, from the fingerprint to the [store](StoredCase), and takes up where an interrupted run stopped.
 
 mod case;
 mod error;
@@ -17,8 +17,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use case::{PreprocessedCase, Properties, preprocess_case, preprocess_image};
+pub use case::{CroppedCase, PreprocessedCase, Properties, preprocess_image};
 pub use error::Error;
-pub use prepare::{Prepared, prepare};
-pub use run::preprocess_all;
+pub use prepare::{Preparation, Prepared};
+pub use run::{Job, preprocess_all};
 pub use store::{StoredCase, case_path, write_case};

@@ -1,13 +1,29 @@
 //! Everything that has to be there before training: fingerprint, plans, splits and preprocessed cases.
+//!
+//! All of it lies in `<preprocessed>/<dataset>` under nnU-Net's names. Each step first takes the one before it, so a command may ask
+//! for the last alone. A file that is there is used; it is made anew when this program wrote it and the raw data has changed since,
+//! or when asked to. What somebody else wrote, nnU-Net included, is never replaced unless asked to.
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, preprocess_all};
-use crate::dataset::{self, Dataset, Progress, splits, write_json};
-use crate::fingerprint::{self, Fingerprint};
-use crate::plan::{Configuration, Plans, plan_default};
+use sha2::{Digest, Sha256};
 
-/// A data set that is ready for training.
+use super::case::input_state;
+use super::run::check_identifier;
+use super::{Error, Job, preprocess_all};
+use crate::dataset::{self, Dataset, Progress, splits, write_json};
+use crate::fingerprint::{self, Fingerprint, WrittenBy};
+use crate::plan::{Configuration, PlanOptions, Plans, plan};
+
+/// A data set that is being made ready.
+pub struct Preparation<'a> {
+    dataset: &'a Dataset,
+    folder: PathBuf,
+    threads: usize,
+    progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// A configuration whose cases are ready for training.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// `<preprocessed>/<dataset>`: plans, fingerprint, `dataset.json` and splits.
@@ -16,7 +32,9 @@ pub struct Prepared {
     pub fingerprint: Fingerprint,
     /// The plans.
     pub plans: Plans,
-    /// The configuration that was asked for, inheritance resolved.
+    /// Name of the configuration.
+    pub name: String,
+    /// The configuration, inheritance resolved.
     pub configuration: Configuration,
     /// Folder of the preprocessed cases, one file each.
     pub store: PathBuf,
@@ -24,76 +42,124 @@ pub struct Prepared {
     pub store_key: String,
 }
 
-/// Does for `dataset` whatever has not been done below `preprocessed_root`: fingerprint, plans, splits, preprocessing of the
-/// configuration. Files that are there, nnU-Net's own included, are used as they are.
-///
-/// # Errors
-/// When a file of the data set or one that is already there is broken, the configuration does not exist, or nothing can be
-/// written. What is complete by then stays and is not done again.
-pub fn prepare(
-    dataset: &Dataset,
-    preprocessed_root: &Path,
-    plans_name: &str,
-    configuration: &str,
-    threads: usize,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Prepared, Error> {
-    let folder = preprocessed_root.join(&dataset.name);
-    copy_description(dataset, &folder)?;
-    let fingerprint = load_or_extract(dataset, &folder, threads, progress)?;
-    let plans = load_or_plan(dataset, &fingerprint, &folder, plans_name)?;
-    let configuration = plans.configuration(configuration)?;
-    match splits::load_or_create_splits(&folder, &dataset.folder, &dataset.case_ids()) {
-        // Few cases can still be trained on all at once; asking for a fold of them is refused then.
-        Ok(_) | Err(dataset::Error::TooFewCases { .. }) => {}
-        Err(error) => return Err(error.into()),
+impl<'a> Preparation<'a> {
+    /// Prepares `dataset` below `preprocessed_root` on `threads` threads.
+    pub fn new(dataset: &'a Dataset, preprocessed_root: &Path, threads: usize, progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
+        Self { dataset, folder: preprocessed_root.join(&dataset.name), threads, progress }
     }
-    // Beside nnU-Net's own arrays, never inside their folder: it takes every file there for a case.
-    let store = folder.join(format!("{}.store", configuration.data_identifier));
-    let store_key = preprocess_all(dataset, &plans, &configuration, &store, threads, progress)?;
-    Ok(Prepared { folder, fingerprint, plans, configuration, store, store_key })
-}
 
-/// nnU-Net expects `dataset.json` beside the plans.
-fn copy_description(dataset: &Dataset, folder: &Path) -> Result<(), Error> {
-    let path = folder.join("dataset.json");
-    match std::fs::read(&path) {
-        Err(_) => {
-            imaging::io::write_atomically(&path, |out| write_json(out, &dataset.description.json))?;
-        }
-        Ok(text) => {
-            if serde_json::from_slice::<serde_json::Value>(&text).ok().as_ref() != Some(&dataset.description.json) {
-                log::warn!(
-                    "{}: differs from the dataset.json of the raw data, so the plans beside it may be out of date; remove both to plan anew",
-                    path.display()
-                );
+    /// `<preprocessed>/<dataset>`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The fingerprint, extracted unless it is there; with `overwrite` also then.
+    ///
+    /// # Errors
+    /// When a case or the file that is there is broken, or nothing can be written.
+    pub fn fingerprint(&self, overwrite: bool) -> Result<Fingerprint, Error> {
+        let path = self.folder.join("dataset_fingerprint.json");
+        let written_by = WrittenBy { program: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(), inputs: self.inputs() };
+        if path.is_file() && !overwrite {
+            let fingerprint = Fingerprint::read(&path)?;
+            let (found, cases) = (fingerprint.spacings.len(), self.dataset.cases.len());
+            match &fingerprint.written_by {
+                Some(existing) if *existing != written_by => log::info!("{}: made from other files; extracted anew", path.display()),
+                None if found != cases => {
+                    log::warn!("{}: describes {found} cases, the data set has {cases}; extract it anew with --overwrite", path.display());
+                    return Ok(fingerprint);
+                }
+                _ => return Ok(fingerprint),
             }
         }
+        let mut fingerprint = fingerprint::extract(self.dataset, self.threads, self.progress)?;
+        fingerprint.written_by = Some(written_by);
+        fingerprint.write(&path)?;
+        Ok(fingerprint)
     }
-    Ok(())
-}
 
-fn load_or_extract(dataset: &Dataset, folder: &Path, threads: usize, progress: &(dyn Fn(Progress) + Sync)) -> Result<Fingerprint, Error> {
-    let path = folder.join("dataset_fingerprint.json");
-    if path.is_file() {
-        let fingerprint = Fingerprint::read(&path)?;
-        let (found, cases) = (fingerprint.spacings.len(), dataset.cases.len());
-        if found != cases {
-            log::warn!("{}: describes {found} cases, the data set has {cases}; remove it and the plans to plan anew", path.display());
+    /// Plans anew and writes plans, `dataset.json` and splits. Configurations that the file has and the planner does not know stay.
+    ///
+    /// # Errors
+    /// As [`Self::fingerprint`]; when no plan fits, or the file that is there is somebody's own and `overwrite` is not set.
+    pub fn plan(&self, options: &PlanOptions, overwrite: bool) -> Result<Plans, Error> {
+        let fingerprint = self.fingerprint(false)?;
+        let plans = plan(&fingerprint, &self.dataset.description, &self.dataset.name, options)?;
+        let path = self.plans_path(&plans.plans_name);
+        plans.write(&path, overwrite)?;
+        self.copy_description()?;
+        self.splits()?;
+        Ok(Plans::read(&path)?)
+    }
+
+    /// The plans that are there, else new ones.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn plans(&self, options: &PlanOptions) -> Result<Plans, Error> {
+        let path = self.plans_path(options.plans_name());
+        if !path.is_file() {
+            return self.plan(options, false);
         }
-        return Ok(fingerprint);
+        let plans = Plans::read(&path)?;
+        let fingerprint = self.fingerprint(false)?;
+        if plans.foreground_intensity_properties_per_channel != fingerprint.foreground_intensity_properties_per_channel {
+            log::warn!("{}: planned from another fingerprint than {} has now; plan anew", path.display(), self.folder.display());
+        }
+        self.copy_description()?;
+        self.splits()?;
+        Ok(plans)
     }
-    let fingerprint = fingerprint::extract(dataset, threads, progress)?;
-    fingerprint.write(&path)?;
-    Ok(fingerprint)
-}
 
-fn load_or_plan(dataset: &Dataset, fingerprint: &Fingerprint, folder: &Path, name: &str) -> Result<Plans, Error> {
-    let path = folder.join(format!("{name}.json"));
-    if path.is_file() {
-        return Ok(Plans::read(&path)?);
+    /// Preprocesses all cases for the configurations called `names`; with `overwrite` also those that are there.
+    ///
+    /// # Errors
+    /// When a configuration does not exist or shares its folder with one of other arrays; the first error that a case meets. What is
+    /// complete by then stays and is not done again.
+    pub fn preprocess(&self, plans: &Plans, names: &[impl AsRef<str>], overwrite: bool) -> Result<Vec<Prepared>, Error> {
+        let fingerprint = self.fingerprint(false)?;
+        let ready = |name: &str| {
+            let configuration = plans.configuration(name)?;
+            check_identifier(self.dataset, plans, name, &configuration)?;
+            Ok::<_, Error>(Prepared {
+                folder: self.folder.clone(),
+                fingerprint: fingerprint.clone(),
+                plans: plans.clone(),
+                name: name.to_owned(),
+                // Beside nnU-Net's own arrays, never inside their folder: it takes every file there for a case.
+                store: self.folder.join(format!("{}.store", configuration.data_identifier)),
+                store_key: String::new(),
+                configuration,
+            })
+        };
+        let mut prepared = names.iter().map(|name| ready(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let jobs: Vec<Job> = prepared.iter().map(|p| Job { configuration: &p.configuration, store: &p.store }).collect();
+        let keys = preprocess_all(self.dataset, plans, &jobs, self.threads, overwrite, self.progress)?;
+        prepared.iter_mut().zip(keys).for_each(|(prepared, key)| prepared.store_key = key);
+        Ok(prepared)
     }
-    let plans = plan_default(fingerprint, dataset, name)?;
-    plans.write(&path, false)?;
-    Ok(plans)
+
+    fn plans_path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
+    }
+
+    /// nnU-Net expects `dataset.json` beside the plans.
+    fn copy_description(&self) -> Result<(), Error> {
+        imaging::io::write_atomically(&self.folder.join("dataset.json"), |out| write_json(out, &self.dataset.description.json))?;
+        Ok(())
+    }
+
+    fn splits(&self) -> Result<(), Error> {
+        match splits::load_or_create_splits(&self.folder, &self.dataset.folder, &self.dataset.case_ids()) {
+            // Few cases can still be trained on all at once; asking for a fold of them is refused then.
+            Ok(_) | Err(dataset::Error::TooFewCases { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn inputs(&self) -> String {
+        let mut digest = Sha256::new();
+        self.dataset.cases.iter().for_each(|case| digest.update(input_state(case)));
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::case::input_state;
-use super::{Error, StoredCase, case_path, preprocess_case, write_case};
+use super::{CroppedCase, Error, StoredCase, case_path, write_case};
 use crate::dataset::{Case, Dataset, Progress, Stage, for_each_case, write_json};
 use crate::plan::{Configuration, Plans};
 
@@ -26,29 +26,60 @@ struct StoreKey {
     key: String,
 }
 
-/// Preprocesses every case into the folder `store`, on `threads` threads. Cases that are there and up to date are left, so
-/// that an interrupted run goes on where it was. Returns the store's key: stores of equal keys hold equal arrays of equal files.
+/// One configuration and the folder of its cases.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// How the cases are preprocessed.
+    pub configuration: &'a Configuration,
+    /// Where they go.
+    pub store: &'a Path,
+}
+
+/// Preprocesses every case for every one of `jobs`, on `threads` threads; the files of a case are read once for all. Cases that
+/// are there and up to date are left, so that an interrupted run goes on where it was; with `overwrite` none is. Returns the stores' keys in the order of
+/// `jobs`: stores of equal keys hold equal arrays of equal files.
 ///
 /// # Errors
 /// The first error that a case meets; what is complete stays.
 pub fn preprocess_all(
     dataset: &Dataset,
     plans: &Plans,
-    configuration: &Configuration,
-    store: &Path,
+    jobs: &[Job],
     threads: usize,
+    overwrite: bool,
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<String, Error> {
-    let key = store_key(dataset, plans, configuration);
-    open_store(store, &key)?;
+) -> Result<Vec<String>, Error> {
+    let keys: Vec<StoreKey> = jobs.iter().map(|job| store_key(dataset, plans, job.configuration)).collect();
+    for (job, key) in jobs.iter().zip(&keys) {
+        open_store(job.store, key)?;
+    }
     for_each_case(&dataset.cases, threads, Stage::Preprocess, progress, |case| {
-        let path = case_path(store, &case.id);
-        if is_up_to_date(&path, case) {
+        let is_stale = |job: &&Job| overwrite || !is_up_to_date(&case_path(job.store, &case.id), case);
+        // Configurations may share a folder: a cascade's data is that of the full resolution.
+        let mut stale: Vec<&Job> = jobs.iter().filter(is_stale).collect();
+        stale.sort_by_key(|job| job.store);
+        stale.dedup_by_key(|job| job.store);
+        if stale.is_empty() {
             return Ok(());
         }
-        write_case(&path, &preprocess_case(case, dataset, plans, configuration)?)
+        let cropped = CroppedCase::read(case, dataset, plans)?;
+        stale.into_iter().try_for_each(|job| write_case(&case_path(job.store, &case.id), &cropped.preprocess(plans, job.configuration)?))
     })?;
-    Ok(key.key)
+    Ok(keys.into_iter().map(|key| key.key).collect())
+}
+
+/// Refuses a configuration whose folder would hold other arrays for another configuration of the same plans.
+pub(super) fn check_identifier(dataset: &Dataset, plans: &Plans, name: &str, configuration: &Configuration) -> Result<(), Error> {
+    let key = store_key(dataset, plans, configuration).key;
+    for other in plans.configurations.keys().filter(|other| *other != name) {
+        // One that is broken is refused when it is asked for.
+        let Ok(found) = plans.configuration(other) else { continue };
+        if found.data_identifier == configuration.data_identifier && store_key(dataset, plans, &found).key != key {
+            let identifier = found.data_identifier;
+            return Err(Error::SharedIdentifier { name: name.to_owned(), other: other.clone(), identifier });
+        }
+    }
+    Ok(())
 }
 
 /// The key without what does not change the arrays: configurations with other batch or patch sizes share a store.

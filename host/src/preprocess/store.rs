@@ -45,7 +45,7 @@ pub fn write_case(path: &Path, case: &PreprocessedCase) -> Result<(), Error> {
     let fail = |reason: String| Error::Serialise { path: path.to_path_buf(), reason };
     let mut tensors = vec![("image".to_owned(), view(&case.image))];
     tensors.extend(case.labels.iter().map(|(name, map)| (format!("labels/{name}"), view(map))));
-    tensors.extend(case.regression.iter().map(|(name, map)| (format!("regression/{name}"), view(map))));
+    tensors.extend(case.maps.iter().map(|(name, map)| (format!("regression/{name}"), view(map))));
     for (name, lists) in &case.locations {
         for (index, list) in lists.iter().enumerate().filter(|(_, list)| !list.is_empty()) {
             let view = TensorView::new(Dtype::I32, vec![list.len(), 3], bytes(list));
@@ -282,7 +282,7 @@ mod tests {
                 shape_after_crop: [3, 3, 3],
             },
             labels: IndexMap::from([("segmentation".to_owned(), labels(-1)), ("whole".to_owned(), labels(100))]),
-            regression: IndexMap::from([("flow".to_owned(), f32s([3, 3, 3, 3]))]),
+            maps: IndexMap::from([("flow".to_owned(), f32s([3, 3, 3, 3]))]),
             classes: IndexMap::from([("size".to_owned(), 2)]),
             locations: IndexMap::from([(
                 "segmentation".to_owned(),
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(stored.properties(), &case.properties);
         assert_eq!(stored.labels("whole"), Some(case.labels["whole"].view()));
         assert_eq!(stored.labels("segmentation"), Some(case.labels["segmentation"].view()));
-        assert_eq!(stored.regression("flow"), Some(case.regression["flow"].view()));
+        assert_eq!(stored.regression("flow"), Some(case.maps["flow"].view()));
         assert_eq!((stored.class("size"), stored.class("flow")), (Some(2), None));
         assert!(stored.labels("flow").is_none() && stored.locations("whole").next().is_none());
         let found: Vec<_> = stored.locations("segmentation").collect();

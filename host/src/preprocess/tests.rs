@@ -6,8 +6,9 @@ use imaging::Volume;
 use imaging::io::{Geometry, write_image, write_labels};
 use serde_json::{Value, json};
 
-use super::{Prepared, StoredCase, case_path, prepare, preprocess_image};
+use super::{Preparation, Prepared, StoredCase, case_path, preprocess_image};
 use crate::dataset::Dataset;
+use crate::plan::PlanOptions;
 
 const SHAPE: [usize; 3] = [12, 16, 14];
 const CASES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -74,9 +75,16 @@ impl Fixture {
         Dataset::open("900", Some(&self.root.path().join("raw"))).expect("valid")
     }
 
+    fn preparation<T>(&self, work: impl FnOnce(&Preparation) -> Result<T, super::Error>) -> Result<T, String> {
+        let (dataset, preprocessed) = (self.dataset(), self.root.path().join("preprocessed"));
+        work(&Preparation::new(&dataset, &preprocessed, 2, &|_| {})).map_err(|error| error.to_string())
+    }
+
     fn prepare(&self, configuration: &str) -> Result<Prepared, String> {
-        let preprocessed = self.root.path().join("preprocessed");
-        prepare(&self.dataset(), &preprocessed, "nnUNetPlans", configuration, 2, &|_| {}).map_err(|error| error.to_string())
+        self.preparation(|preparation| {
+            let plans = preparation.plans(&PlanOptions::named("nnUNetPlans"))?;
+            Ok(preparation.preprocess(&plans, &[configuration], false)?.remove(0))
+        })
     }
 }
 
@@ -142,12 +150,94 @@ fn only_what_is_missing_or_stale_is_done_again() {
         plans.configurations.insert(name.to_owned(), value.as_object().expect("object").clone());
     };
     add("bs3", json!({"inherits_from": "3d_fullres", "batch_size": 3}));
-    add("coarse", json!({"inherits_from": "3d_fullres", "spacing": [2.0, 2.0, 2.0]}));
-    plans.write(&prepared.folder.join("nnUNetPlans.json"), false).expect("our own file");
+    let path = prepared.folder.join("nnUNetPlans.json");
+    plans.write(&path, false).expect("our own file");
     fixture.prepare("bs3").expect("prepared");
     assert_eq!(modified(&file("a")), after[0]);
-    fixture.prepare("coarse").expect("prepared");
-    assert_eq!(open("a").image().shape, [1, 8, 6, 5]);
+    let coarse = json!({"inherits_from": "3d_fullres", "spacing": [2.0, 2.0, 2.0]});
+    plans.configurations.insert("coarse".to_owned(), coarse.as_object().expect("object").clone());
+    plans.write(&path, false).expect("our own file");
+    let message = fixture.prepare("coarse").expect_err("would take the folder of 3d_fullres");
+    assert!(message.contains("data_identifier \"nnUNetPlans_3d_fullres\"") && message.contains("coarse"), "{message}");
+    plans.configurations["coarse"].insert("data_identifier".to_owned(), json!("coarse"));
+    plans.write(&path, false).expect("our own file");
+    let coarse = fixture.prepare("coarse").expect("has a folder of its own");
+    assert_eq!(StoredCase::open(&case_path(&coarse.store, "a")).expect("stored").image().shape, [1, 8, 6, 5]);
+    assert_eq!(modified(&file("a")), after[0]);
+}
+
+#[test]
+fn all_kinds_of_targets_pass_through() {
+    let fixture = Fixture::new();
+    let path = fixture.raw("dataset.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&path).expect("there")).expect("JSON");
+    json["targets"]["flow"] = json!({"kind": "regression", "channels": 3, "vectors": true, "optional": true});
+    json["targets"]["importance"] = json!({"kind": "weight", "of": "segmentation", "optional": true});
+    json["targets"]["border"] = json!({"kind": "derived", "from": "segmentation", "op": "boundary"});
+    fixture.write_json("dataset.json", &json);
+    // Spacing 1, 1, 2: preprocessing puts the last axis first.
+    let geometry = Geometry::with_spacing([1.0, 1.0, 2.0]);
+    let [z, y, x] = SHAPE;
+    let count = z * y * x;
+    for id in CASES {
+        let image = Volume::new([1, z, y, x], (0..count).map(|i| 1.0 + (i % 7) as f32).collect());
+        write_image(&fixture.raw(&format!("imagesTr/{id}_0000.nii.gz")), &image, &geometry).expect("written");
+        let labels = Volume::new([1, z, y, x], (0..count).map(|i| i16::from(i % 3 == 0)).collect());
+        for folder in ["labelsTr", "targetsTr/whole"] {
+            write_labels(&fixture.raw(&format!("{folder}/{id}.nii.gz")), &labels, &geometry).expect("written");
+        }
+        write_image(&fixture.raw(&format!("targetsTr/depth/{id}.nii.gz")), &image, &geometry).expect("written");
+    }
+    let flow = Volume::new([3, z, y, x], (0..3 * count).map(|i| (i / count) as f32).collect());
+    write_image(&fixture.raw("targetsTr/flow/a.nii.gz"), &flow, &geometry).expect("written");
+    let weights = Volume::new([1, z, y, x], (0..count).map(|i| i as f32).collect());
+    write_image(&fixture.raw("targetsTr/importance/a.nii.gz"), &weights, &geometry).expect("written");
+
+    let prepared = fixture.prepare("3d_fullres").expect("prepared");
+    assert_eq!(prepared.plans.transpose_forward, [2, 0, 1]);
+    let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
+    assert_eq!(case.image().shape, [1, x, z, y]);
+    let flow = case.regression("flow").expect("there");
+    assert!(flow.data.chunks(count).zip([2.0, 0.0, 1.0]).all(|(component, expected)| component.iter().all(|value| *value == expected)));
+    let importance = case.regression("importance").expect("there");
+    assert_eq!(importance.data, weights.transpose([2, 0, 1]).data());
+    assert!(case.regression("border").is_none() && case.labels("border").is_none());
+    let other = StoredCase::open(&case_path(&prepared.store, "b")).expect("stored");
+    assert!(other.regression("flow").is_none() && other.regression("importance").is_none());
+}
+
+#[test]
+fn planning_again_changes_nothing_and_follows_the_data() {
+    let fixture = Fixture::new();
+    let options = PlanOptions::named("nnUNetPlans");
+    let folder = fixture.root.path().join("preprocessed/Dataset900_Balls");
+    let read = |file: &str| std::fs::read(folder.join(file)).expect("written");
+    let plan = |overwrite| fixture.preparation(|preparation| preparation.plan(&options, overwrite));
+    plan(false).expect("planned");
+    let before = ["dataset_fingerprint.json", "nnUNetPlans.json", "splits_final.json"].map(read);
+    plan(false).expect("planned again");
+    assert_eq!(before, ["dataset_fingerprint.json", "nnUNetPlans.json", "splits_final.json"].map(read));
+
+    // Other intensities: the fingerprint is extracted anew, and the plan follows.
+    fixture.image("imagesTr/a_0000.nii.gz", |i| (i % 100) as f32 + 1.0);
+    let changed = plan(false).expect("planned anew");
+    let old: Value = serde_json::from_slice(&before[1]).expect("JSON");
+    let old = old["foreground_intensity_properties_per_channel"]["0"]["max"].as_f64().expect("number");
+    assert!(changed.foreground_intensity_properties_per_channel["0"].max > old);
+
+    // A split and plans of somebody's own stay.
+    let splits = json!([{"train": ["a", "b"], "val": ["c", "d"]}]);
+    std::fs::write(folder.join("splits_final.json"), splits.to_string()).expect("written");
+    let mut edited: Value = serde_json::from_slice(&read("nnUNetPlans.json")).expect("JSON");
+    edited["configurations"]["3d_fullres"]["batch_size"] = json!(7);
+    std::fs::write(folder.join("nnUNetPlans.json"), edited.to_string()).expect("written");
+    let message = plan(false).expect_err("edited by hand");
+    assert!(message.contains("nnUNetPlans.json") && message.contains("--overwrite"), "{message}");
+    assert_eq!(read("nnUNetPlans.json"), edited.to_string().into_bytes());
+    let used = fixture.preparation(|preparation| preparation.plans(&options)).expect("used as they are");
+    assert_eq!(used.configuration("3d_fullres").expect("planned").batch_size, 7);
+    plan(true).expect("overwritten");
+    assert_eq!(read("splits_final.json"), splits.to_string().into_bytes());
 }
 
 #[test]

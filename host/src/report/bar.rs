@@ -1,6 +1,7 @@
 //! Progress of a counted piece of work: a bar with rate and remaining time on a terminal, nothing elsewhere.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::fmt::Display;
 use std::io::IsTerminal;
 
 /// A bar that disappears when it is dropped.
@@ -25,6 +26,11 @@ impl Bar {
     /// Does `print` with the bar out of the way.
     pub fn suspend(&self, print: impl FnOnce()) {
         self.0.suspend(print);
+    }
+
+    /// Says what is being done.
+    pub fn rename(&self, what: impl Display) {
+        self.0.set_message(what.to_string());
     }
 
     /// Sets how much is done.
