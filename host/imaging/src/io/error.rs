@@ -1,6 +1,9 @@
 //! What can be wrong with a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::ENDINGS;
+use super::source::Problem;
 
 /// Why a file could not be read or written. Every message is one line and names the file.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +34,18 @@ pub enum Error {
         /// What was expected, or what to do.
         advice: &'static str,
     },
+    /// The format cannot hold it.
+    #[error("cannot write {path}: {found}; {advice}")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the format cannot hold.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// No format has this ending.
-    #[error("{path} has none of the known file endings .nii.gz and .nii; convert it to one of them")]
+    #[error("{path} has none of the known file endings {known}; convert it to one of them", known = ENDINGS.join(", "))]
     UnknownEnding {
         /// The file.
         path: PathBuf,
@@ -65,4 +78,14 @@ pub enum Error {
         /// Voxels along an axis.
         limit: usize,
     },
+}
+
+impl Error {
+    pub(super) fn content(path: &Path, (found, advice): Problem) -> Self {
+        Self::Content { path: path.to_owned(), found, advice }
+    }
+
+    pub(super) fn unwritable(path: &Path, found: String, advice: &'static str) -> Self {
+        Self::Unwritable { path: path.to_owned(), found, advice }
+    }
 }

@@ -1,13 +1,24 @@
 //! Image files: voxels and geometry in, voxels and the same geometry out.
 //!
-//! A file's ending picks the format's module; each reads into [`Image`] or [`LabelMap`] with axes (channel, z, y, x). The
-//! [`Geometry`] of a case travels beside its voxels, untouched, until a prediction is written with it. All files, of whatever kind,
-//! are written by [`write_atomically`], so that nobody ever finds half a file under its final name.
+//! A file's ending picks the format's module. To read, that module checks the header and hands over a reader of the stored bytes
+//! (`voxels.rs`), which become an [`Image`] or a [`LabelMap`] with axes (channel, z, y, x); arrays and spacings are those that nnU-Net's
+//! reader for that ending gives. The [`Geometry`] of a case travels beside its voxels, untouched, until a prediction is written with it,
+//! in its source's format or another. All files, of whatever kind, are written by [`write_atomically`], so that nobody ever finds half a
+//! file under its final name.
 
 mod atomic;
+mod bits;
 mod error;
 mod geometry;
+mod metaimage;
 mod nifti;
+mod nrrd;
+mod png;
+mod source;
+mod text;
+mod tiff;
+mod values;
+mod voxels;
 
 use std::path::Path;
 
@@ -16,6 +27,8 @@ pub use error::Error;
 pub use geometry::Geometry;
 
 use crate::Volume;
+use values::Values;
+use voxels::Stored;
 
 /// An image with real values and where it lies in space.
 #[derive(Clone, Debug)]
@@ -35,46 +48,81 @@ pub struct LabelMap {
     pub geometry: Geometry,
 }
 
+/// The endings of the files that can be read and written, in lower case. Case does not matter in a file's name.
+pub const ENDINGS: [&str; 9] = [".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff"];
+
+#[derive(Clone, Copy)]
 enum Format {
     Nifti,
+    Nrrd,
+    MetaImage,
+    Png,
+    Tiff,
 }
 
-const ENDINGS: [(&str, Format); 2] = [(".nii.gz", Format::Nifti), (".nii", Format::Nifti)];
+fn format_of(path: &Path) -> Result<Format, Error> {
+    let ending = ENDINGS.into_iter().find(|ending| ends_with(path, ending));
+    match ending {
+        Some(".nii.gz" | ".nii") => Ok(Format::Nifti),
+        Some(".nrrd" | ".nhdr") => Ok(Format::Nrrd),
+        Some(".mha" | ".mhd") => Ok(Format::MetaImage),
+        Some(".png") => Ok(Format::Png),
+        Some(".tif" | ".tiff") => Ok(Format::Tiff),
+        _ => Err(Error::UnknownEnding { path: path.to_owned() }),
+    }
+}
 
-fn format_of(path: &Path) -> Result<&'static Format, Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    match ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)) {
-        Some((_, format)) => Ok(format),
-        None => Err(Error::UnknownEnding { path: path.to_owned() }),
+/// Whether a file's name ends with `ending`, which is in lower case.
+fn ends_with(path: &Path, ending: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().ends_with(ending))
+}
+
+/// Opens a file and hands its voxels to `read`.
+fn open(path: &Path) -> Result<Stored<'static>, Error> {
+    match format_of(path)? {
+        Format::Nifti => nifti::open(path),
+        Format::Nrrd => nrrd::open(path),
+        Format::MetaImage => metaimage::open(path),
+        Format::Png => png::open(path),
+        Format::Tiff => tiff::open(path),
     }
 }
 
 /// Reads an image. Stored values are scaled as the file says (NIfTI's `scl_slope`); further dimensions, such as the fourth of a 4D
-/// NIfTI, become channels; files with one slice or two dimensions get Z = 1.
+/// NIfTI, and colours become channels; files with one slice or two dimensions get Z = 1.
 pub fn read_image(path: &Path) -> Result<Image, Error> {
-    match format_of(path)? {
-        Format::Nifti => nifti::read_image(path),
-    }
+    let (volume, geometry) = open(path)?.read(path)?;
+    Ok(Image { volume, geometry })
 }
 
 /// Reads a label map: one channel, whose values must be integers that fit into 16 bits.
 pub fn read_labels(path: &Path) -> Result<LabelMap, Error> {
-    match format_of(path)? {
-        Format::Nifti => nifti::read_labels(path),
+    let stored = open(path)?;
+    let [channels, ..] = stored.shape;
+    if channels != 1 {
+        return Err(Error::LabelChannels { path: path.to_owned(), channels });
     }
+    let (volume, geometry) = stored.read(path)?;
+    Ok(LabelMap { volume, geometry })
 }
 
 /// Writes a label map with the geometry of the image it belongs to: as 8 unsigned bits if all labels are below 255, else 16, as
 /// nnU-Net does (`simpleitk_reader_writer.py`); as 16 signed bits if one is negative.
 pub fn write_labels(path: &Path, labels: &Volume<i16>, geometry: &Geometry) -> Result<(), Error> {
-    match format_of(path)? {
-        Format::Nifti => nifti::write_labels(path, labels, geometry),
-    }
+    write(path, Values::labels(labels), geometry)
 }
 
 /// Writes an image as 32-bit floats, with the geometry of the image it belongs to.
 pub fn write_image(path: &Path, image: &Volume<f32>, geometry: &Geometry) -> Result<(), Error> {
+    write(path, Values::Image(image), geometry)
+}
+
+fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {
     match format_of(path)? {
-        Format::Nifti => nifti::write_image(path, image, geometry),
+        Format::Nifti => nifti::write(path, values, geometry),
+        Format::Nrrd => nrrd::write(path, values, geometry),
+        Format::MetaImage => metaimage::write(path, values, geometry),
+        Format::Png => png::write(path, values),
+        Format::Tiff => tiff::write(path, values, geometry),
     }
 }

@@ -2,26 +2,38 @@
 
 use ::nifti::{Endianness, NiftiHeader, NiftiType};
 
+use crate::io::geometry::{Geometry, Placement};
+use crate::io::source::Problem;
+use crate::io::voxels::{Number, Scaling, byte_length};
+
 /// Length of a header in bytes.
 pub const LENGTH: usize = 348;
 /// Where voxels begin in the files written here: after the header and four bytes that say that there are no extensions.
 pub const DATA_OFFSET: usize = 352;
 /// Longest axis: dimensions are 16-bit signed integers.
 pub const LONGEST_AXIS: usize = i16::MAX as usize;
-/// nnU-Net's factor between the slice "distance" of a file without slices and its largest spacing (`simpleitk_reader_writer.py`).
-const SPACING_FACTOR_2D: f64 = 999.0;
+/// Two of ITK's tolerances: how far a matrix may be from a rotation, and from another matrix that is the same (`itkNiftiImageIO.cxx`).
+const MATRIX_TOLERANCE: f64 = 1e-4;
 
-const NUMBERS: [NiftiType; 10] = [
-    NiftiType::Uint8,
-    NiftiType::Int8,
-    NiftiType::Uint16,
-    NiftiType::Int16,
-    NiftiType::Uint32,
-    NiftiType::Int32,
-    NiftiType::Uint64,
-    NiftiType::Int64,
-    NiftiType::Float32,
-    NiftiType::Float64,
+/// The library by which nnU-Net reads a file, which its ending decides: `.nii.gz` goes to SimpleITK and `.nii` to nibabel
+/// (`reader_writer_registry.py`). The two differ in scaling, in units and in which of two orientations they believe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    SimpleItk,
+    Nibabel,
+}
+
+const NUMBERS: [(Number, NiftiType); 10] = [
+    (Number::U8, NiftiType::Uint8),
+    (Number::I8, NiftiType::Int8),
+    (Number::U16, NiftiType::Uint16),
+    (Number::I16, NiftiType::Int16),
+    (Number::U32, NiftiType::Uint32),
+    (Number::I32, NiftiType::Int32),
+    (Number::U64, NiftiType::Uint64),
+    (Number::I64, NiftiType::Int64),
+    (Number::F32, NiftiType::Float32),
+    (Number::F64, NiftiType::Float64),
 ];
 
 /// Where fields that change on writing lie in the header (nifti1.h).
@@ -40,15 +52,12 @@ mod offset {
     pub const MAGIC: usize = 344;
 }
 
-/// What is wrong with a header: what was found, and what was expected or helps.
-pub type Problem = (String, &'static str);
-
 /// A header that describes voxels which can be read.
 #[derive(Clone, Debug)]
 pub struct Header {
     bytes: [u8; LENGTH],
     fields: NiftiHeader,
-    kind: NiftiType,
+    number: Number,
 }
 
 impl Header {
@@ -79,37 +88,43 @@ impl Header {
                 "expected 352 or more; the header is damaged",
             ));
         }
-        let kind = fields.data_type().ok().filter(|kind| NUMBERS.contains(kind)).ok_or_else(|| {
+        let number = fields.data_type().ok().and_then(number).ok_or_else(|| {
             (
                 format!("has voxels of NIfTI data type {}", fields.datatype),
                 "only integers and floats of 8 to 64 bits can be read; convert complex numbers and colours to channels",
             )
         })?;
-        Ok(Self { bytes, fields, kind })
+        Ok(Self { bytes, fields, number })
     }
 
-    /// A header for voxels of the given size in mm, (z, y, x), aligned with the axes of space.
-    pub fn with_spacing(spacing: [f64; 3]) -> Self {
+    /// A header with the spacing and orientation of `geometry`.
+    pub fn from_geometry(geometry: &Geometry) -> Self {
         const MILLIMETRE: u8 = 2;
         let mut bytes = [0; LENGTH];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(offset::SIZEOF_HDR, &(LENGTH as i32).to_le_bytes());
         put(offset::PIXDIM, &1f32.to_le_bytes());
-        for (axis, spacing) in spacing.into_iter().rev().enumerate() {
-            put(offset::PIXDIM + 4 * (axis + 1), &(spacing as f32).to_le_bytes());
-            put(offset::SROW + 20 * axis, &(spacing as f32).to_le_bytes());
+        let ([z, y, x], directions, origin) = (geometry.spacing(), geometry.direction(), geometry.origin());
+        let spacing = [x, y, if geometry.is_planar() { 1.0 } else { z }];
+        for axis in 0..3 {
+            put(offset::PIXDIM + 4 * (axis + 1), &(spacing[axis] as f32).to_le_bytes());
+            for row in 0..3 {
+                put(offset::SROW + 16 * row + 4 * axis, &((directions[axis][row] * spacing[axis]) as f32).to_le_bytes());
+            }
+            put(offset::SROW + 16 * axis + 12, &(origin[axis] as f32).to_le_bytes());
         }
         put(offset::XYZT_UNITS, &[MILLIMETRE]);
         put(offset::SFORM_CODE, &1i16.to_le_bytes());
-        put(offset::DIM, &[3u16, 1, 1, 1, 1, 1, 1, 1].map(u16::to_le_bytes).concat());
+        let rank = if geometry.is_planar() { 2 } else { 3 };
+        put(offset::DIM, &[rank, 1, 1, 1, 1, 1, 1, 1].map(u16::to_le_bytes).concat());
         put(offset::DATATYPE, &(NiftiType::Uint8 as i16).to_le_bytes());
         put(offset::MAGIC, b"n+1\0");
         Self::parse(bytes).expect("this header is valid")
     }
 
-    /// The type of the voxels, one of [`NUMBERS`].
-    pub fn kind(&self) -> NiftiType {
-        self.kind
+    /// The type of the voxels.
+    pub fn number(&self) -> Number {
+        self.number
     }
 
     /// Whether numbers have their most significant byte first, in the header and in the voxels.
@@ -132,42 +147,81 @@ impl Header {
     /// How long the voxels are, in bytes. `None` when no computer could hold them.
     pub fn data_length(&self) -> Option<usize> {
         let rank = usize::from(self.fields.dim[0]);
-        self.fields.dim[1..=rank].iter().try_fold(self.kind.size_of(), |length, &size| length.checked_mul(usize::from(size)))
+        byte_length(self.fields.dim[1..=rank].iter().map(|&size| usize::from(size)), self.number.size())
     }
 
-    /// Slope and intercept that make real values of stored ones.
-    pub fn scaling(&self) -> (f64, f64) {
-        let (slope, intercept) = (f64::from(self.fields.scl_slope), f64::from(self.fields.scl_inter));
-        // Zero means that there is no scaling; some programs leave NaN behind.
-        if slope == 0.0 || !slope.is_finite() { (1.0, 0.0) } else { (slope, if intercept.is_finite() { intercept } else { 0.0 }) }
-    }
-
-    /// Size of a voxel in mm, (z, y, x).
-    pub fn spacing(&self) -> [f64; 3] {
-        let [x, y, z] = self.positive_pixdim();
-        if self.fields.dim[0] < 3 { [x.max(y) * SPACING_FACTOR_2D, y, x] } else { [z, y, x] }
-    }
-
-    /// Position of the first voxel in mm, and the unit vectors along which x, y and z grow. In NIfTI's frame: to the right, to the
-    /// front, up.
-    pub fn orientation(&self) -> ([f64; 3], [[f64; 3]; 3]) {
-        let fields = &self.fields;
-        if fields.sform_code > 0 {
-            let rows = [fields.srow_x, fields.srow_y, fields.srow_z].map(|row| row.map(|value| f64::from(value) * self.unit_in_mm()));
-            (rows.map(|row| row[3]), [0, 1, 2].map(|axis| unit(rows.map(|row| row[axis]))))
-        } else if fields.qform_code > 0 {
-            let origin = [fields.quatern_x, fields.quatern_y, fields.quatern_z].map(|value| f64::from(value) * self.unit_in_mm());
-            let handedness = if fields.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
-            let [x, y, z] = rotation([fields.quatern_b, fields.quatern_c, fields.quatern_d].map(f64::from));
-            (origin, [x, y, z.map(|value| value * handedness)])
-        } else {
-            ([0.0; 3], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    /// What makes real values of stored ones.
+    pub fn scaling(&self, library: Library) -> Scaling {
+        let finite = |value: f32| if value.is_finite() { f64::from(value) } else { 0.0 };
+        let (slope, intercept) = (finite(self.fields.scl_slope), finite(self.fields.scl_inter));
+        let (slope, intercept) = match library {
+            Library::SimpleItk if slope.abs() < f64::EPSILON => (1.0, intercept),
+            // Zero means that there is no scaling.
+            Library::Nibabel if slope == 0.0 => (1.0, 0.0),
+            _ => (slope, intercept),
+        };
+        match library {
+            _ if (slope, intercept) == (1.0, 0.0) => Scaling::None,
+            Library::SimpleItk => Scaling::LinearOfF32(slope, intercept),
+            Library::Nibabel => Scaling::Linear(slope, intercept),
         }
     }
 
-    /// This header, in its own byte order, changed to describe a volume of `shape` (C, Z, Y, X) whose voxels of type `kind` follow
+    /// Where the volume lies.
+    pub fn geometry(&self, library: Library) -> Geometry {
+        let unit = match (library, self.fields.xyzt_units & 0b111) {
+            (Library::SimpleItk, 1) => 1e3,
+            (Library::SimpleItk, 3) => 1e-3,
+            _ => 1.0,
+        };
+        let spacing = self.steps().map(|step| if library == Library::Nibabel { step.abs() } else { step } * unit);
+        let rank = usize::from(self.fields.dim[0]);
+        let geometry = match self.placement(library) {
+            Some(Placement { origin, direction }) => {
+                Geometry::from_nifti_frame(rank, spacing, Placement { origin: origin.map(|value| value * unit), direction })
+            }
+            // ITK takes such a volume to lie along the axes of its own frame.
+            None => Geometry::from_itk(rank, spacing, Placement::DEFAULT),
+        };
+        geometry.with_header(self.clone())
+    }
+
+    /// Steps from voxel to voxel along x, y and z. Zero and what is not finite stand for 1.
+    fn steps(&self) -> [f64; 3] {
+        [1, 2, 3].map(|axis| f64::from(self.fields.pixdim[axis])).map(|step| if step != 0.0 && step.is_finite() { step } else { 1.0 })
+    }
+
+    /// Origin and axes by the sform or the qform, where they are there.
+    fn placement(&self, library: Library) -> Option<Placement> {
+        let finite =
+            |placement: &Placement| placement.origin.iter().chain(placement.direction.as_flattened()).all(|value| value.is_finite());
+        let sform = Some(self.sform()).filter(|sform| self.fields.sform_code > 0 && finite(sform));
+        let qform = Some(self.qform()).filter(|qform| self.fields.qform_code > 0 && finite(qform));
+        let (Some(s), Some(q)) = (sform, qform) else { return sform.or(qform) };
+        const SCANNER: i16 = 1;
+        let believed = library == Library::Nibabel || is_rotation(&s) && (self.fields.sform_code == SCANNER || same(&s, &q));
+        Some(if believed { s } else { q })
+    }
+
+    fn sform(&self) -> Placement {
+        let rows = [self.fields.srow_x, self.fields.srow_y, self.fields.srow_z].map(|row| row.map(f64::from));
+        Placement { origin: rows.map(|row| row[3]), direction: [0, 1, 2].map(|axis| rows.map(|row| row[axis])) }
+    }
+
+    fn qform(&self) -> Placement {
+        let fields = &self.fields;
+        let handedness = if fields.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
+        let [dx, dy, dz] = self.steps().map(f64::abs);
+        let [x, y, z] = rotation([fields.quatern_b, fields.quatern_c, fields.quatern_d].map(f64::from));
+        Placement {
+            origin: [fields.quatern_x, fields.quatern_y, fields.quatern_z].map(f64::from),
+            direction: [x.map(|value| value * dx), y.map(|value| value * dy), z.map(|value| value * dz * handedness)],
+        }
+    }
+
+    /// This header, in its own byte order, changed to describe a volume of `shape` (C, Z, Y, X) whose voxels of type `number` follow
     /// after [`DATA_OFFSET`] bytes; with the four bytes that fill up to there. No axis may exceed [`LONGEST_AXIS`].
-    pub fn for_volume(&self, shape: [usize; 4], kind: NiftiType) -> [u8; DATA_OFFSET] {
+    pub fn for_volume(&self, shape: [usize; 4], number: Number) -> [u8; DATA_OFFSET] {
         let [channels, depth, height, width] = shape.map(|size| size as u16);
         let rank = match (channels, depth) {
             (1, 1) if self.fields.dim[0] < 3 => 2,
@@ -185,28 +239,12 @@ impl Header {
         for (axis, size) in [rank, width, height, depth, channels, 1, 1, 1].into_iter().enumerate() {
             put(offset::DIM + 2 * axis, &size.to_le_bytes());
         }
-        put(offset::DATATYPE, &(kind as i16).to_le_bytes());
-        put(offset::BITPIX, &(8 * kind.size_of() as i16).to_le_bytes());
+        put(offset::DATATYPE, &(nifti_type(number) as i16).to_le_bytes());
+        put(offset::BITPIX, &(8 * number.size() as i16).to_le_bytes());
         put(offset::VOX_OFFSET, &(DATA_OFFSET as f32).to_le_bytes());
         put(offset::SCL_SLOPE, &1f32.to_le_bytes());
         put(offset::SCL_INTER, &0f32.to_le_bytes());
         bytes
-    }
-
-    /// Voxel size along x, y and z in mm. Zero and NaN stand for 1, as in the reference library.
-    fn positive_pixdim(&self) -> [f64; 3] {
-        [1, 2, 3].map(|axis| {
-            let size = f64::from(self.fields.pixdim[axis].abs());
-            (if size > 0.0 && size.is_finite() { size } else { 1.0 }) * self.unit_in_mm()
-        })
-    }
-
-    fn unit_in_mm(&self) -> f64 {
-        match self.fields.xyzt_units & 0b111 {
-            1 => 1e3,
-            3 => 1e-3,
-            _ => 1.0,
-        }
     }
 }
 
@@ -214,14 +252,31 @@ fn first_four(bytes: &[u8; LENGTH]) -> [u8; 4] {
     [bytes[0], bytes[1], bytes[2], bytes[3]]
 }
 
-fn unit(vector: [f64; 3]) -> [f64; 3] {
-    let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
-    if length > 0.0 { vector.map(|value| value / length) } else { vector }
+fn number(kind: NiftiType) -> Option<Number> {
+    NUMBERS.iter().find(|(_, other)| *other == kind).map(|(number, _)| *number)
+}
+
+fn nifti_type(number: Number) -> NiftiType {
+    NUMBERS.iter().find(|(other, _)| *other == number).map(|(_, kind)| *kind).expect("every number has a NIfTI type")
+}
+
+/// Whether the axes are at right angles.
+fn is_rotation(placement: &Placement) -> bool {
+    let [x, y, z] = placement.direction;
+    let dot = |a: [f64; 3], b: [f64; 3]| a.iter().zip(&b).map(|(a, b)| a * b).sum::<f64>();
+    [(x, y), (y, z), (z, x)].iter().all(|&(a, b)| dot(a, b).abs() <= MATRIX_TOLERANCE * (dot(a, a) * dot(b, b)).sqrt())
+}
+
+fn same(a: &Placement, b: &Placement) -> bool {
+    let values = |placement: &Placement| [placement.origin.as_slice(), placement.direction.as_flattened()].concat();
+    values(a).iter().zip(values(b)).all(|(a, b)| (a - b).abs() <= MATRIX_TOLERANCE)
 }
 
 /// Columns of the rotation matrix of a unit quaternion given without its first, positive component (nifti1.h, method 2).
 fn rotation([b, c, d]: [f64; 3]) -> [[f64; 3]; 3] {
-    let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
+    let square = b * b + c * c + d * d;
+    // Half a turn or, by rounding, more than that.
+    let ([b, c, d], a) = if 1.0 - square < 1e-7 { ([b, c, d].map(|v| v / square.sqrt()), 0.0) } else { ([b, c, d], (1.0 - square).sqrt()) };
     [
         [a * a + b * b - c * c - d * d, 2.0 * (b * c + a * d), 2.0 * (b * d - a * c)],
         [2.0 * (b * c - a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d + a * b)],
@@ -237,33 +292,30 @@ mod tests {
     fn qform_and_sform_agree_on_a_turned_volume() {
         // A quarter turn about z with y flipped by qfac: what a scanner's oblique axial image may look like.
         let half = std::f32::consts::FRAC_1_SQRT_2;
-        let mut header = Header::with_spacing([3.0, 2.0, 1.0]);
+        let mut header = Header::from_geometry(&Geometry::with_spacing([3.0, 2.0, 1.0]));
         header.fields.quatern_d = half;
         header.fields.pixdim[0] = -1.0;
         header.fields.quatern_x = 7.0;
         (header.fields.sform_code, header.fields.qform_code) = (0, 1);
-        let (origin, direction) = header.orientation();
-        assert_eq!(origin, [7.0, 0.0, 0.0]);
+        let by_qform = header.geometry(Library::SimpleItk);
+        assert_eq!(by_qform.origin(), [7.0, 0.0, 0.0]);
 
         header.fields.sform_code = 1;
         header.fields.srow_x = [0.0, -2.0, 0.0, 7.0];
         header.fields.srow_y = [1.0, 0.0, 0.0, 0.0];
         header.fields.srow_z = [0.0, 0.0, -3.0, 0.0];
-        let (origin_s, direction_s) = header.orientation();
-        assert_eq!(origin, origin_s);
-        for (a, b) in direction.as_flattened().iter().zip(direction_s.as_flattened()) {
-            assert!((a - b).abs() < 1e-6, "{direction:?} {direction_s:?}");
-        }
+        let by_sform = header.geometry(Library::SimpleItk);
+        assert_eq!(by_qform.differs_from(&by_sform), None);
     }
 
     #[test]
-    fn units_are_brought_to_mm_and_missing_sizes_to_1() {
-        let mut header = Header::with_spacing([3.0, 2.0, 1.0]);
-        header.fields.xyzt_units = 3;
-        header.fields.pixdim[3] = 0.0;
-        assert_eq!(header.spacing(), [1e-3, 2e-3, 1e-3]);
-        header.fields.dim[0] = 2;
-        header.fields.xyzt_units = 2;
-        assert_eq!(header.spacing(), [1998.0, 2.0, 1.0]);
+    fn a_header_holds_the_geometry_it_is_made_from() {
+        let placement = Placement { origin: [1.0, -2.0, 0.5], direction: [[0.6, 0.8, 0.0], [0.8, -0.6, 0.0], [0.0, 0.0, -1.0]] };
+        for rank in [2, 3] {
+            let geometry = Geometry::from_itk(rank, [0.5, 0.75, 2.5], placement);
+            let copy = Header::from_geometry(&geometry).geometry(Library::SimpleItk);
+            assert_eq!(copy.differs_from(&geometry), None);
+            assert_eq!(copy.is_planar(), rank == 2);
+        }
     }
 }

@@ -4,6 +4,6 @@ mod header;
 mod read;
 mod write;
 
-pub(super) use header::Header;
-pub(super) use read::{read_image, read_labels};
-pub(super) use write::{write_image, write_labels};
+pub use header::Header;
+pub use read::open;
+pub use write::write;

@@ -1,0 +1,10 @@
+//! MetaImage: a text header, then the voxels, x fastest; in one file (`.mha`) or two (`.mhd` and what it names).
+//!
+//! Read as ITK reads it (`metaImage.cxx`, `itkMetaImageIO.cxx`), which is what nnU-Net uses.
+
+mod header;
+mod read;
+mod write;
+
+pub use read::open;
+pub use write::write;

@@ -1,0 +1,127 @@
+//! Opening a file, and what its size allows its header to claim.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Take};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+
+use super::Error;
+
+/// Deflate makes at most this many bytes of one.
+pub const LARGEST_EXPANSION: u64 = 1032;
+/// What begins a gzip stream.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Longest text header that is read. Real ones have some kilobytes.
+const LONGEST_TEXT: u64 = 1 << 20;
+
+/// What is wrong with a file's content: what was found, and what was expected or helps.
+pub type Problem = (String, &'static str);
+
+/// A file that is being read.
+pub struct Source {
+    path: PathBuf,
+    reader: BufReader<File>,
+    length: u64,
+}
+
+impl Source {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let opened = File::open(path).and_then(|file| {
+            let length = file.metadata()?.len();
+            Ok((BufReader::with_capacity(1 << 16, file), length))
+        });
+        let (reader, length) = opened.map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
+        Ok(Self { path: path.to_owned(), reader, length })
+    }
+
+    /// The file of voxels that this header names, in the same folder if it names no other.
+    pub fn sibling(&self, name: &str) -> Result<Self, Error> {
+        if name.contains('%') || name.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("list")) {
+            return Err(self.wrong((
+                format!("has its voxels in several files ('{name}')"),
+                "only one can be read; let the program that wrote it write a single file",
+            )));
+        }
+        Self::open(&self.path.with_file_name(name))
+    }
+
+    /// The file's length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub fn failed(&self, cause: io::Error) -> Error {
+        Error::Read { path: self.path.clone(), cause }
+    }
+
+    pub fn wrong(&self, problem: Problem) -> Error {
+        Error::content(&self.path, problem)
+    }
+
+    /// Whether what comes next is a gzip stream.
+    pub fn is_gzip(&mut self) -> Result<bool, Error> {
+        // A buffer is only filled when it is empty, and the first bytes are asked for before anything else.
+        self.reader.fill_buf().map(|bytes| bytes.starts_with(&GZIP)).map_err(|cause| self.failed(cause))
+    }
+
+    /// The next line without its end; `None` at the end of the file.
+    pub fn line(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let mut line = Vec::new();
+        let read = self.reader.by_ref().take(LONGEST_TEXT).read_until(b'\n', &mut line);
+        match read.map_err(|cause| self.failed(cause))? {
+            0 => return Ok(None),
+            length if length as u64 == LONGEST_TEXT => {
+                return Err(self.wrong(("has a line of a megabyte in its header".to_owned(), "the header is damaged; copy the file again")));
+            }
+            _ => {}
+        }
+        for end in [b'\n', b'\r'] {
+            line.pop_if(|last| *last == end);
+        }
+        Ok(Some(line))
+    }
+
+    /// Checks that `length` bytes can follow from here, or come out of what follows when it is deflated. `claim` is what the header says.
+    pub fn check_length(&mut self, length: Option<usize>, deflated: bool, claim: impl FnOnce() -> String) -> Result<usize, Error> {
+        let position = self.reader.stream_position().map_err(|cause| self.failed(cause))?;
+        let rest = self.length.saturating_sub(position);
+        let available = if deflated { rest.saturating_mul(LARGEST_EXPANSION) } else { rest };
+        length.filter(|length| *length as u64 <= available).ok_or_else(|| {
+            let found = format!("is {} bytes long, and its header claims {}, which need more", self.length, claim());
+            self.wrong((found, "the file is cut off or its header damaged; copy it again"))
+        })
+    }
+
+    /// Goes to `offset` bytes after the current position, or the end if that is before.
+    pub fn skip(&mut self, offset: u64) -> Result<(), Error> {
+        io::copy(&mut self.reader.by_ref().take(offset), &mut io::sink()).map(drop).map_err(|cause| self.failed(cause))
+    }
+
+    /// Goes to `length` bytes before the end.
+    pub fn skip_to_last(&mut self, length: u64) -> Result<(), Error> {
+        self.reader.seek(SeekFrom::Start(self.length.saturating_sub(length))).map(drop).map_err(|cause| self.failed(cause))
+    }
+
+    /// The rest of the file.
+    pub fn into_reader(self) -> BufReader<File> {
+        self.reader
+    }
+
+    /// What the gzip streams hold that begin here and are `length` bytes long at most.
+    pub fn into_gzip(self, length: u64) -> MultiGzDecoder<Take<BufReader<File>>> {
+        MultiGzDecoder::new(self.reader.take(length))
+    }
+
+    /// What the zlib stream holds that begins here and is `length` bytes long at most.
+    pub fn into_zlib(self, length: u64) -> ZlibDecoder<Take<BufReader<File>>> {
+        ZlibDecoder::new(self.reader.take(length))
+    }
+}
+
+/// Where the voxels go that belong to the header at `path`, and the file's name: that of the header with another ending.
+pub fn data_file(path: &Path, ending: &str) -> (PathBuf, String) {
+    let data = path.with_extension(ending);
+    let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (data, name)
+}

@@ -1,0 +1,37 @@
+//! The spacing of a TIFF stack: `{"spacing": [z, y, x]}` in a JSON file beside it (`tif_reader_writer.py`).
+//!
+//! It has the name of the case: `a.json` belongs to the label map `a.tif` and to the images `a_0000.tif`, `a_0001.tif`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::io::{Error, write_atomically};
+
+/// The spacing (z, y, x) that lies beside the stack at `path`, if there is any.
+pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let case = stem.len().checked_sub(5).and_then(|end| Some((stem.get(..end)?, stem.get(end..)?.strip_prefix('_')?)));
+    let case = case.filter(|(_, channel)| channel.bytes().all(|byte| byte.is_ascii_digit())).map(|(case, _)| format!("{case}.json"));
+    let beside = [Some(format!("{stem}.json")), case].into_iter().flatten().map(|name| path.with_file_name(name));
+    let Some(beside) = beside.into_iter().find(|beside| beside.is_file()) else { return Ok(None) };
+    let text = fs::read_to_string(&beside).map_err(|cause| Error::Read { path: beside.clone(), cause })?;
+    let spacing = serde_json::from_str::<Value>(&text).ok().and_then(|json| {
+        let spacing = <[Value; 3]>::try_from(json.get("spacing")?.as_array()?.clone()).ok()?;
+        let spacing = spacing.map(|size| size.as_f64().filter(|size| *size > 0.0 && size.is_finite()));
+        if let [Some(z), Some(y), Some(x)] = spacing { Some([z, y, x]) } else { None }
+    });
+    let found = || format!("has no usable spacing for {}", path.display());
+    spacing.map(Some).ok_or_else(|| Error::content(&beside, (found(), "expected {\"spacing\": [z, y, x]} with sizes above 0 in mm")))
+}
+
+/// Writes the spacing of the stack at `path`.
+pub fn write(path: &Path, spacing: [f64; 3]) -> Result<(), Error> {
+    write_atomically(&file(path), |file| Ok(serde_json::to_writer_pretty(file, &json!({ "spacing": spacing }))?))
+}
+
+/// Where the spacing of a label map or prediction is written.
+fn file(path: &Path) -> PathBuf {
+    path.with_extension("json")
+}
