@@ -1,13 +1,15 @@
 //! Resampling against nnU-Net's own results (`golden/make_resample.py`).
 
 use imaging::Volume;
-use imaging::resample::{Order, new_shape, resample_image, resample_labels};
+use imaging::resample::{Order, Rule, new_shape, resample_image, resample_labels};
 use serde::Deserialize;
 
 #[derive(Deserialize, Debug)]
 struct Case {
     kind: String,
-    order: usize,
+    order: u8,
+    order_z: u8,
+    separate: Option<bool>,
     shape: [usize; 4],
     spacing: [f64; 3],
     new_spacing: [f64; 3],
@@ -28,18 +30,19 @@ fn resampling_equals_nnunet() {
     let mut bytes: &[u8] = include_bytes!("golden/resample.bin");
     for case in &cases {
         assert_eq!(new_shape([case.shape[1], case.shape[2], case.shape[3]], case.spacing, case.new_spacing), case.new_shape);
+        let order = |degree| Order::from_degree(degree).unwrap();
+        let rule = Rule { order: order(case.order), order_z: order(case.order_z), separate: case.separate };
         let expected_shape = [case.shape[0], case.new_shape[0], case.new_shape[1], case.new_shape[2]];
         if case.kind == "labels" {
             let input = take(&mut bytes, case.shape, i16::from_le_bytes);
             let expected = take(&mut bytes, expected_shape, i16::from_le_bytes);
-            let found = resample_labels(&input, case.new_shape, case.spacing, case.new_spacing);
+            let found = resample_labels(&input, case.new_shape, case.spacing, case.new_spacing, rule);
             let different = found.data().iter().zip(expected.data()).filter(|(a, b)| a != b).count();
             assert_eq!((found.shape(), different), (expected_shape, 0), "{case:?}");
         } else {
             let input = take(&mut bytes, case.shape, f32::from_le_bytes);
             let expected = take(&mut bytes, expected_shape, f32::from_le_bytes);
-            let order = if case.order == 3 { Order::Cubic } else { Order::Linear };
-            let found = resample_image(&input, case.new_shape, case.spacing, case.new_spacing, order);
+            let found = resample_image(&input, case.new_shape, case.spacing, case.new_spacing, rule);
             let difference = found.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert_eq!(found.shape(), expected_shape, "{case:?}");
             assert!(difference <= 1e-4, "differs by {difference}: {case:?}");

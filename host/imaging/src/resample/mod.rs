@@ -2,15 +2,22 @@
 //! `scipy.ndimage.zoom(grid_mode=True, mode='nearest')`).
 //!
 //! Both grids cover the same box, so output voxel `i` lies at `(i + 0.5) * input_size / output_size - 0.5`. Where voxels are much
-//! longer along one axis than along the others, that axis takes its nearest slice and only the planes are interpolated.
-//! `interpolate` does images, `vote` label maps; what a line of voxels needs along one axis is worked out once, in `axis`.
+//! longer along one axis than along the others, a [`Rule`] treats that axis apart: the planes across it are interpolated one by one,
+//! then the axis on its own, as a rule by taking nearest slices.
+//!
+//! What the voxels along an axis are made of is worked out once, in `axis`. `image` takes a channel through its planes (`plane`) and
+//! then along z, writing to the output as it goes; `spline` is the filter that cubic interpolation needs, `range` what an image is
+//! clipped to. `labels` does label maps, where interpolation is a vote.
 
 mod axis;
-mod interpolate;
-mod vote;
+mod image;
+mod labels;
+mod plane;
+mod range;
+mod spline;
 
-pub use interpolate::resample_image;
-pub use vote::resample_labels;
+pub use image::resample_image;
+pub use labels::resample_labels;
 
 /// Spacings that differ by more than this factor make nnU-Net treat the longest axis apart (`ANISO_THRESHOLD`).
 const ANISOTROPY_THRESHOLD: f64 = 3.0;
@@ -18,10 +25,57 @@ const ANISOTROPY_THRESHOLD: f64 = 3.0;
 /// Degree of the interpolating spline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Degree 1: what nnU-Net resamples logits and probabilities with.
+    /// Degree 0: the nearest voxel.
+    Nearest,
+    /// Degree 1: what nnU-Net resamples labels, logits and probabilities with.
     Linear,
     /// Degree 3: what nnU-Net resamples images with.
     Cubic,
+}
+
+impl Order {
+    /// The order that a plans file writes as `degree`; `None` when there is no such order here.
+    pub fn from_degree(degree: u8) -> Option<Self> {
+        match degree {
+            0 => Some(Self::Nearest),
+            1 => Some(Self::Linear),
+            3 => Some(Self::Cubic),
+            _ => None,
+        }
+    }
+}
+
+/// How to resample: the keyword arguments of nnU-Net's `resample_data_or_seg_to_shape`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Degree along all axes, or in the planes across the separate axis (`order`).
+    pub order: Order,
+    /// Degree along the separate axis, if there is one (`order_z`).
+    pub order_z: Order,
+    /// Whether the axis of the longest spacing is separate; `None` leaves it to the spacings (`force_separate_z`).
+    pub separate: Option<bool>,
+}
+
+impl Rule {
+    /// What nnU-Net's planners write for images.
+    pub const CUBIC: Self = Self { order: Order::Cubic, order_z: Order::Nearest, separate: None };
+    /// What nnU-Net's planners write for labels and for logits.
+    pub const LINEAR: Self = Self { order: Order::Linear, ..Self::CUBIC };
+
+    /// The separate axis, if any: the one with the longest spacing, provided that no other is as long. The current spacing decides,
+    /// and unless it is anisotropic or the rule forces it, the new one (`determine_do_sep_z_and_axis`).
+    fn separate_axis(self, spacing: [f64; 3], new_spacing: [f64; 3]) -> Option<usize> {
+        let longest = |spacing: [f64; 3]| spacing.into_iter().fold(f64::MIN, f64::max);
+        let anisotropic = |spacing: [f64; 3]| longest(spacing) / spacing.into_iter().fold(f64::MAX, f64::min) > ANISOTROPY_THRESHOLD;
+        let deciding = match self.separate {
+            Some(true) => spacing,
+            Some(false) => return None,
+            None => [spacing, new_spacing].into_iter().find(|&candidate| anisotropic(candidate))?,
+        };
+        let mut axes = (0..3).filter(|&axis| longest(deciding) / deciding[axis] == 1.0);
+        let axis = axes.next();
+        if axes.next().is_some() { None } else { axis }
+    }
 }
 
 /// The shape on a grid of `new_spacing` that covers what `shape` covers at `spacing`.
@@ -29,17 +83,6 @@ pub enum Order {
 /// Halves round to even, as in Python (`compute_new_shape`). No axis gets shorter than one voxel: an empty image helps nobody.
 pub fn new_shape(shape: [usize; 3], spacing: [f64; 3], new_spacing: [f64; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| ((spacing[axis] / new_spacing[axis] * shape[axis] as f64).round_ties_even() as usize).max(1))
-}
-
-/// The axis that is treated apart, if any: the longest of an anisotropic spacing, provided that no other is as long. The current
-/// spacing decides, and when it is isotropic, the new one (`determine_do_sep_z_and_axis` with `force_separate_z=None`).
-fn separate_axis(spacing: [f64; 3], new_spacing: [f64; 3]) -> Option<usize> {
-    let longest = |spacing: [f64; 3]| spacing.into_iter().fold(f64::MIN, f64::max);
-    let anisotropic = |spacing: [f64; 3]| longest(spacing) / spacing.into_iter().fold(f64::MAX, f64::min) > ANISOTROPY_THRESHOLD;
-    let deciding = [spacing, new_spacing].into_iter().find(|&candidate| anisotropic(candidate))?;
-    let mut axes = (0..3).filter(|&axis| longest(deciding) / deciding[axis] == 1.0);
-    let axis = axes.next();
-    if axes.next().is_some() { None } else { axis }
 }
 
 #[cfg(test)]
@@ -54,11 +97,21 @@ mod tests {
 
     #[test]
     fn one_long_axis_is_separate_and_two_are_not() {
+        let separate_axis = |spacing, new_spacing| Rule::CUBIC.separate_axis(spacing, new_spacing);
         assert_eq!(separate_axis([5.0, 1.0, 1.0], [1.0; 3]), Some(0));
         assert_eq!(separate_axis([1.0; 3], [1.0, 3.5, 1.0]), Some(1));
         assert_eq!(separate_axis([3.0, 1.0, 1.0], [1.0; 3]), None);
         assert_eq!(separate_axis([0.24, 1.25, 1.25], [1.0; 3]), None);
         // The current spacing has decided, so the new one is not asked.
         assert_eq!(separate_axis([0.24, 1.25, 1.25], [5.0, 1.0, 1.0]), None);
+    }
+
+    #[test]
+    fn a_rule_can_force_or_forbid_a_separate_axis() {
+        let force = Rule { separate: Some(true), ..Rule::CUBIC };
+        assert_eq!(force.separate_axis([1.0, 1.0, 1.5], [9.0, 1.0, 1.0]), Some(2));
+        assert_eq!(force.separate_axis([1.0; 3], [9.0, 1.0, 1.0]), None);
+        let forbid = Rule { separate: Some(false), ..Rule::CUBIC };
+        assert_eq!(forbid.separate_axis([5.0, 1.0, 1.0], [1.0; 3]), None);
     }
 }
