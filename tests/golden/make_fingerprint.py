@@ -1,5 +1,5 @@
-"""Fingerprints that nnU-Net's DatasetFingerprintExtractor takes of tiny data sets, and numbers of numpy's legacy generator:
-writes fingerprint.safetensors.
+"""Fingerprints that nnU-Net's DatasetFingerprintExtractor takes of tiny data sets, foreground locations that its preprocessor draws,
+and numbers of numpy's legacy generator: writes fingerprint.safetensors.
 
 Needs an environment with nnU-Net 2.8.1 (see README.md).
 """
@@ -17,6 +17,7 @@ for name in ("raw", "preprocessed", "results"):
 import numpy as np  # noqa: E402
 import SimpleITK as sitk  # noqa: E402
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor  # noqa: E402
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
 # Draws of a data set, for each channel; nnU-Net takes 1e8, which changes nothing but the time.
@@ -101,13 +102,37 @@ def random_state():
     return drawn
 
 
+def locations(labels):
+    """Number and digest of the voxels drawn, by class or region; the last of `ignore` are those of any label but the ignored one."""
+    wanted = {"classes": [[1], [2], [3], [9]], "regions": [[1, 2, 3, 4], [2, 3], [9, 3], [8, 9]],
+              "ignore": [[1], [2], [3]]}
+    described = {}
+    for name, classes in wanted.items():
+        asked = [c[0] if len(c) == 1 else tuple(c) for c in classes]
+        if name == "ignore":
+            asked.append((-1, 0, 1, 2, 3))
+        drawn = DefaultPreprocessor._sample_foreground_locations(labels[None], asked)
+        # Coordinates (channel, z, y, x).
+        drawn = [np.array(drawn[c]).reshape(-1, 4)[:, 1:] for c in asked]
+        described[name] = {"labels": classes, "drawn": [[len(d), digest(d.ravel())] for d in drawn]}
+    return described
+
+
 def main():
     arrays, described = {}, {}
     for number, (name, cases) in enumerate(datasets(), start=1):
         for index, (image, labels) in enumerate(cases):
             arrays[f"{name}.{index}.image"], arrays[f"{name}.{index}.labels"] = image, labels
         described[name] = json.loads(json.dumps(fingerprint(number, name, cases)))
-    metadata = {"draws": DRAWS, "datasets": described, "random_state": random_state()}
+    # Mostly of one label, a plane outside of the nonzero mask, some noise.
+    rng = np.random.default_rng(8)
+    labels = np.ones((24, 25, 26), np.int8)
+    labels[0] = -1
+    labels[20:, 5:, 3:] = 2
+    for value in (0, 3, 4):
+        labels[rng.random(labels.shape) < 0.02] = value
+    arrays["locations.labels"] = labels
+    metadata = {"draws": DRAWS, "datasets": described, "random_state": random_state(), "locations": locations(labels)}
     save_file(arrays, FOLDER / "fingerprint.safetensors", {"fingerprint": json.dumps(metadata)})
 
 

@@ -1,11 +1,15 @@
 //! Where the voxels of every class are, so that patches can be centred on them.
 
+use std::collections::BTreeMap;
+
 use imaging::Volume;
 
 use crate::dataset::{Labels, RandomState};
 
 const SEED: u32 = 1234;
 const MIN_SAMPLES: usize = 10_000;
+/// Voxels that are looked at together: most are of one value throughout.
+const STRETCH: usize = 64;
 
 /// Voxels (z, y, x) of every entry of [`Labels::foreground`]; with an ignore label a last entry follows, which draws from
 /// all annotated voxels. Of `count` voxels `max(min(10000, count), ceil(count / 100))` are drawn.
@@ -17,20 +21,7 @@ pub(super) fn class_locations(map: &Volume<i16>, labels: &Labels) -> Vec<Vec<[i3
         // What is outside the nonzero mask (-1) is annotated: nothing is there.
         wanted.push(std::iter::once(-1).chain(labels.values()).collect());
     }
-    // Voxels of every wanted value, and where the list of a value is: there may be hundreds of values.
-    let mut voxels: Vec<Vec<u32>> = Vec::new();
-    let mut list_of = vec![None; 1 << 16];
-    for value in wanted.iter().flatten() {
-        list_of[*value as u16 as usize].get_or_insert_with(|| {
-            voxels.push(Vec::new());
-            voxels.len() - 1
-        });
-    }
-    for (index, value) in map.data().iter().enumerate() {
-        if let Some(list) = list_of[*value as u16 as usize] {
-            voxels[list].push(index as u32);
-        }
-    }
+    let voxels = voxels_by_value(map.data(), wanted.iter().flatten());
     let mut random = RandomState::new(SEED);
     let [_, height, width] = map.spatial();
     let position = |index: u32| {
@@ -40,8 +31,7 @@ pub(super) fn class_locations(map: &Volume<i16>, labels: &Labels) -> Vec<Vec<[i3
     wanted
         .iter()
         .map(|values| {
-            let lists: Vec<&[u32]> =
-                values.iter().filter_map(|value| list_of[*value as u16 as usize]).map(|list| voxels[list].as_slice()).collect();
+            let lists: Vec<&Vec<u32>> = values.iter().map(|value| &voxels[value]).collect();
             let count: usize = lists.iter().map(|list| list.len()).sum();
             if count == 0 {
                 return Vec::new();
@@ -61,6 +51,34 @@ pub(super) fn class_locations(map: &Volume<i16>, labels: &Labels) -> Vec<Vec<[i3
             random.choice(count as u32, samples as u32).into_iter().map(find).collect()
         })
         .collect()
+}
+
+/// Indices of the voxels of every wanted value, ascending.
+fn voxels_by_value<'a>(map: &[i16], wanted: impl Iterator<Item = &'a i16>) -> BTreeMap<i16, Vec<u32>> {
+    let mut lists: BTreeMap<i16, Vec<u32>> = wanted.map(|value| (*value, Vec::new())).collect();
+    // Where a value's list is: there may be hundreds of values.
+    let mut list_of = vec![None; 1 << 16];
+    for (list, value) in lists.keys().enumerate() {
+        list_of[*value as u16 as usize] = Some(list as u16);
+    }
+    let mut voxels: Vec<&mut Vec<u32>> = lists.values_mut().collect();
+    for (stretch, values) in map.chunks(STRETCH).enumerate() {
+        let start = (stretch * STRETCH) as u32;
+        let list = |value: i16| list_of[value as u16 as usize].map(usize::from);
+        // Every bit in which a value differs from the first.
+        if values.iter().fold(0, |bits, value| bits | (value ^ values[0])) == 0 {
+            if let Some(list) = list(values[0]) {
+                voxels[list].extend(start..start + values.len() as u32);
+            }
+            continue;
+        }
+        for (index, value) in (start..).zip(values) {
+            if let Some(list) = list(*value) {
+                voxels[list].push(index);
+            }
+        }
+    }
+    lists
 }
 
 #[cfg(test)]
@@ -99,6 +117,53 @@ mod tests {
         let found = class_locations(&map(), &labels);
         assert_eq!(found[0].iter().collect::<BTreeSet<_>>().len(), 10);
         assert!(found[1].is_empty());
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        labels: Vec<Vec<i16>>,
+        drawn: Vec<(usize, u32)>,
+    }
+
+    /// Classes, regions and an ignore label, of all sizes; some are absent, of others only a part is kept.
+    #[test]
+    fn voxels_and_their_order_are_nnunets() {
+        let golden = include_bytes!("../../../tests/golden/fingerprint.safetensors");
+        let tensors = safetensors::SafeTensors::deserialize(golden).expect("safetensors");
+        let tensor = tensors.tensor("locations.labels").expect("there");
+        let [depth, height, width] = tensor.shape().try_into().expect("three axes");
+        let map = Volume::new([1, depth, height, width], tensor.data().iter().map(|label| *label as i8 as i16).collect());
+        let (_, metadata) = safetensors::SafeTensors::read_metadata(golden).expect("safetensors");
+        let metadata = metadata.metadata().clone().expect("metadata");
+        let metadata: serde_json::Value = serde_json::from_str(&metadata["fingerprint"]).expect("JSON");
+        let goldens: IndexMap<String, Golden> = serde_json::from_value(metadata["locations"].clone()).expect("locations");
+        assert_eq!(goldens.len(), 3);
+        for (name, Golden { labels, drawn }) in goldens {
+            let ignore = (name == "ignore").then_some(4);
+            let names = std::iter::once(("background".to_owned(), vec![0]))
+                .chain(labels.into_iter().enumerate().map(|(index, values)| (format!("{index}"), values)))
+                .collect();
+            let found = class_locations(&map, &Labels { names, ignore, region_order: None });
+            let digest = |voxels: &Vec<[i32; 3]>| {
+                let coordinates = voxels.as_flattened().iter();
+                (voxels.len(), coordinates.fold(0u32, |digest, value| digest.wrapping_mul(31).wrapping_add(*value as u32)))
+            };
+            assert_eq!(found.iter().map(digest).collect::<Vec<_>>(), drawn, "{name}");
+        }
+    }
+
+    #[test]
+    fn stretches_of_one_value_and_mixed_ones_are_told_apart() {
+        // One of a wanted value, one of another, one that only its last voxel spoils, and what is left at the end.
+        let mut map = vec![1; STRETCH];
+        map.extend([0; STRETCH]);
+        map.extend([-1; STRETCH - 1]);
+        map.extend([1, 1, 2]);
+        let found = voxels_by_value(&map, [1, -1, 7].iter());
+        let stretch = STRETCH as u32;
+        assert_eq!(found[&1], (0..stretch).chain([3 * stretch - 1, 3 * stretch]).collect::<Vec<_>>());
+        assert_eq!(found[&-1], (2 * stretch..3 * stretch - 1).collect::<Vec<_>>());
+        assert!(found[&7].is_empty() && found.len() == 3);
     }
 
     #[test]
