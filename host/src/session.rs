@@ -116,6 +116,12 @@ impl<'a> Session<'a> {
             }
         }
         check_targets(dataset)?;
+        if let Some(stage) = &configuration.previous_stage {
+            bail!(
+                "configuration {}: previous_stage is {stage}, and this version does not train cascades; train {stage} or 3d_fullres",
+                prepared.name
+            );
+        }
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
         let task = Task {
             dims: configuration.dims(),

@@ -35,6 +35,18 @@ pub struct Fingerprint {
     pub shapes_after_crop: Vec<[usize; 3]>,
     /// Spacing (z, y, x) of every case in mm.
     pub spacings: Vec<[f64; 3]>,
+    /// What it was made from. nnU-Net ignores the key, and its own files lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_by: Option<WrittenBy>,
+}
+
+/// Who wrote a fingerprint, and from which files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenBy {
+    /// Program and version.
+    pub program: String,
+    /// Hash of the state of all raw files.
+    pub inputs: String,
 }
 
 /// Why there is no fingerprint.
@@ -116,6 +128,7 @@ fn extract_from(dataset: &Dataset, draws: usize, threads: usize, progress: &(dyn
         median_relative_size_after_cropping: median(&relative),
         shapes_after_crop: cases.iter().map(|case| case.shape).collect(),
         spacings: cases.iter().map(|case| case.spacing).collect(),
+        written_by: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! One configuration of a plans file.
 
+use imaging::resample::{Order, Rule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -89,6 +90,14 @@ fn cubic() -> u8 {
 /// nnU-Net's default for `force_separate_z`.
 fn never() -> Option<bool> {
     Some(false)
+}
+
+impl Resampling {
+    /// The same as a rule of ours; for a [`Configuration`] that has passed its checks.
+    pub fn rule(&self) -> Rule {
+        let order = |degree| Order::from_degree(degree).unwrap_or_else(|| unreachable!("checked when the configuration is read"));
+        Rule { order: order(self.order), order_z: order(self.order_z), separate: self.force_separate_z }
+    }
 }
 
 impl Configuration {

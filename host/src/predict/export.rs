@@ -7,7 +7,7 @@ use crate::plan::{Configuration, Plans};
 use crate::preprocess::Properties;
 use imaging::Volume;
 use imaging::io::{Geometry, write_atomically, write_image, write_labels};
-use imaging::resample::{Order, resample_image};
+use imaging::resample::resample_image;
 use indexmap::IndexMap;
 use plugin_api::Outputs;
 use std::path::Path;
@@ -35,13 +35,14 @@ pub fn export(
 ) -> Result<IndexMap<String, Prediction>, network::Error> {
     let spacing = plans.transpose_forward.map(|axis| properties.spacing[axis]);
     let planned = configuration.spacing_zyx(spacing[0]);
+    let rule = configuration.resampling_fn_probabilities_kwargs.rule();
     let mut resampled = Outputs::new();
     for (name, logits) in logits {
         if logits.dim() == 1 {
             resampled.push(&name, logits.f_unsqueeze(0)?);
             continue;
         }
-        let volume = resample_image(&to_volume(&logits)?, properties.shape_after_crop, planned, spacing, Order::Linear);
+        let volume = resample_image(&to_volume(&logits)?, properties.shape_after_crop, planned, spacing, rule);
         let shape = volume.shape().map(|size| size as i64);
         let tensor = Tensor::f_from_slice(volume.data())?.f_view(shape.as_slice())?;
         // The shapes that the plugin knows: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network.

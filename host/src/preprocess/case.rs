@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use imaging::io::{Geometry, Image};
 use imaging::normalise::Normalisation;
-use imaging::resample::{Order, new_shape, resample_image, resample_labels};
+use imaging::resample::{Rule, new_shape, resample_image, resample_labels};
 use imaging::{BoundingBox, Volume, crop};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -121,9 +121,10 @@ impl CroppedCase {
         // nnU-Net normalises what has a label although the image is zero there.
         let labelled = self.labels.get(SEGMENTATION).map(|(_, map)| map.data());
         let image = self.image.preprocess(labelled, plans, configuration)?;
+        let rule = configuration.resampling_fn_seg_kwargs.rule();
         let labels: IndexMap<String, Volume<i16>> =
-            self.labels.iter().map(|(name, (_, map))| (name.clone(), grid.resample_labels(map))).collect();
-        let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, Order::Linear))).collect();
+            self.labels.iter().map(|(name, (_, map))| (name.clone(), grid.resample_labels(map, rule))).collect();
+        let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, Rule::LINEAR))).collect();
         let locate = |(name, (meaning, _)): (&String, &(Labels, _))| (name.clone(), class_locations(&labels[name], meaning));
         let locations = self.labels.iter().map(locate).collect();
         let (properties, classes, inputs) = (self.image.properties.clone(), self.classes.clone(), self.inputs.clone());
@@ -219,8 +220,7 @@ impl CroppedImage {
             let properties = plans.foreground_intensity_properties_per_channel.get(&channel.to_string());
             scheme.apply(image.channel_mut(channel), mask, properties).map_err(wrap)?;
         }
-        let order = if configuration.resampling_fn_data_kwargs.order == 1 { Order::Linear } else { Order::Cubic };
-        Ok(self.grid(configuration).resample(&image, order))
+        Ok(self.grid(configuration).resample(&image, configuration.resampling_fn_data_kwargs.rule()))
     }
 }
 
@@ -232,12 +232,12 @@ struct Grid {
 }
 
 impl Grid {
-    fn resample(&self, image: &Volume<f32>, order: Order) -> Volume<f32> {
-        resample_image(image, self.new_shape, self.spacing, self.new_spacing, order)
+    fn resample(&self, image: &Volume<f32>, rule: Rule) -> Volume<f32> {
+        resample_image(image, self.new_shape, self.spacing, self.new_spacing, rule)
     }
 
-    fn resample_labels(&self, labels: &Volume<i16>) -> Volume<i16> {
-        resample_labels(labels, self.new_shape, self.spacing, self.new_spacing)
+    fn resample_labels(&self, labels: &Volume<i16>, rule: Rule) -> Volume<i16> {
+        resample_labels(labels, self.new_shape, self.spacing, self.new_spacing, rule)
     }
 }
 
