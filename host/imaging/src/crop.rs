@@ -1,6 +1,10 @@
 //! Finding the part of an image that holds something: nnU-Net's crop to the nonzero region (`cropping.py`).
+//!
+//! [`nonzero_mask`] says where that is, [`bounding_box`] how far it reaches. Rows are walked in runs of equal voxels, since air and
+//! bodies are large.
 
 use crate::{BoundingBox, Volume};
+use std::ops::Range;
 
 /// Where any channel is not zero, with enclosed zeros counted in, as (Z, Y, X) in C order.
 ///
@@ -17,39 +21,110 @@ pub fn nonzero_mask(image: &Volume<f32>) -> Vec<bool> {
     mask
 }
 
-fn fill_holes(mask: &mut [bool], [depth, height, width]: [usize; 3]) {
-    let plane = height * width;
-    // True where a voxel is known not to be an enclosed zero: foreground, or reached from the border.
-    let mut settled = mask.to_vec();
-    let mut front = Vec::new();
-    let visit = |settled: &mut [bool], front: &mut Vec<usize>, voxel: usize| {
-        if !settled[voxel] {
-            settled[voxel] = true;
-            front.push(voxel);
-        }
-    };
+/// Makes true what is enclosed by what is true in `mask`.
+fn fill_holes(mask: &mut [bool], spatial: [usize; 3]) {
+    // Around the box there is nothing but the outside, so its faces serve as the border.
+    let bbox = bounding_box(mask, spatial);
+    let Some(mut zeros) = Zeros::inside(&bbox, mask, spatial) else { return };
+    let [depth, height, width] = zeros.size;
     for z in 0..depth {
         for y in 0..height {
-            let row = z * plane + y * width;
-            let is_face = z == 0 || z + 1 == depth || y == 0 || y + 1 == height;
-            let step = if is_face || width == 1 { 1 } else { width - 1 };
-            (0..width).step_by(step).for_each(|x| visit(&mut settled, &mut front, row + x));
-        }
-    }
-    while let Some(voxel) = front.pop() {
-        let (z, y, x) = (voxel / plane, voxel / width % height, voxel % width);
-        for (coordinate, size, stride) in [(z, depth, plane), (y, height, width), (x, width, 1)] {
-            if coordinate > 0 {
-                visit(&mut settled, &mut front, voxel - stride);
-            }
-            if coordinate + 1 < size {
-                visit(&mut settled, &mut front, voxel + stride);
+            if z == 0 || z + 1 == depth || y == 0 || y + 1 == height {
+                zeros.remove_runs(z, y, 0, width);
+            } else {
+                zeros.remove_runs(z, y, 0, 1);
+                zeros.remove_runs(z, y, width - 1, width);
             }
         }
     }
-    for (inside, settled) in mask.iter_mut().zip(settled) {
-        *inside |= !settled;
+    while let Some(Run { z, y, start, end }) = zeros.removed.pop() {
+        for (z, y) in [(z.wrapping_sub(1), y), (z + 1, y), (z, y.wrapping_sub(1)), (z, y + 1)] {
+            if z < depth && y < height {
+                zeros.remove_runs(z, y, start, end);
+            }
+        }
     }
+    for (row, enclosed) in rows(&bbox, spatial).zip(zeros.left.chunks_exact(width)) {
+        if !is_full(&mask[row.clone()]) {
+            mask[row].iter_mut().zip(enclosed).for_each(|(inside, enclosed)| *inside |= enclosed);
+        }
+    }
+}
+
+/// The zeros inside a box that no path from the border has reached yet. Whole runs of a row are reached at once.
+struct Zeros {
+    size: [usize; 3],
+    /// Where they are, as (Z, Y, X) in C order.
+    left: Vec<bool>,
+    /// Runs that were reached, and whose neighbours are to be looked at.
+    removed: Vec<Run>,
+}
+
+/// Voxels from `start` to before `end` of a row.
+struct Run {
+    z: usize,
+    y: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Zeros {
+    /// `None` when all of `mask` is true inside `bbox`.
+    fn inside(bbox: &BoundingBox, mask: &[bool], spatial: [usize; 3]) -> Option<Self> {
+        let mut rows = rows(bbox, spatial).enumerate().filter(|(_, row)| !is_full(&mask[row.clone()])).peekable();
+        rows.peek()?;
+        let size = bbox.size();
+        // Rows without a zero are not even written: the system makes such memory as it is touched.
+        let mut left = vec![false; size.iter().product()];
+        for (i, row) in rows {
+            left[i * size[2]..][..size[2]].iter_mut().zip(&mask[row]).for_each(|(left, inside)| *left = !inside);
+        }
+        Some(Self { size, left, removed: Vec::new() })
+    }
+
+    /// Removes all runs that touch the voxels from `start` to before `end` of a row.
+    fn remove_runs(&mut self, z: usize, y: usize, start: usize, end: usize) {
+        let [_, height, width] = self.size;
+        let row = &mut self.left[(z * height + y) * width..][..width];
+        let mut x = start;
+        loop {
+            x = run_end(&row[..end], x, false);
+            if x == end {
+                return;
+            }
+            let before = row[..x].iter().rev().take_while(|left| **left).count();
+            let run = Run { z, y, start: x - before, end: run_end(row, x, true) };
+            row[run.start..run.end].fill(false);
+            x = run.end.min(end);
+            self.removed.push(run);
+        }
+    }
+}
+
+fn is_full(row: &[bool]) -> bool {
+    run_end(row, 0, true) == row.len()
+}
+
+/// The first place from `start` on where `row` does not hold `value`, or its length.
+fn run_end(row: &[bool], start: usize, value: bool) -> usize {
+    /// Voxels that are compared at a time.
+    const STEP: usize = 32;
+    let mut end = start;
+    while row[end..].first_chunk::<STEP>().is_some_and(|chunk| chunk.iter().fold(true, |same, other| same & (*other == value))) {
+        end += STEP;
+    }
+    end + row[end..].iter().take_while(|other| **other == value).count()
+}
+
+/// Where the rows of `bbox` lie in a volume of `spatial` shape.
+fn rows(bbox: &BoundingBox, spatial: [usize; 3]) -> impl Iterator<Item = Range<usize>> {
+    let BoundingBox { lower, upper } = *bbox;
+    (lower[0]..upper[0]).flat_map(move |z| {
+        (lower[1]..upper[1]).map(move |y| {
+            let row = (z * spatial[1] + y) * spatial[2];
+            row + lower[2]..row + upper[2]
+        })
+    })
 }
 
 /// The smallest box around everything that is true in `mask`, which is (Z, Y, X) in C order; the whole volume when nothing is.
@@ -60,19 +135,19 @@ pub fn bounding_box(mask: &[bool], spatial: [usize; 3]) -> BoundingBox {
     let [depth, height, width] = spatial;
     assert_eq!(mask.len(), depth * height * width, "mask and spatial shape differ in size");
     let mut bbox = BoundingBox { lower: spatial, upper: [0; 3] };
-    let mut include = |voxel: [usize; 3]| {
-        for (axis, coordinate) in voxel.into_iter().enumerate() {
-            bbox.lower[axis] = bbox.lower[axis].min(coordinate);
-            bbox.upper[axis] = bbox.upper[axis].max(coordinate + 1);
-        }
-    };
     for z in 0..depth {
         for y in 0..height {
             let row = &mask[(z * height + y) * width..][..width];
-            // The ends of a row are all that matters.
-            if let (Some(first), Some(last)) = (row.iter().position(|&m| m), row.iter().rposition(|&m| m)) {
-                include([z, y, first]);
-                include([z, y, last]);
+            let first = run_end(row, 0, false);
+            if first == width {
+                continue;
+            }
+            // The ends of a row are all that matters, and of the upper end what is not in the box yet.
+            let beyond = bbox.upper[2];
+            let upper = row[beyond..].iter().rposition(|&inside| inside).map_or(beyond, |last| beyond + last + 1);
+            for (axis, (lower, upper)) in [(z, z + 1), (y, y + 1), (first, upper)].into_iter().enumerate() {
+                bbox.lower[axis] = bbox.lower[axis].min(lower);
+                bbox.upper[axis] = bbox.upper[axis].max(upper);
             }
         }
     }

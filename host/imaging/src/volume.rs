@@ -125,13 +125,20 @@ impl<T: Copy> Volume<T> {
         let shape = axes.map(|axis| spatial[axis]);
         let step = axes.map(|axis| strides[axis]);
         let mut data = Vec::with_capacity(self.data.len());
-        for c in 0..self.channels() {
-            let channel = self.channel(c);
-            for i in 0..shape[0] {
-                for j in 0..shape[1] {
-                    let start = i * step[0] + j * step[1];
-                    data.extend((0..shape[2]).map(|k| channel[start + k * step[2]]));
+        if axes[2] == 2 {
+            for c in 0..self.channels() {
+                let channel = self.channel(c);
+                for i in 0..shape[0] {
+                    for j in 0..shape[1] {
+                        data.extend_from_slice(&channel[i * step[0] + j * step[1]..][..shape[2]]);
+                    }
                 }
+            }
+        } else {
+            data.extend_from_slice(&self.data);
+            let size = self.voxels().max(1);
+            for (source, target) in self.data.chunks_exact(size).zip(data.chunks_exact_mut(size)) {
+                turn_rows(source, step, target, shape);
             }
         }
         Self::new([self.channels(), shape[0], shape[1], shape[2]], data)
@@ -143,6 +150,29 @@ impl<T: Copy> Volume<T> {
 
     fn row_start(&self, c: usize, z: usize, y: usize) -> usize {
         ((c * self.shape[1] + z) * self.shape[2] + y) * self.shape[3]
+    }
+}
+
+/// Copies a channel to `target` of `shape`, whose rows are no rows of `source`: a step along its axis `i` is one of `step[i]` there.
+fn turn_rows<T: Copy>(source: &[T], step: [usize; 3], target: &mut [T], shape: [usize; 3]) {
+    /// Side of the tiles, so that a tile's rows stay in the cache until all of them are used.
+    const TILE: usize = 16;
+    let stride = [shape[1] * shape[2], shape[2]];
+    // Tiles lie between the rows of the target and those of the source, which are its axis `across`.
+    let across = if step[0] == 1 { 0 } else { 1 };
+    let other = 1 - across;
+    for o in 0..shape[other] {
+        for first in (0..shape[across]).step_by(TILE) {
+            for left in (0..shape[2]).step_by(TILE) {
+                for a in first..shape[across].min(first + TILE) {
+                    let row = &mut target[o * stride[other] + a * stride[across]..][left..shape[2].min(left + TILE)];
+                    let start = o * step[other] + a;
+                    for (k, value) in row.iter_mut().enumerate() {
+                        *value = source[start + (left + k) * step[2]];
+                    }
+                }
+            }
+        }
     }
 }
 
