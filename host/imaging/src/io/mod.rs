@@ -8,8 +8,10 @@
 
 mod atomic;
 mod bits;
+mod bmp;
 mod error;
 mod geometry;
+mod gipl;
 mod metaimage;
 mod nifti;
 mod nrrd;
@@ -49,14 +51,16 @@ pub struct LabelMap {
 }
 
 /// The endings of the files that can be read and written, in lower case. Case does not matter in a file's name.
-pub const ENDINGS: [&str; 9] = [".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".tif", ".tiff"];
+pub const ENDINGS: [&str; 11] = [".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff"];
 
 #[derive(Clone, Copy)]
 enum Format {
     Nifti,
     Nrrd,
     MetaImage,
+    Gipl,
     Png,
+    Bmp,
     Tiff,
 }
 
@@ -66,6 +70,8 @@ fn format_of(path: &Path) -> Result<Format, Error> {
         Some(".nii.gz" | ".nii") => Ok(Format::Nifti),
         Some(".nrrd" | ".nhdr") => Ok(Format::Nrrd),
         Some(".mha" | ".mhd") => Ok(Format::MetaImage),
+        Some(".gipl") => Ok(Format::Gipl),
+        Some(".bmp") => Ok(Format::Bmp),
         Some(".png") => Ok(Format::Png),
         Some(".tif" | ".tiff") => Ok(Format::Tiff),
         _ => Err(Error::UnknownEnding { path: path.to_owned() }),
@@ -83,7 +89,9 @@ fn open(path: &Path) -> Result<Stored<'static>, Error> {
         Format::Nifti => nifti::open(path),
         Format::Nrrd => nrrd::open(path),
         Format::MetaImage => metaimage::open(path),
+        Format::Gipl => gipl::open(path),
         Format::Png => png::open(path),
+        Format::Bmp => bmp::open(path),
         Format::Tiff => tiff::open(path),
     }
 }
@@ -122,7 +130,9 @@ fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> 
         Format::Nifti => nifti::write(path, values, geometry),
         Format::Nrrd => nrrd::write(path, values, geometry),
         Format::MetaImage => metaimage::write(path, values, geometry),
+        Format::Gipl => gipl::write(path, values, geometry),
         Format::Png => png::write(path, values),
+        Format::Bmp => bmp::write(path, values),
         Format::Tiff => tiff::write(path, values, geometry),
     }
 }

@@ -65,6 +65,16 @@ impl Source {
         self.reader.fill_buf().map(|bytes| bytes.starts_with(&GZIP)).map_err(|cause| self.failed(cause))
     }
 
+    /// The next `N` bytes; `None` when there are fewer.
+    pub fn array<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Error> {
+        let mut bytes = [0; N];
+        match self.reader.read_exact(&mut bytes) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
     /// The next line without its end; `None` at the end of the file.
     pub fn line(&mut self) -> Result<Option<Vec<u8>>, Error> {
         let mut line = Vec::new();
