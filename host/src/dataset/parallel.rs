@@ -3,8 +3,6 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Case;
-
 /// How far a pass over all cases has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -23,6 +21,10 @@ pub enum Stage {
     Fingerprint,
     /// Cases are cropped, normalised, resampled and stored.
     Preprocess,
+    /// Every file is opened and compared with what it should be.
+    Check,
+    /// Cases of another format are brought to nnU-Net's.
+    Convert,
 }
 
 impl std::fmt::Display for Stage {
@@ -30,6 +32,8 @@ impl std::fmt::Display for Stage {
         f.write_str(match self {
             Self::Fingerprint => "fingerprint",
             Self::Preprocess => "preprocess",
+            Self::Check => "check",
+            Self::Convert => "convert",
         })
     }
 }
@@ -40,12 +44,12 @@ impl std::fmt::Display for Stage {
 ///
 /// # Errors
 /// The first error that any thread meets; cases already begun are finished, no further ones are.
-pub fn for_each_case<T: Send, E: Send>(
-    cases: &[Case],
+pub fn for_each_case<C: Sync, T: Send, E: Send>(
+    cases: &[C],
     threads: usize,
     stage: Stage,
     progress: &(dyn Fn(Progress) + Sync),
-    work: impl Fn(&Case) -> Result<T, E> + Sync,
+    work: impl Fn(&C) -> Result<T, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let total = cases.len();
     let next = AtomicUsize::new(0);
@@ -83,6 +87,7 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
+    use crate::dataset::Case;
 
     fn cases(n: usize) -> Vec<Case> {
         (0..n).map(|i| Case { id: format!("{i:03}"), images: vec![], targets: IndexMap::new() }).collect()

@@ -1,5 +1,9 @@
 //! Opens the files of one case and checks them against each other and against `dataset.json`.
+//!
+//! What is checked is one function a rule ([`compare`], [`check_finite`], [`unnamed_labels`]). Reading for training stops at the first
+//! that is broken; `check` asks all of them of every file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imaging::io::{Geometry, Image};
@@ -18,17 +22,14 @@ pub fn read_images(paths: &[PathBuf], channels: usize) -> Result<Image, Error> {
     let mut image = read_finite(first)?;
     for path in others {
         let next = read_finite(path)?;
-        check_match(path, next.volume.spatial(), &next.geometry, first, &image)?;
+        check_match(Placed::new(path, &next), Placed::new(first, &image))?;
         let [a, b] = [image.volume.shape(), next.volume.shape()];
         let mut data = image.volume.into_data();
         data.extend(next.volume.into_data());
         image.volume = Volume::new([a[0] + b[0], a[1], a[2], a[3]], data);
     }
-    if image.volume.channels() == channels {
-        Ok(image)
-    } else {
-        Err(Error::ChannelCount { path: first.clone(), found: image.volume.channels(), expected: channels })
-    }
+    check_channels(first, image.volume.channels(), channels)?;
+    Ok(image)
 }
 
 /// Reads a label map that belongs to `image` (which was read from `image_path`).
@@ -37,18 +38,11 @@ pub fn read_images(paths: &[PathBuf], channels: usize) -> Result<Image, Error> {
 /// When it cannot be read, differs from the image in shape or spacing, or has a value that `labels` does not name.
 pub fn read_labels(path: &Path, labels: &Labels, image: &Image, image_path: &Path) -> Result<Volume<i16>, Error> {
     let map = io::read_labels(path)?;
-    check_match(path, map.volume.spatial(), &map.geometry, image_path, image)?;
-    let mut named = labels.values();
-    named.extend(labels.ignore);
-    // Neighbouring voxels mostly agree, so that a new value is rarely looked up.
-    let mut last = 0;
-    for value in map.volume.data() {
-        if *value != last && !named.contains(value) {
-            return Err(Error::UnnamedLabel { path: path.to_path_buf(), value: *value, expected: labels.summary() });
-        }
-        last = *value;
+    check_match(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry }, Placed::new(image_path, image))?;
+    match unnamed_labels(&map.volume, labels).first_key_value() {
+        None => Ok(map.volume),
+        Some((value, _)) => Err(Error::UnnamedLabel { path: path.to_path_buf(), value: *value, expected: labels.summary() }),
     }
-    Ok(map.volume)
 }
 
 /// Reads a regression target of `channels` channels that belongs to `image` (which was read from `image_path`).
@@ -57,37 +51,102 @@ pub fn read_labels(path: &Path, labels: &Labels, image: &Image, image_path: &Pat
 /// When it cannot be read, differs from the image in shape or spacing, has other channels, or holds NaN or infinity.
 pub fn read_regression(path: &Path, channels: usize, image: &Image, image_path: &Path) -> Result<Volume<f32>, Error> {
     let target = read_finite(path)?;
-    check_match(path, target.volume.spatial(), &target.geometry, image_path, image)?;
-    let found = target.volume.channels();
-    if found == channels { Ok(target.volume) } else { Err(Error::ChannelCount { path: path.to_path_buf(), found, expected: channels }) }
+    check_match(Placed::new(path, &target), Placed::new(image_path, image))?;
+    check_channels(path, target.volume.channels(), channels)?;
+    Ok(target.volume)
 }
 
-fn read_finite(path: &Path) -> Result<Image, Error> {
-    let image = io::read_image(path)?;
-    let Some(index) = image.volume.data().iter().position(|value| !value.is_finite()) else { return Ok(image) };
-    let [_, depth, height, width] = image.volume.shape();
+/// A file and where its voxels lie.
+#[derive(Clone, Copy)]
+pub(super) struct Placed<'a> {
+    pub path: &'a Path,
+    /// (Z, Y, X).
+    pub shape: [usize; 3],
+    pub geometry: &'a Geometry,
+}
+
+impl<'a> Placed<'a> {
+    pub fn new(path: &'a Path, image: &'a Image) -> Self {
+        Self { path, shape: image.volume.spatial(), geometry: &image.geometry }
+    }
+}
+
+/// One way in which a file does not lie on the voxels of another.
+pub(super) enum Mismatch {
+    /// It cannot be used.
+    Refused(Error),
+    /// In words: it can be used, and may be what was meant.
+    Doubtful(String),
+}
+
+/// All mismatches of two files. Other shape or spacing is an error, other origin or direction a warning, as nnU-Net has it.
+pub(super) fn compare(file: Placed, reference: Placed) -> Vec<Mismatch> {
+    let mut mismatches = Vec::new();
+    let (path, by) = (file.path.to_path_buf(), reference.path.to_path_buf());
+    if file.shape != reference.shape {
+        let error = Error::Shape { path: path.clone(), found: file.shape, reference: by.clone(), expected: reference.shape };
+        mismatches.push(Mismatch::Refused(error));
+    }
+    let (found, expected) = (file.geometry.spacing(), reference.geometry.spacing());
+    // numpy.allclose
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-8 + 1e-5 * b.abs();
+    if !(0..3).all(|axis| close(found[axis], expected[axis])) {
+        mismatches.push(Mismatch::Refused(Error::Spacing { path, found, reference: by, expected }));
+    } else if let Some(difference) = file.geometry.differs_from(reference.geometry) {
+        mismatches.push(Mismatch::Doubtful(difference));
+    }
+    mismatches
+}
+
+/// Refuses NaN and infinity.
+pub(super) fn check_finite(path: &Path, volume: &Volume<f32>) -> Result<(), Error> {
+    let Some(index) = volume.data().iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    let [_, depth, height, width] = volume.shape();
     let (row, x) = (index / width, index % width);
     Err(Error::NotFinite {
         path: path.to_path_buf(),
-        found: image.volume.data()[index],
+        found: volume.data()[index],
         voxel: [row / height / depth, row / height % depth, row % height, x],
     })
 }
 
-/// Other shape or spacing is an error, other origin or direction a warning, as nnU-Net has it.
-fn check_match(path: &Path, found: [usize; 3], geometry: &Geometry, reference: &Path, image: &Image) -> Result<(), Error> {
-    let expected = image.volume.spatial();
-    if found != expected {
-        return Err(Error::Shape { path: path.to_path_buf(), found, reference: reference.to_path_buf(), expected });
+/// Refuses another number of channels than `dataset.json` gives.
+pub(super) fn check_channels(path: &Path, found: usize, expected: usize) -> Result<(), Error> {
+    if found == expected { Ok(()) } else { Err(Error::ChannelCount { path: path.to_path_buf(), found, expected }) }
+}
+
+/// Values of a label map that `labels` does not name, with the number of their voxels.
+pub(super) fn unnamed_labels(map: &Volume<i16>, labels: &Labels) -> BTreeMap<i16, usize> {
+    let mut named = labels.values();
+    named.extend(labels.ignore);
+    let mut unnamed = BTreeMap::new();
+    // Neighbouring voxels mostly agree, so that a named value is rarely looked up.
+    let mut last = 0;
+    for &value in map.data() {
+        if value == last || named.contains(&value) {
+            last = value;
+        } else {
+            *unnamed.entry(value).or_default() += 1;
+        }
     }
-    let (found, expected) = (geometry.spacing(), image.geometry.spacing());
-    // numpy.allclose
-    let close = |a: f64, b: f64| (a - b).abs() <= 1e-8 + 1e-5 * b.abs();
-    if !(0..3).all(|axis| close(found[axis], expected[axis])) {
-        return Err(Error::Spacing { path: path.to_path_buf(), found, reference: reference.to_path_buf(), expected });
-    }
-    if let Some(difference) = geometry.differs_from(&image.geometry) {
-        log::warn!("{} and {} differ: {difference}; check that they lie on each other", path.display(), reference.display());
+    unnamed
+}
+
+fn read_finite(path: &Path) -> Result<Image, Error> {
+    let image = io::read_image(path)?;
+    check_finite(path, &image.volume)?;
+    Ok(image)
+}
+
+fn check_match(file: Placed, reference: Placed) -> Result<(), Error> {
+    for mismatch in compare(file, reference) {
+        match mismatch {
+            Mismatch::Refused(error) => return Err(error),
+            Mismatch::Doubtful(difference) => {
+                let (path, by) = (file.path.display(), reference.path.display());
+                log::warn!("{path} and {by} differ: {difference}; check that they lie on each other");
+            }
+        }
     }
     Ok(())
 }
