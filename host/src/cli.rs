@@ -43,6 +43,9 @@ pub enum Command {
     Preprocess(PreprocessArgs),
     /// Plan, then preprocess every configuration
     PlanAndPreprocess(PlanAndPreprocessArgs),
+    /// Check a data set, or make one from another format
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
     /// Look at trainer plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -296,6 +299,48 @@ pub struct DemoArgs {
     /// Seed of data and training
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+/// `host dataset …`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Open every file and report all that is wrong; exit code 1 if there is an error
+    Check {
+        /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
+        #[arg(long, value_name = "PATH|NAME|ID")]
+        dataset: String,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+        /// Cases that are opened at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+        threads: Option<u16>,
+    },
+    /// Bring a data set of another format to nnU-Net's; nothing that exists is replaced
+    Convert {
+        /// Format of the input
+        #[arg(long, value_enum)]
+        from: SourceFormat,
+        /// Folder of the data set, e.g. Task04_Hippocampus
+        #[arg(long, value_name = "DIR")]
+        input: PathBuf,
+        /// Where data sets are; default: nnUNet_raw
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+        /// Number of the new data set; default: that of the input
+        #[arg(long, value_name = "N")]
+        id: Option<u16>,
+        /// Cases that are converted at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+        threads: Option<u16>,
+    },
+}
+
+/// Formats that can be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceFormat {
+    /// Medical Segmentation Decathlon: a folder Task<number>_<name>
+    Msd,
 }
 
 /// `host plugin …`.

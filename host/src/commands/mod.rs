@@ -1,5 +1,6 @@
 //! The subcommands of the program, one file each.
 
+mod dataset;
 mod demo;
 mod environment;
 mod plugin;
@@ -28,6 +29,7 @@ pub fn execute(cli: Cli) -> Result<Outcome> {
         Command::Preprocess(args) => prepare::preprocess(&args),
         Command::PlanAndPreprocess(args) => prepare::plan_and_preprocess(&args),
         Command::Demo(args) => demo::execute(&args),
+        Command::Dataset(command) => dataset::execute(&command),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "host", &mut std::io::stdout());

@@ -37,13 +37,13 @@ pub(super) fn find_cases(folder: &Path, description: &Description) -> Result<Vec
         .collect()
 }
 
-struct CaseFiles {
-    images: Vec<PathBuf>,
-    labels: PathBuf,
+pub(super) struct CaseFiles {
+    pub(super) images: Vec<PathBuf>,
+    pub(super) labels: PathBuf,
 }
 
 /// Cases as the optional key `dataset` of `dataset.json` lists them.
-fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<BTreeMap<String, CaseFiles>, Error> {
+pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<BTreeMap<String, CaseFiles>, Error> {
     let mut cases = BTreeMap::new();
     for (id, value) in entry.object("an object from case to its files")? {
         let case = entry.child(id, value);
@@ -113,7 +113,7 @@ fn found_files(folder: &Path, description: &Description) -> Result<BTreeMap<Stri
 }
 
 /// `hippocampus_001_0000` is case `hippocampus_001`, channel 0.
-fn split_channel(stem: &str) -> Option<(&str, usize)> {
+pub(super) fn split_channel(stem: &str) -> Option<(&str, usize)> {
     let (id, channel) = stem.rsplit_once('_')?;
     let digits = channel.len() == CHANNEL_DIGITS && channel.bytes().all(|byte| byte.is_ascii_digit());
     (digits && !id.is_empty()).then(|| channel.parse().ok().map(|channel| (id, channel)))?
@@ -144,7 +144,7 @@ fn expand_variables(text: &str) -> String {
 }
 
 /// The content of the JSON file of every class target.
-fn read_class_files(folder: &Path, description: &Description) -> Result<IndexMap<String, Value>, Error> {
+pub(super) fn read_class_files(folder: &Path, description: &Description) -> Result<IndexMap<String, Value>, Error> {
     let mut files = IndexMap::new();
     for (name, target) in &description.targets {
         let TargetSource::Classes(file) = &target.source else { continue };
@@ -157,7 +157,7 @@ fn read_class_files(folder: &Path, description: &Description) -> Result<IndexMap
     Ok(files)
 }
 
-fn find_target(
+pub(super) fn find_target(
     folder: &Path,
     description: &Description,
     id: &str,

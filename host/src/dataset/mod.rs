@@ -5,6 +5,8 @@
 //! ([`Case`]). Whatever can be found wrong without opening an image is reported then; the rest when a case is read
 //! ([`read_images`], [`read_labels`], [`read_regression`]), before anything is computed from it. [`splits`] divides the cases into training and validation, exactly as nnU-Net does.
 
+pub mod check;
+pub mod convert;
 mod description;
 mod discovery;
 mod error;

@@ -42,7 +42,7 @@ pub(super) fn name(folder: &Path) -> Result<String, Error> {
 }
 
 /// `4` of `Dataset004_Hippocampus`.
-fn id_of(name: &str) -> Option<u32> {
+pub(super) fn id_of(name: &str) -> Option<u32> {
     let (digits, _) = name.strip_prefix("Dataset")?.split_once('_')?;
     digits.parse().ok()
 }

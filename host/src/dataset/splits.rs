@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, RandomState};
 
-const FILE: &str = "splits_final.json";
+pub(super) const FILE: &str = "splits_final.json";
 const SEED: u32 = 12345;
 const FOLDS: usize = 5;
 
@@ -155,7 +155,7 @@ fn random_split(fold: usize, ids: &[String]) -> Split {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Split>, Error> {
+pub(super) fn read(path: &Path) -> Result<Vec<Split>, Error> {
     let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
 }

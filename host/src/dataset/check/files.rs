@@ -1,0 +1,219 @@
+//! Which files belong to which case, which are missing, and which belong to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::description::Usable;
+use super::finding::Findings;
+use crate::dataset::description::Entry;
+use crate::dataset::discovery::{CaseFiles, find_target, listed_files, read_class_files, split_channel};
+use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetKind};
+
+/// A case with those of its files that are there.
+pub(super) struct Found {
+    pub case: Case,
+    /// Whether its image files are as many as those of other cases.
+    pub complete: bool,
+}
+
+/// Names in a folder, sorted, without those that begin with a dot: file managers leave them behind.
+pub(super) fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
+    let read = |source| Error::Read { path: folder.to_path_buf(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        names.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    Ok(names)
+}
+
+/// All cases, sorted by id. Without any, targets and folds are not looked at: whatever they name would be unknown.
+pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> Vec<Found> {
+    let description = &usable.description;
+    let json_path = folder.join("dataset.json");
+    let listed = Entry::root(&json_path, &description.json).get("dataset");
+    let files = match &listed {
+        Some(list) => listed_cases(folder, list, description, findings),
+        None => found_cases(folder, description, findings),
+    };
+    if usable.says("numTraining") && files.len() != description.num_training && (listed.is_some() || folder.join("imagesTr").is_dir()) {
+        let error = Error::CaseCount { path: folder.join("imagesTr"), found: files.len(), expected: description.num_training };
+        findings.refused(&json_path, &error);
+    } else if files.is_empty() && findings.is_empty() {
+        findings.error(&folder.join("imagesTr"), "holds no training case", "add the images");
+    }
+    if files.is_empty() {
+        return Vec::new();
+    }
+    let mut cases: Vec<Found> = files
+        .iter()
+        .map(|(id, (files, complete))| Found {
+            case: Case { id: id.clone(), images: files.images.clone(), targets: IndexMap::new() },
+            complete: *complete,
+        })
+        .collect();
+    for (name, target) in &description.targets {
+        let Some(place) = place(folder, target) else { continue };
+        let Some(classes) = open_target(folder, description, name, target, &place, listed.is_some(), findings) else { continue };
+        for (found, (files, _)) in cases.iter_mut().zip(files.values()) {
+            let value = find_target(folder, description, &found.case.id, files, name, &classes);
+            let value = value.map_err(|error| findings.refused(&place, &error)).ok().flatten();
+            found.case.targets.insert(name.clone(), value);
+        }
+        let named = classes.get(name).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        for id in named.filter(|id| !files.contains_key(*id)) {
+            findings.warning(&place, format!("has an entry for {id:?}, which is no case"), "remove it, or add images of that case");
+        }
+    }
+    find_strays(folder, usable, &cases, listed.is_some(), findings);
+    cases
+}
+
+type Files = BTreeMap<String, (CaseFiles, bool)>;
+
+/// Cases that `dataset.json` lists.
+fn listed_cases(folder: &Path, list: &Entry, description: &Description, findings: &mut Findings) -> Files {
+    let mut files = Files::new();
+    let cases = match list.object("an object from case to its files") {
+        Ok(cases) => cases,
+        Err(error) => {
+            findings.refused(folder, &error);
+            return files;
+        }
+    };
+    for (id, value) in cases {
+        let alone = Value::Object(Map::from_iter([(id.clone(), value.clone())]));
+        match listed_files(folder, &list.with_value(&alone), description) {
+            Ok(case) => files.extend(case.into_iter().map(|(id, case)| (id, (case, true)))),
+            Err(error) => findings.refused(folder, &error),
+        }
+    }
+    files
+}
+
+/// Cases by the file names in `imagesTr`.
+fn found_cases(folder: &Path, description: &Description, findings: &mut Findings) -> Files {
+    let images = folder.join("imagesTr");
+    let ending = &description.file_ending;
+    let names = visible_names(&images).unwrap_or_else(|error| {
+        findings.refused(&images, &error);
+        Vec::new()
+    });
+    let mut channels: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
+    for name in &names {
+        let path = images.join(name);
+        match name.strip_suffix(ending.as_str()).map(split_channel) {
+            Some(Some((id, channel))) => {
+                channels.entry(id.to_owned()).or_default().insert(channel, path);
+            }
+            Some(None) => findings.refused(&images, &Error::Unnumbered { path, ending: ending.clone() }),
+            // Judged with the other strays.
+            None => {}
+        }
+    }
+    // A file may hold several channels, which shows when it is opened; that a case lacks a file which others have shows here.
+    let most = channels.values().map(BTreeMap::len).max().unwrap_or(0);
+    let expected = most.min(description.channel_names.len());
+    let list = |numbers: Vec<usize>| numbers.iter().map(|n| format!("{n:04}")).collect::<Vec<_>>().join(", ");
+    let mut cases = Files::new();
+    for (id, files) in channels {
+        let complete = files.keys().copied().eq(0..expected);
+        if !complete {
+            let remedy = match (0..expected).find(|channel| !files.contains_key(channel)) {
+                Some(missing) => format!("add {id}_{missing:04}{ending}"),
+                None => "remove the further files or name their channels".to_owned(),
+            };
+            let (found, expected) = (list(files.keys().copied().collect()), list((0..expected).collect()));
+            findings.refused(&images, &Error::Channels { case: id.clone(), folder: images.clone(), found, expected, remedy });
+        }
+        let labels = folder.join("labelsTr").join(format!("{id}{ending}"));
+        cases.insert(id, (CaseFiles { images: files.into_values().collect(), labels }, complete));
+    }
+    cases
+}
+
+/// The classes of a class target, nothing for the others; `None` where a whole target is missing, so that this is said once and not
+/// for every case.
+fn open_target(
+    folder: &Path,
+    description: &Description,
+    name: &str,
+    target: &Target,
+    place: &Path,
+    listed: bool,
+    findings: &mut Findings,
+) -> Option<IndexMap<String, Value>> {
+    if is_class(target) {
+        let alone = Description { targets: IndexMap::from([(name.to_owned(), target.clone())]), ..description.clone() };
+        return read_class_files(folder, &alone).map_err(|error| findings.refused(place, &error)).ok();
+    }
+    if (name == SEGMENTATION && listed) || place.is_dir() {
+        return Some(IndexMap::new());
+    }
+    if target.optional {
+        findings.warning(
+            place,
+            format!("not found: no case has the optional target {name:?}"),
+            "add the folder, or correct the target's entry",
+        );
+    } else {
+        let found = format!("not found, expected as the folder of target {name:?} with one file for each case");
+        findings.error(place, found, "add the folder, or correct its name");
+    }
+    None
+}
+
+/// Files in the folders of the data set that nothing uses.
+fn find_strays(folder: &Path, usable: &Usable, cases: &[Found], listed: bool, findings: &mut Findings) {
+    let description = &usable.description;
+    let (images, targets) = (folder.join("imagesTr"), folder.join("targetsTr"));
+    let mut folders = BTreeSet::from([images.clone()]);
+    folders.extend(description.targets.values().filter(|target| !is_class(target)).filter_map(|target| place(folder, target)));
+    if listed {
+        // What is not on the list was left out on purpose.
+        folders.remove(&images);
+        folders.remove(&folder.join("labelsTr"));
+    }
+    let used: BTreeSet<&Path> = cases.iter().flat_map(|found| found.case.files()).collect();
+    let ids: BTreeSet<&str> = cases.iter().map(|found| found.case.id.as_str()).collect();
+    let ending = description.file_ending.as_str();
+    for place in folders {
+        for name in visible_names(&place).unwrap_or_default() {
+            let path = place.join(&name);
+            match name.strip_suffix(ending) {
+                _ if used.contains(path.as_path()) || is_sidecar(&name, ending, &ids) => {}
+                // Without a channel number; reported when cases were looked for.
+                Some(_) if place == images => {}
+                Some(_) => findings.warning(&path, "belongs to no image in imagesTr", "add the images of that case, or remove the file"),
+                None => {
+                    findings.warning(&path, format!("does not end with {ending:?} and is not used"), "convert it, or move it elsewhere")
+                }
+            }
+        }
+    }
+    if usable.says_all_targets() {
+        let declared: BTreeSet<PathBuf> = description.targets.values().filter_map(|target| place(folder, target)).collect();
+        let names = visible_names(&targets).unwrap_or_default();
+        for path in names.iter().map(|name| targets.join(name)).filter(|path| !declared.contains(path)) {
+            findings.warning(&path, "no target of dataset.json uses it", "declare it under \"targets\" in dataset.json, or remove it");
+        }
+    }
+}
+
+/// TIFF files hold no spacing: `<case>.json` beside them does.
+fn is_sidecar(name: &str, ending: &str, ids: &BTreeSet<&str>) -> bool {
+    [".tif", ".tiff"].contains(&ending) && name.strip_suffix(".json").is_some_and(|id| ids.contains(id))
+}
+
+fn is_class(target: &Target) -> bool {
+    matches!(target.kind, TargetKind::Class { .. })
+}
+
+/// Folder or file of a target, if it has one.
+fn place(folder: &Path, target: &Target) -> Option<PathBuf> {
+    Some(folder.join(&target.location))
+}

@@ -1,0 +1,140 @@
+//! What the files of one case hold: opened one at a time, compared with the first, judged, and forgotten.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use imaging::Volume;
+use imaging::io::{self, Geometry, Image};
+
+use super::description::Usable;
+use super::files::Found;
+use super::finding::{Finding, Findings};
+use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, compare, unnamed_labels};
+use crate::dataset::{CaseTarget, Error, Labels, SEGMENTATION, TargetKind};
+
+/// An image file and a number made of its voxels, by which copies are found.
+pub(super) type Seen = (PathBuf, u64);
+
+/// Opens all files of a case.
+pub(super) fn check(folder: &Path, found: &Found, usable: &Usable) -> (Vec<Finding>, Vec<Seen>) {
+    let mut case = CaseCheck { findings: Findings::new(folder), first: None, seen: Vec::new() };
+    let mut channels = Some(0);
+    for path in &found.case.images {
+        channels = case.image(path).zip(channels).map(|(more, so_far)| more + so_far);
+    }
+    // An image that is missing or cannot be read was reported as such.
+    if let (Some(channels), Some(path), true) = (channels, found.case.images.first(), found.complete && usable.says("channel_names")) {
+        case.note(path, check_channels(path, channels, usable.description.channel_names.len()));
+    }
+    for (name, target) in &found.case.targets {
+        let Some(CaseTarget::File(path)) = target else { continue };
+        match &usable.description.targets[name].kind {
+            TargetKind::Labels(labels) => case.labels(path, Some(labels).filter(|_| name != SEGMENTATION || usable.says("labels"))),
+            TargetKind::Regression { channels, .. } => case.map(path, *channels),
+            _ => {}
+        }
+    }
+    (case.findings.into_sorted(), case.seen)
+}
+
+/// Image files that hold the same voxels: a case twice, or a channel that was copied over another.
+pub(super) fn find_copies(seen: &[Seen], findings: &mut Findings) {
+    let mut by_voxels: BTreeMap<u64, Vec<&Path>> = BTreeMap::new();
+    for (path, voxels) in seen {
+        by_voxels.entry(*voxels).or_default().push(path);
+    }
+    for paths in by_voxels.values() {
+        for copy in &paths[1..] {
+            let original = paths[0].file_name().unwrap_or_default().display();
+            findings.warning(
+                copy,
+                format!("holds the same voxels as {original}"),
+                "remove or replace one of them: copies in training and validation spoil both",
+            );
+        }
+    }
+}
+
+struct CaseCheck<'a> {
+    findings: Findings<'a>,
+    /// The first image that could be read; all others must lie on its voxels.
+    first: Option<(PathBuf, [usize; 3], Geometry)>,
+    seen: Vec<Seen>,
+}
+
+impl CaseCheck<'_> {
+    /// The number of channels of an image file, if it can be read.
+    fn image(&mut self, path: &Path) -> Option<usize> {
+        let image = self.open_map(path)?;
+        let values = image.volume.data();
+        match values.first() {
+            Some(first) if values.iter().all(|value| value == first) => {
+                self.findings.warning(path, format!("every voxel is {first}"), "replace the file, or leave the case out");
+            }
+            _ => self.seen.push((path.to_path_buf(), digest(&image.volume))),
+        }
+        let (shape, channels) = (image.volume.spatial(), image.volume.channels());
+        self.first.get_or_insert((path.to_path_buf(), shape, image.geometry));
+        Some(channels)
+    }
+
+    /// A regression target or a map of weights.
+    fn map(&mut self, path: &Path, channels: usize) {
+        if let Some(map) = self.open_map(path) {
+            self.note(path, check_channels(path, map.volume.channels(), channels));
+        }
+    }
+
+    /// A label map; without `labels`, nobody knows which values it may have.
+    fn labels(&mut self, path: &Path, labels: Option<&Labels>) {
+        let Some(map) = self.note(path, io::read_labels(path).map_err(Error::from)) else { return };
+        self.compare(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry });
+        if map.volume.data().iter().all(|value| *value == 0) {
+            self.findings.warning(
+                path,
+                "every voxel is 0, the background",
+                "correct the file; nothing is wrong if there is nothing to see in that case",
+            );
+        }
+        let Some(labels) = labels else { return };
+        let unnamed = unnamed_labels(&map.volume, labels);
+        if !unnamed.is_empty() {
+            let voxels = |n: usize| format!("{n} voxel{}", if n == 1 { "" } else { "s" });
+            let values = unnamed.iter().map(|(value, n)| format!("{value} ({})", voxels(*n))).collect::<Vec<_>>().join(", ");
+            let found = format!("label values that dataset.json does not name: {values}; expected {}", labels.summary());
+            self.findings.error(path, found, "correct the file or name the values");
+        }
+    }
+
+    /// A file of real numbers, compared with the first image and searched for what is no number.
+    fn open_map(&mut self, path: &Path) -> Option<Image> {
+        let image = self.note(path, io::read_image(path).map_err(Error::from))?;
+        self.compare(Placed::new(path, &image));
+        self.note(path, check_finite(path, &image.volume));
+        Some(image)
+    }
+
+    fn compare(&mut self, file: Placed) {
+        let Some((path, shape, geometry)) = &self.first else { return };
+        for mismatch in compare(file, Placed { path, shape: *shape, geometry }) {
+            match mismatch {
+                Mismatch::Refused(error) => self.findings.refused(file.path, &error),
+                Mismatch::Doubtful(difference) => {
+                    let found = format!("does not lie where {} does: {difference}", path.file_name().unwrap_or_default().display());
+                    self.findings.warning(file.path, found, "look at both, one on the other, and correct the header that is wrong");
+                }
+            }
+        }
+    }
+
+    fn note<T>(&mut self, path: &Path, result: Result<T, Error>) -> Option<T> {
+        result.map_err(|error| self.findings.refused(path, &error)).ok()
+    }
+}
+
+/// FNV-1a over the words of a volume: equal for equal volumes, and practically never for others.
+fn digest(volume: &Volume<f32>) -> u64 {
+    let shape = volume.shape().into_iter().map(|size| size as u64);
+    let voxels = volume.data().iter().map(|value| u64::from(value.to_bits()));
+    shape.chain(voxels).fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3))
+}
