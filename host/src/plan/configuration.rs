@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{Architecture, Error, check_patch};
 
+/// More elements than that are beyond the indices of most convolutions, and of any memory.
+const MAX_PATCH_VOXELS: usize = i32::MAX as usize;
+
 /// How data is prepared and which network is trained on it. Axes are transposed ones (see `Plans::transpose_forward`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
@@ -135,6 +138,14 @@ impl Configuration {
         let dims = self.patch_size.len();
         if !(2..=3).contains(&dims) {
             return Err(value("patch_size", format!("{:?}", self.patch_size), "two or three numbers"));
+        }
+        if self
+            .patch_size
+            .iter()
+            .try_fold(1, |voxels: usize, size| voxels.checked_mul(*size))
+            .is_none_or(|voxels| voxels > MAX_PATCH_VOXELS)
+        {
+            return Err(value("patch_size", format!("{:?}", self.patch_size), "at most 2^31 - 1 voxels"));
         }
         if self.spacing.len() != dims || self.spacing.iter().any(|spacing| !(*spacing > 0.0 && spacing.is_finite())) {
             let expected = "a positive number of mm for every axis of patch_size";

@@ -31,7 +31,7 @@ fn nearest(patch: &[usize], strides: &[usize]) -> String {
             })
             .collect();
         if sizes == strides {
-            sizes.iter_mut().for_each(|size| *size *= 2);
+            sizes.iter_mut().for_each(|size| *size = size.saturating_mul(2));
         }
         sizes
     };

@@ -296,10 +296,11 @@ fn broken_configurations_are_refused() {
     add("preprocessor", child("preprocessor_name", json!("MyPreprocessor")));
     add("order", child("patch_size", json!([40, 56])));
     add("odd", child("patch_size", json!([40, 56, 44])));
+    add("vast", child("patch_size", json!([8_000_000_000u64, 8_000_000_000u64, 8_000_000_000u64])));
     add("stages", child("next_stage", json!(["3d_cascade_fullres", 1])));
     let mut deep = serde_json::to_value(golden().configuration("3d_fullres").expect("planned").architecture).expect("JSON");
     deep["arch_kwargs"]["strides"][1] = json!([u64::MAX, 2, 2]);
-    add("strides", child("architecture", deep));
+    add("strides", json!({"inherits_from": "3d_fullres", "architecture": deep, "patch_size": [8, 8, 8]}));
     for i in 0..100_000 {
         add(&format!("chain{i}"), json!({"inherits_from": format!("chain{}", i + 1)}));
     }
@@ -314,6 +315,7 @@ fn broken_configurations_are_refused() {
         ("preprocessor", "MyPreprocessor"),
         ("order", "patch_size"),
         ("odd", "nearest: 40×56×40, 40×56×48"),
+        ("vast", "at most 2^31 - 1 voxels"),
         ("stages", "NextStage"),
         ("strides", "does not fit the network"),
         ("chain0", "chain100000"),
