@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::preprocess_case;
+use super::CroppedCase;
 use crate::dataset::{Dataset, SEGMENTATION};
 use crate::plan::Plans;
 
@@ -42,7 +42,7 @@ fn check(name: &str) {
         let (configuration, id) = key.split_once('/').expect("golden file");
         let configuration = plans.configuration(configuration).expect("planned");
         let case = dataset.cases.iter().find(|case| case.id == id).expect("golden file");
-        let found = preprocess_case(case, &dataset, &plans, &configuration).expect("preprocessed");
+        let found = CroppedCase::read(case, &dataset, &plans).and_then(|case| case.preprocess(&plans, &configuration)).expect("preprocessed");
 
         let properties = &found.properties;
         let transposed = plans.transpose_forward.map(|axis| properties.shape[axis]);

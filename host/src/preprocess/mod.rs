@@ -10,6 +10,8 @@
 
 mod case;
 mod error;
+#[cfg(test)]
+mod golden_tests;
 mod locations;
 mod prepare;
 mod run;

@@ -10,7 +10,7 @@ use super::description::Usable;
 use super::finding::Findings;
 use crate::dataset::description::Entry;
 use crate::dataset::discovery::{CaseFiles, find_target, listed_files, read_class_files, split_channel};
-use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetKind};
+use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetKind, TargetSource};
 
 /// A case with those of its files that are there.
 pub(super) struct Found {
@@ -215,5 +215,8 @@ fn is_class(target: &Target) -> bool {
 
 /// Folder or file of a target, if it has one.
 fn place(folder: &Path, target: &Target) -> Option<PathBuf> {
-    Some(folder.join(&target.location))
+    match &target.source {
+        TargetSource::Maps(place) | TargetSource::Classes(place) => Some(folder.join(place)),
+        TargetSource::Derived { .. } => None,
+    }
 }
