@@ -28,8 +28,11 @@ pub struct Source {
 impl Source {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let opened = File::open(path).and_then(|file| {
-            let length = file.metadata()?.len();
-            Ok((BufReader::with_capacity(1 << 16, file), length))
+            let metadata = file.metadata()?;
+            if !metadata.is_file() {
+                return Err(io::Error::other("it is a folder or a device"));
+            }
+            Ok((BufReader::with_capacity(1 << 16, file), metadata.len()))
         });
         let (reader, length) = opened.map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
         Ok(Self { path: path.to_owned(), reader, length })
@@ -43,7 +46,14 @@ impl Source {
                 "only one can be read; let the program that wrote it write a single file",
             )));
         }
-        Self::open(&self.path.with_file_name(name))
+        let advice = "copy that file to the same folder as well, or write both as one";
+        let unreadable = |cause: &dyn std::fmt::Display| {
+            self.wrong((format!("has its voxels in '{}', which cannot be read ({cause})", name.escape_debug()), advice))
+        };
+        Self::open(&self.path.with_file_name(name)).map_err(|error| match error {
+            Error::Read { cause, .. } => unreadable(&cause),
+            other => other,
+        })
     }
 
     /// The file's length in bytes.

@@ -20,10 +20,10 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
     if ends_with(path, ".mhd") {
         let (data, name) = data_file(path, "zraw");
         write_atomically(&data, |file| file.write_all(&compressed))?;
-        return write_atomically(path, |file| write!(file, "{header}{name}\n"));
+        return write_atomically(path, |file| writeln!(file, "{header}{name}"));
     }
     write_atomically(path, |file| {
-        write!(file, "{header}LOCAL\n")?;
+        writeln!(file, "{header}LOCAL")?;
         file.write_all(&compressed)
     })
 }

@@ -108,8 +108,8 @@ impl Header {
         let spacing = [x, y, if geometry.is_planar() { 1.0 } else { z }];
         for axis in 0..3 {
             put(offset::PIXDIM + 4 * (axis + 1), &(spacing[axis] as f32).to_le_bytes());
-            for row in 0..3 {
-                put(offset::SROW + 16 * row + 4 * axis, &((directions[axis][row] * spacing[axis]) as f32).to_le_bytes());
+            for (row, part) in directions[axis].into_iter().enumerate() {
+                put(offset::SROW + 16 * row + 4 * axis, &((part * spacing[axis]) as f32).to_le_bytes());
             }
             put(offset::SROW + 16 * axis + 12, &(origin[axis] as f32).to_le_bytes());
         }

@@ -26,7 +26,7 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
         return write_atomically(path, |file| file.write_all(header.as_bytes()));
     }
     write_atomically(path, |file| {
-        write!(file, "{header}\n")?;
+        writeln!(file, "{header}")?;
         compress(file)
     })
 }

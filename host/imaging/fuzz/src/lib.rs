@@ -1,0 +1,31 @@
+//! What all targets do: a file with the fuzzer's bytes is read as an image and as a label map, along the very path that a user's file takes.
+//!
+//! Whatever the bytes are, the readers give a volume or an error of one line that names the file. Panics and memory beyond the fuzzer's
+//! limit are findings.
+
+use std::fs;
+use std::path::Path;
+
+use imaging::io::{Error, read_image, read_labels};
+
+/// Reads `bytes` from a file with `ending`.
+pub fn read(ending: &str, bytes: &[u8]) {
+    // In memory, where there is such a folder.
+    let folder = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").to_owned() } else { std::env::temp_dir() };
+    let path = folder.join(format!("imaging-fuzz-{}{ending}", std::process::id()));
+    fs::write(&path, bytes).expect("the folder can be written to");
+    let image = read_image(&path);
+    if let Ok(image) = &image {
+        assert_eq!(image.volume.data().len(), image.volume.shape().iter().product::<usize>());
+        assert!(image.geometry.spacing().iter().all(|size| *size > 0.0 && size.is_finite()), "{:?}", image.geometry);
+        assert!(image.geometry.origin().iter().all(|value| value.is_finite()), "{:?}", image.geometry);
+    }
+    let labels = read_labels(&path);
+    for error in [image.err(), labels.err()].into_iter().flatten() {
+        // The two errors that mean something else than a bad file.
+        assert!(!matches!(error, Error::UnknownEnding { .. } | Error::Write { .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.contains("imaging-fuzz-") && !message.contains('\n'), "{message}");
+    }
+    let _ = fs::remove_file(&path);
+}

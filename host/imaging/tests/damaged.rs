@@ -1,0 +1,179 @@
+//! Damaged and malicious files: none makes a panic, takes memory that its size does not justify, or is refused without its name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use imaging::io::{read_image, read_labels};
+
+/// One golden file for each way through a reader.
+const FILES: [&str; 20] = [
+    "int16_scaled.nii",
+    "int16_scaled.nii.gz",
+    "int16.nrrd",
+    "int16_compressed.nrrd",
+    "encoding_ascii.nrrd",
+    "encoding_hex.nrrd",
+    "int16.mha",
+    "int16_compressed.mha",
+    "int16.gipl",
+    "grey_16.png",
+    "palette_bits_2.png",
+    "palette.bmp",
+    "rgb.bmp",
+    "bits_1.bmp",
+    "uint16.tif",
+    "lzw.tiff",
+    "packbits.tiff",
+    "zlib.tiff",
+    "float32_predictor.tif",
+    "tiled.tif",
+];
+
+fn golden(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/io/files").join(name)).unwrap()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        // Some file systems sync a file that is truncated and written anew, which takes milliseconds.
+        let _ = fs::remove_file(&path);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Reads `bytes` both ways; what is refused is refused in one line that names the file.
+    fn read(&self, name: &str, bytes: &[u8]) -> Option<String> {
+        let path = self.write(name, bytes);
+        let message = |error: imaging::io::Error| {
+            let message = error.to_string();
+            assert!(message.contains(name) && !message.contains('\n'), "{message}");
+            message
+        };
+        let _ = read_labels(&path).map_err(message);
+        read_image(&path).map_err(message).err()
+    }
+
+    fn refusal(&self, name: &str, bytes: &[u8]) -> String {
+        self.read(name, bytes).unwrap_or_else(|| panic!("{name} is read"))
+    }
+}
+
+#[test]
+fn no_cut_makes_a_panic_and_lost_voxels_are_noticed() {
+    let folder = Folder::new();
+    for name in FILES {
+        let file = golden(name);
+        for length in (0..file.len()).step_by(file.len().div_ceil(150)) {
+            let refused = folder.read(name, &file[..length]).is_some();
+            assert!(refused || length + 16 > file.len() || name.ends_with(".bmp"), "{length} of {} bytes of {name}", file.len());
+        }
+    }
+}
+
+#[test]
+fn no_damaged_byte_makes_a_panic() {
+    let folder = Folder::new();
+    for name in FILES {
+        let file = golden(name);
+        for at in (0..file.len()).step_by(file.len().div_ceil(150)) {
+            for value in [0x00, 0x20, 0x39, 0x7f, 0xff] {
+                let mut bytes = file.clone();
+                bytes[at] = value;
+                folder.read(name, &bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_header_that_claims_more_than_its_file_holds_is_refused() {
+    let folder = Folder::new();
+    let replace = |name: &str, from: &str, to: &str| {
+        let file = golden(name);
+        let at = file.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        [&file[..at], to.as_bytes(), &file[at + from.len()..]].concat()
+    };
+    for (name, sizes, huge) in [
+        ("int16.nrrd", "sizes: 4 3 2", ["sizes: 1048576 1048576 1048576", "sizes: 9999999999 9999999999 9999999999", "sizes: 4 3 3"]),
+        ("int16_compressed.nrrd", "sizes: 4 3 2", ["sizes: 1048576 1048576 1048576", "sizes: 4 3 2000000", "sizes: 4 3 3"]),
+        ("encoding_ascii.nrrd", "sizes: 4 3 2", ["sizes: 1048576 1048576 1048576", "sizes: 4 3 2000000", "sizes: 4 3 3"]),
+        (
+            "int16.mha",
+            "DimSize = 4 3 2",
+            ["DimSize = 1048576 1048576 1048576", "DimSize = 9999999999 9999999999 9999999999", "DimSize = 4 3 3"],
+        ),
+        ("int16_compressed.mha", "DimSize = 4 3 2", ["DimSize = 1048576 1048576 1048576", "DimSize = 4 3 2000000", "DimSize = 4 3 3"]),
+    ] {
+        for claim in huge {
+            let message = folder.refusal(name, &replace(name, sizes, claim));
+            assert!(message.contains("which need more") || message.contains("ends before its"), "{message}");
+        }
+    }
+    let patched = |name: &str, at: usize, value: &[u8]| {
+        let mut file = golden(name);
+        file[at..at + value.len()].copy_from_slice(value);
+        file
+    };
+    for (name, at, value) in [
+        ("int16.gipl", 0, [0xff; 6].as_slice()),
+        ("grey.bmp", 18, &[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]),
+        ("rgb.bmp", 18, &[0xff, 0xff, 0xff, 0x7f, 1, 0, 0, 0]),
+    ] {
+        let message = folder.refusal(name, &patched(name, at, value));
+        assert!(message.contains("which need more"), "{message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_explained() {
+    let folder = Folder::new();
+    for (name, content, words) in [
+        ("a.nrrd", "NRRD0004\ntype: block\nencoding: raw\ndimension: 2\nsizes: 2 2\n\n", "type 'block'"),
+        ("a.nrrd", "NRRD0004\ntype: int\nencoding: bzip2\ndimension: 2\nsizes: 2 2\n\n", "encoding 'bzip2'"),
+        ("a.nrrd", "NRRD0004\ntype: int\nencoding: raw\ndimension: 2\nsizes: 2 2\n\n", "'endian'"),
+        ("a.nrrd", "NRRD0004\ntype: int\nencoding: raw\ndimension: 2\n\n", "'sizes'"),
+        ("a.nrrd", "NRRD0004\nsomething\n\n", "'something'"),
+        ("a.nrrd", "NRRD0006\n\n", "is not an NRRD file"),
+        ("a.nrrd", "NRRD0004\ntype: uchar\nencoding: raw\ndimension: 2\nsizes: 2 2\ndata file: LIST\n\n", "several files"),
+        ("a.nhdr", "NRRD0004\ntype: uchar\nencoding: raw\ndimension: 2\nsizes: 2 2\ndata file: %03d.raw 1 2 1\n", "several files"),
+        ("a.nrrd", "NRRD0004\ntype: uchar\nencoding: ascii\ndimension: 2\nsizes: 2 2\n\n1 2 3 four", "'four'"),
+        ("a.mha", "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR_ARRAY\nElementDataFile = LOCAL\n1234", "MET_UCHAR_ARRAY"),
+        ("a.mha", "NDims = 3\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n1234", "3 dimensions"),
+        ("a.mha", "NDims = 2\nBinaryData = False\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n1 2 3 4", "BinaryData"),
+        ("a.mhd", "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = LIST\na.raw", "several files"),
+        ("a.mha", "a text", "expected 'key = value'"),
+        ("a.mha", "NDims = 2\n", "ElementDataFile"),
+        ("a.png", "a text", "no PNG"),
+        ("a.bmp", "a text", "ends before"),
+        ("a.gipl", "a text", "256-byte header"),
+        ("a.tif", "a text", "no TIFF"),
+    ] {
+        let message = folder.refusal(name, content.as_bytes());
+        assert!(message.contains(words), "{message}");
+    }
+    let header = "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = absent.raw\n";
+    let message = read_image(&folder.write("a.mhd", header.as_bytes())).unwrap_err().to_string();
+    assert!(message.contains("absent.raw"), "{message}");
+}
+
+#[test]
+fn headers_with_their_voxels_elsewhere() {
+    let folder = Folder::new();
+    folder.write("voxels.raw", b"head1234");
+    for (name, header) in [
+        ("a.nhdr", "NRRD0004\ntype: uchar\nencoding: raw\ndimension: 2\nsizes: 2 2\nbyte skip: 4\ndata file: voxels.raw\n"),
+        ("b.nhdr", "NRRD0004\ntype: uchar\nencoding: raw\ndimension: 2\nsizes: 2 2\nbyte skip: -1\ndatafile: voxels.raw\n"),
+        ("a.mhd", "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nHeaderSize = 4\nElementDataFile = voxels.raw\n"),
+        ("b.mhd", "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nHeaderSize = -1\nElementDataFile = voxels.raw\n"),
+    ] {
+        let labels = read_labels(&folder.write(name, header.as_bytes())).unwrap();
+        assert_eq!(labels.volume.data(), [49, 50, 51, 52], "{name}");
+    }
+}
