@@ -86,9 +86,12 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
     for (axis, size) in shape.into_iter().rev().enumerate() {
         put(offset::SIZES + 2 * axis, &(size as u16).to_be_bytes());
     }
-    for (axis, size) in [x, y, if geometry.is_planar() { 1.0 } else { z }].into_iter().enumerate() {
+    // ITK refuses channels at no distance from each other.
+    for (axis, size) in [x, y, if geometry.is_planar() { 1.0 } else { z }, 1.0].into_iter().enumerate() {
         put(offset::SPACING + 4 * axis, &(size as f32).to_be_bytes());
-        put(offset::ORIGIN + 8 * axis, &origin[axis].to_be_bytes());
+    }
+    for (axis, position) in origin.into_iter().enumerate() {
+        put(offset::ORIGIN + 8 * axis, &position.to_be_bytes());
     }
     write_atomically(path, |file| {
         file.write_all(&header)?;

@@ -139,10 +139,12 @@ fn reserve<T>(count: usize) -> io::Result<Vec<T>> {
     {
         /// No page is larger on the machines this runs on; `madvise` wants the beginning of one.
         const PAGE: usize = 1 << 16;
+        /// Below, it is not worth a system call.
+        const LARGE: usize = 1 << 22;
         let room: &mut [std::mem::MaybeUninit<T>] = data.spare_capacity_mut();
         let (start, length) = (room.as_mut_ptr().cast::<u8>(), size_of_val(room));
         let ahead = start.align_offset(PAGE);
-        if ahead < length {
+        if length >= LARGE && ahead < length {
             // SAFETY: the range lies inside the allocation behind `room`, which is borrowed mutably, and the advice changes how memory is
             // provided and not what it holds. A refusal is as good as none.
             unsafe { libc::madvise(start.add(ahead).cast(), length - ahead, libc::MADV_HUGEPAGE) };
@@ -190,10 +192,12 @@ pub trait StoredNumber: Copy {
     /// As wide, but integers are rounded to 32-bit floats first.
     fn rounded(self) -> f64;
     fn narrow(self) -> f32;
+    /// `None` when it is no integer that fits into 16 bits.
+    fn label(self) -> Option<i16>;
 }
 
 macro_rules! stored_numbers {
-    ($($type:ty: $rounded:ty),*) => {$(
+    ($($type:ty: $rounded:ty, $label:expr;)*) => {$(
         impl StoredNumber for $type {
             fn wide(self) -> f64 {
                 self as f64
@@ -204,10 +208,24 @@ macro_rules! stored_numbers {
             fn narrow(self) -> f32 {
                 self as f32
             }
+            fn label(self) -> Option<i16> {
+                $label(self)
+            }
         }
     )*};
 }
-stored_numbers!(u8: f32, i8: f32, u16: f32, i16: f32, u32: f32, i32: f32, u64: f32, i64: f32, f32: f32, f64: f64);
+stored_numbers! {
+    u8: f32, |value| Some(i16::from(value));
+    i8: f32, |value| Some(i16::from(value));
+    i16: f32, Some;
+    u16: f32, |value| i16::try_from(value).ok();
+    u32: f32, |value| i16::try_from(value).ok();
+    i32: f32, |value| i16::try_from(value).ok();
+    u64: f32, |value| i16::try_from(value).ok();
+    i64: f32, |value| i16::try_from(value).ok();
+    f32: f32, |value| Some(value as i16).filter(|label| f32::from(*label) == value);
+    f64: f64, |value| Some(value as i16).filter(|label| f64::from(*label) == value);
+}
 
 /// What volumes are made of.
 pub trait Voxel: Copy + Default {
@@ -224,8 +242,6 @@ impl Voxel for f32 {
 /// A label.
 impl Voxel for i16 {
     fn from_number(number: impl StoredNumber) -> Option<Self> {
-        let value = number.wide();
-        let label = value as Self;
-        (f64::from(label) == value).then_some(label)
+        number.label()
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::io::geometry::Placement;
 use crate::io::source::data_file;
 use crate::io::values::Values;
 use crate::io::voxels::Number;
@@ -34,19 +35,23 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
 /// All lines but the empty one that ends it.
 fn header(values: &Values, geometry: &Geometry) -> String {
     let [channels, depth, height, width] = values.shape();
-    let planar = geometry.is_planar() && depth == 1;
-    let rank = if planar { 2 } else { 3 };
-    let placement = geometry.in_itk();
-    let ([z, y, x], directions) = (geometry.spacing(), placement.direction);
-    let steps = [x, y, z];
-    let vector = |values: &[f64]| format!("({})", values.iter().map(f64::to_string).collect::<Vec<_>>().join(","));
-    let mut sizes = [width, height, depth][..rank].to_vec();
-    let mut vectors: Vec<String> = (0..rank).map(|axis| vector(&directions[axis].map(|value| value * steps[axis])[..rank])).collect();
-    let mut kinds = vec!["domain"; rank];
+    // Several channels need a z before them.
+    let planar = geometry.is_planar() && depth == 1 && channels == 1;
+    let dimensions = if planar { 2 } else { 3 };
+    let ([z, y, x], Placement { origin, direction }) = (geometry.spacing(), geometry.in_itk());
+    let (sizes, steps) = ([width, height, depth], [x, y, z]);
+    let mut sizes = sizes[..dimensions].to_vec();
+    let mut vectors: Vec<Vec<f64>> =
+        (0..dimensions).map(|axis| direction[axis].map(|part| part * steps[axis])[..dimensions].to_vec()).collect();
+    let mut origin = origin[..dimensions].to_vec();
+    let mut space = if planar { "space dimension: 2" } else { "space: left-posterior-superior" };
     if channels > 1 {
+        // A dimension like the others, as ITK writes it, and as nnU-Net takes it for channels.
         sizes.push(channels);
-        vectors.push("none".to_owned());
-        kinds.push("list");
+        vectors.iter_mut().for_each(|vector| vector.push(0.0));
+        vectors.push((0..=dimensions).map(|axis| if axis == dimensions { 1.0 } else { 0.0 }).collect());
+        origin.push(0.0);
+        space = "space dimension: 4";
     }
     let number = match values.number() {
         Number::U8 => "unsigned char",
@@ -54,7 +59,7 @@ fn header(values: &Values, geometry: &Geometry) -> String {
         Number::U16 => "unsigned short",
         _ => "float",
     };
-    let space = if planar { "space dimension: 2" } else { "space: left-posterior-superior" };
+    let vector = |values: &Vec<f64>| format!("({})", values.iter().map(f64::to_string).collect::<Vec<_>>().join(","));
     [
         "NRRD0004".to_owned(),
         "# Complete NRRD file format specification at:".to_owned(),
@@ -63,11 +68,11 @@ fn header(values: &Values, geometry: &Geometry) -> String {
         format!("dimension: {}", sizes.len()),
         space.to_owned(),
         format!("sizes: {}", sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" ")),
-        format!("space directions: {}", vectors.join(" ")),
-        format!("kinds: {}", kinds.join(" ")),
+        format!("space directions: {}", vectors.iter().map(vector).collect::<Vec<_>>().join(" ")),
+        format!("kinds: {}", vec!["domain"; sizes.len()].join(" ")),
         "endian: little".to_owned(),
         "encoding: gzip".to_owned(),
-        format!("space origin: {}\n", vector(&placement.origin[..rank])),
+        format!("space origin: {}\n", vector(&origin)),
     ]
     .join("\n")
 }

@@ -4,6 +4,7 @@
 //! (`spacing.rs`). A single image, grey or in colours, goes to `NaturalImage2DIO`, and so does a stack of three or four slices whose name
 //! ends with `.tif`, because scikit-image takes those for colours; here, a spacing beside it says that it is a stack after all.
 
+mod check;
 mod description;
 mod pages;
 mod read;

@@ -7,6 +7,7 @@ use ::tiff::decoder::{Decoder, DecodingResult, DecodingSampleType, Limits};
 use ::tiff::tags::Tag;
 use ::tiff::{ColorType, TiffError, TiffResult};
 
+use super::check::values_fit;
 use crate::io::source::{LARGEST_EXPANSION, Problem};
 use crate::io::voxels::Number;
 
@@ -63,24 +64,27 @@ fn failed(error: TiffError) -> io::Error {
 
 impl Pages {
     /// Looks at all pages, and checks that a file of `length` bytes can hold those like the first.
-    pub fn new(reader: BufReader<File>, length: u64) -> Result<Self, Problem> {
+    pub fn new(mut reader: BufReader<File>, length: u64) -> Result<Self, Problem> {
+        if !values_fit(&mut reader, length).map_err(|error| problem(error.into()))? {
+            let found = format!("is {length} bytes long and has a directory with values that need more");
+            return Err((found, "the file is cut off or damaged; copy it again"));
+        }
         let mut decoder = Decoder::new(reader).map_err(problem)?.with_limits(limits(length));
         let kind = Kind::of(&mut decoder)?;
-        let (mut indices, mut available, mut index) = (vec![0], 0, 0);
-        let expansion = |decoder: &mut _| expansion(decoder).map_err(problem);
-        available = expansion(&mut decoder)?.max(available);
+        let (mut indices, mut index) = (vec![0], 0);
+        let mut expansion = largest_expansion(&mut decoder).map_err(problem)?;
         while decoder.more_images() {
             index += 1;
             decoder.seek_to_image(index).map_err(problem)?;
             // A page of another kind, such as a small preview, is no slice, whether it can be decoded or not.
             if Kind::of(&mut decoder).is_ok_and(|other| other == kind) {
                 indices.push(index);
-                available = expansion(&mut decoder)?.max(available);
+                expansion = largest_expansion(&mut decoder).map_err(problem)?.max(expansion);
             }
         }
         decoder.seek_to_image(0).map_err(problem)?;
-        let claimed = indices.len().checked_mul(kind.bytes()).filter(|bytes| *bytes as u64 / available <= length);
-        if claimed.is_none() {
+        let fits = |bytes: usize| bytes as u64 / expansion <= length;
+        if !indices.len().checked_mul(kind.bytes()).is_some_and(fits) {
             let found = format!(
                 "is {length} bytes long and claims {} pages of {} x {} pixels, which need more",
                 indices.len(),
@@ -169,6 +173,9 @@ impl Kind {
         let layout = decoder.image_buffer_layout().map_err(problem)?;
         let unsupported =
             |found: String| (found, "only integers and floats of up to 64 bits, grey or in 3 or 4 colours, can be read; convert it");
+        if width == 0 || height == 0 {
+            return Err(("has pages without pixels".to_owned(), "the file is damaged; copy it again"));
+        }
         let samples = match colour {
             ColorType::Gray(_) => 1,
             ColorType::RGB(_) => 3,
@@ -220,7 +227,7 @@ impl Kind {
 }
 
 /// How many bytes the current page's compression makes of one at most.
-fn expansion(decoder: &mut Decoder<BufReader<File>>) -> TiffResult<u64> {
+fn largest_expansion(decoder: &mut Decoder<BufReader<File>>) -> TiffResult<u64> {
     const LZW: u16 = 5;
     const PACKBITS: u16 = 32773;
     Ok(match decoder.find_tag_unsigned(Tag::Unknown(COMPRESSION))? {
