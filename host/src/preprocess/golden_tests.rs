@@ -42,7 +42,8 @@ fn check(name: &str) {
         let (configuration, id) = key.split_once('/').expect("golden file");
         let configuration = plans.configuration(configuration).expect("planned");
         let case = dataset.cases.iter().find(|case| case.id == id).expect("golden file");
-        let found = CroppedCase::read(case, &dataset, &plans).and_then(|case| case.preprocess(&plans, &configuration)).expect("preprocessed");
+        let found =
+            CroppedCase::read(case, &dataset, &plans).and_then(|case| case.preprocess(&plans, &configuration)).expect("preprocessed");
 
         let properties = &found.properties;
         let transposed = plans.transpose_forward.map(|axis| properties.shape[axis]);
