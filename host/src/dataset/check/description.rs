@@ -148,7 +148,6 @@ impl Mended<'_> {
 
 /// What the names of the image files say of a data set whose `dataset.json` does not.
 struct FileNames {
-    names: Vec<String>,
     /// Number of images with each ending.
     endings: BTreeMap<String, usize>,
     /// Channels of the case that has most.
@@ -160,9 +159,9 @@ impl FileNames {
     fn list(folder: &Path, json: &Value) -> Self {
         if let Some(cases) = json.get("dataset").and_then(Value::as_object) {
             let images = cases.values().filter_map(|case| case["images"].as_array());
-            return Self { names: vec![], endings: BTreeMap::new(), channels: images.map(Vec::len).max().unwrap_or(1) };
+            return Self { endings: BTreeMap::new(), channels: images.map(Vec::len).max().unwrap_or(1) };
         }
-        let names: Vec<String> = super::files::visible_names(&folder.join("imagesTr")).unwrap_or_default();
+        let names = super::files::visible_names(&folder.join("imagesTr")).unwrap_or_default();
         let mut endings = BTreeMap::new();
         let mut channels = BTreeSet::new();
         for name in &names {
@@ -171,7 +170,7 @@ impl FileNames {
                 *endings.entry(ending.to_owned()).or_default() += 1;
             }
         }
-        Self { names, endings, channels: channels.len().max(1) }
+        Self { endings, channels: channels.len().max(1) }
     }
 
     fn channel_names(&self) -> Value {
@@ -184,8 +183,8 @@ impl FileNames {
 
     /// The ending that the images have where none has `ending`, and how many have it.
     fn other_ending(&self, ending: &str) -> Option<(&str, usize)> {
-        let has_any = self.names.iter().any(|name| name.ends_with(ending));
-        if has_any { None } else { self.endings.iter().max_by_key(|(_, count)| **count).map(|(ending, count)| (ending.as_str(), *count)) }
+        let most = self.endings.iter().filter(|_| !self.endings.contains_key(ending)).max_by_key(|(_, count)| **count);
+        most.map(|(ending, count)| (ending.as_str(), *count))
     }
 }
 

@@ -197,14 +197,152 @@ fn describe(path: &Path, root: &Entry, num_training: usize) -> Result<Descriptio
     json.insert("labels".to_owned(), values.into());
     json.insert("numTraining".to_owned(), num_training.into());
     json.insert("file_ending".to_owned(), ENDING.into());
+    // Read under the name that the Decathlon has for it, which messages then name; nnU-Net knows both.
+    json.shift_remove("channel_names");
+    let description = Description::parse(path, Value::Object(json.clone()))?;
     let modality = json.shift_remove("modality").unwrap_or_default();
     json.insert("channel_names".to_owned(), modality);
     json.shift_remove("training");
     json.shift_remove("test");
-    Ok(Description::parse(path, json.into())?)
+    Ok(Description { json: json.into(), ..description })
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let failed = |source| Error::Copy { from: from.to_path_buf(), to: to.to_path_buf(), source };
     fs::copy(from, to).map(drop).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use imaging::io::Geometry;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::dataset::Dataset;
+
+    /// A small task in `<temporary folder>/Task05_Prostate`: two channels, two training cases, one test case.
+    fn task() -> (TempDir, PathBuf) {
+        let temporary = tempfile::tempdir().expect("temporary folder");
+        let folder = temporary.path().join("Task05_Prostate");
+        for (number, name) in ["imagesTr/p_00", "imagesTr/p_01", "imagesTs/p_02"].into_iter().enumerate() {
+            image(&folder, name, 2, number);
+        }
+        for name in ["labelsTr/p_00", "labelsTr/p_01"] {
+            let labels = Volume::new([1, 2, 3, 4], (0..24).map(|voxel| voxel % 3).collect());
+            let geometry = Geometry::with_spacing([3.0, 0.5, 0.75]);
+            io::write_labels(&folder.join(format!("{name}.nii.gz")), &labels, &geometry).expect("written");
+        }
+        let pair = |name: &str| json!({"image": format!("./imagesTr/{name}.nii.gz"), "label": format!("./labelsTr/{name}.nii.gz")});
+        let json = json!({
+            "name": "PROSTATE", "licence": "CC-BY-SA 4.0", "modality": {"0": "T2", "1": "ADC"},
+            "labels": {"0": "background", "1": "PZ", "2": "TZ"}, "numTraining": 32, "numTest": 1,
+            "training": [pair("p_01"), pair("p_00")], "test": ["./imagesTs/p_02.nii.gz"]
+        });
+        write_description(&folder, &json);
+        (temporary, folder)
+    }
+
+    fn image(folder: &Path, name: &str, channels: usize, number: usize) {
+        let volume = Volume::new([channels, 2, 3, 4], (0..channels * 24).map(|voxel| (voxel + number) as f32).collect());
+        io::write_image(&folder.join(format!("{name}.nii.gz")), &volume, &Geometry::with_spacing([3.0, 0.5, 0.75])).expect("written");
+    }
+
+    fn write_description(folder: &Path, json: &Value) {
+        fs::write(folder.join("dataset.json"), json.to_string()).expect("written");
+    }
+
+    fn change(folder: &Path, change: impl FnOnce(&mut Value)) {
+        let mut json = serde_json::from_slice(&fs::read(folder.join("dataset.json")).expect("there")).expect("JSON");
+        change(&mut json);
+        write_description(folder, &json);
+    }
+
+    fn convert(folder: &Path, id: Option<u16>) -> Result<Converted, Error> {
+        from_msd(folder, &folder.parent().expect("a parent").join("raw"), id, 2, &|_| {})
+    }
+
+    #[test]
+    fn a_task_becomes_a_data_set_that_can_be_opened() {
+        let (_temporary, folder) = task();
+        fs::write(folder.join("imagesTr/._p_00.nii.gz"), "left by a file manager").expect("written");
+        let converted = convert(&folder, None).expect("converted");
+        assert!(converted.folder.ends_with("raw/Dataset005_Prostate"));
+        assert_eq!((converted.cases, converted.test_cases), (2, 1));
+        assert_eq!(converted.left_out, [folder.join("imagesTr/._p_00.nii.gz")]);
+
+        let dataset = Dataset::open(converted.folder.to_str().expect("UTF-8"), None).expect("a data set");
+        assert_eq!(dataset.case_ids(), ["p_00", "p_01"]);
+        // In the order in which nnU-Net's converter leaves the keys.
+        let expected =
+            r#"{"name":"PROSTATE","licence":"CC-BY-SA 4.0","labels":{"background":0,"PZ":1,"TZ":2},"numTraining":2,"numTest":1,"#;
+        let expected = expected.to_owned() + r#""file_ending":".nii.gz","channel_names":{"0":"T2","1":"ADC"}}"#;
+        assert_eq!(dataset.description.json.to_string(), expected);
+
+        let source = io::read_image(&folder.join("imagesTr/p_01.nii.gz")).expect("there");
+        for (channel, path) in dataset.cases[1].images.iter().enumerate() {
+            let image = io::read_image(path).expect("written");
+            assert_eq!(image.volume.shape(), [1, 2, 3, 4]);
+            assert_eq!(image.volume.data(), source.volume.channel(channel));
+            assert_eq!(image.geometry.differs_from(&source.geometry), None);
+        }
+        let labels = |folder: &Path| fs::read(folder.join("labelsTr/p_01.nii.gz")).expect("there");
+        assert_eq!(labels(&folder), labels(&converted.folder));
+        assert!(converted.folder.join("imagesTs/p_02_0001.nii.gz").is_file());
+        assert_eq!(fs::read_dir(folder.with_file_name("raw")).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn files_of_one_channel_are_copied() {
+        let (_temporary, folder) = task();
+        change(&folder, |json| json["modality"] = json!({"0": "CT"}));
+        ["imagesTr/p_00", "imagesTr/p_01", "imagesTs/p_02"].iter().for_each(|name| image(&folder, name, 1, 0));
+        let converted = convert(&folder, Some(77)).expect("converted");
+        assert!(converted.folder.ends_with("Dataset077_Prostate"));
+        let copied = fs::read(converted.folder.join("imagesTr/p_00_0000.nii.gz")).expect("there");
+        assert_eq!(copied, fs::read(folder.join("imagesTr/p_00.nii.gz")).expect("there"));
+    }
+
+    #[test]
+    fn nothing_that_exists_is_replaced() {
+        let (_temporary, folder) = task();
+        let existing = folder.with_file_name("raw").join("Dataset005_Another");
+        fs::create_dir_all(&existing).expect("created");
+        let message = convert(&folder, None).expect_err("the id is taken").to_string();
+        assert!(message.contains("Dataset005_Another: is there already and has the id 5"), "{message}");
+        convert(&folder, Some(6)).expect("another id");
+        assert!(matches!(convert(&folder, Some(6)), Err(Error::Taken { id: 6, .. })));
+    }
+
+    #[test]
+    fn broken_tasks_are_refused_and_leave_nothing_behind() {
+        let refuse = |spoil: &dyn Fn(&Path), part: &str| {
+            let (_temporary, folder) = task();
+            spoil(&folder);
+            let message = convert(&folder, None).expect_err("must be refused").to_string();
+            assert!(message.contains(part) && !message.contains('\n'), "{message}");
+            assert_eq!(fs::read_dir(folder.with_file_name("raw")).map_or(0, Iterator::count), 0, "{message}");
+        };
+        let key = |key: &'static str, value: Value| move |folder: &Path| change(folder, |json| json[key] = value.clone());
+        refuse(&|folder| fs::remove_file(folder.join("dataset.json")).expect("removed"), "dataset.json: cannot be read");
+        refuse(&|folder| fs::write(folder.join("dataset.json"), "{").expect("written"), "is not what it should be");
+        refuse(&|folder| fs::remove_file(folder.join("labelsTr/p_00.nii.gz")).expect("removed"), "labelsTr/p_00.nii.gz: not found");
+        refuse(&|folder| fs::remove_dir_all(folder.join("imagesTs")).expect("removed"), "imagesTs/p_02.nii.gz: not found");
+        refuse(&|folder| fs::write(folder.join("imagesTr/p_01.nii.gz"), "x").expect("written"), "p_01.nii.gz ends before its");
+        refuse(&|folder| image(folder, "imagesTr/p_01", 3, 0), "p_01.nii.gz: found 3 channels, expected 2");
+        refuse(&key("training", json!("all")), "training is \"all\"; expected a list such as");
+        refuse(&key("training", json!([{"image": "./imagesTr/p_00.nii.gz"}])), "training.label is missing");
+        refuse(&key("test", json!(["./imagesTs/p_02.nii"])), "names of .nii.gz files");
+        refuse(&key("test", json!(["./imagesTs/p_02.nii.gz", "imagesTs/p_02.nii.gz"])), "p_02.nii.gz\" twice");
+        refuse(&key("labels", json!({"0": "background", "a": "b"})), "labels is naming \"a\"");
+        refuse(&key("labels", json!({"0": "background", "1": "b", "2": "b"})), "labels is naming \"b\" twice");
+        refuse(&key("labels", json!({"0": "background", "2": "b"})), "consecutive label values");
+        refuse(&key("modality", json!(["T2"])), "modality is [\"T2\"]");
+        let already = |folder: &Path| write_description(folder, &json!({"channel_names": {"0": "CT"}, "labels": {"background": 0}}));
+        refuse(&already, "in nnU-Net's format already");
+        let (_temporary, folder) = task();
+        let other = folder.with_file_name("Prostate");
+        fs::rename(&folder, &other).expect("renamed");
+        assert!(convert(&other, None).expect_err("no number").to_string().contains("expected Task<number>_<name>"));
+    }
 }
