@@ -32,7 +32,7 @@ fn every_step_does_what_is_missing_and_nothing_twice() {
     bench.run(&["plan-and-preprocess", "--dataset", &dataset]).expect_success();
     assert_eq!(files(&place.join("nnUNetPlans_2d.store")), first);
     assert_eq!(files(&place.join("nnUNetPlans_3d_fullres.store")).len(), 7);
-    bench.run(&["preprocess", "--dataset", &dataset, "--configuration", "3d"]).expect_refusal(&["\"3d\"", "3d_fullres"]);
+    bench.run(&["preprocess", "--dataset", &dataset, "--configuration", "3d_fulres"]).expect_refusal(&["3d_fulres", "3d_fullres"]);
     assert_eq!(bench.half_written(), [] as [PathBuf; 0]);
 }
 

@@ -18,7 +18,7 @@ pub(super) fn find_cases(folder: &Path, description: &Description) -> Result<Vec
     let listed = Entry::root(&json_path, &description.json);
     let files = match listed.get("dataset") {
         Some(entry) => listed_files(folder, &entry, description)?,
-        None => found_files(folder, description)?,
+        None => found_files(folder, description, &mut |error| Err(error))?,
     };
     if files.len() != description.num_training {
         return Err(Error::CaseCount { path: folder.join("imagesTr"), found: files.len(), expected: description.num_training });
@@ -40,6 +40,8 @@ pub(super) fn find_cases(folder: &Path, description: &Description) -> Result<Vec
 pub(super) struct CaseFiles {
     pub(super) images: Vec<PathBuf>,
     pub(super) labels: PathBuf,
+    /// Whether the images are as many as those of other cases.
+    pub(super) complete: bool,
 }
 
 /// Cases as the optional key `dataset` of `dataset.json` lists them.
@@ -65,55 +67,68 @@ pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Descripti
             return Err(case.wrong(&format!("naming {}", missing.display()), "a file that exists"));
         }
         let labels = case.required("label", "a label map file")?.string("a label map file")?;
-        cases.insert(id.clone(), CaseFiles { images, labels: folder.join(expand_variables(&labels)) });
+        cases.insert(id.clone(), CaseFiles { images, labels: folder.join(expand_variables(&labels)), complete: true });
     }
     Ok(cases)
 }
 
-/// Cases by the file names in `imagesTr`.
-fn found_files(folder: &Path, description: &Description) -> Result<BTreeMap<String, CaseFiles>, Error> {
+/// Names in a folder, sorted, without those that begin with a dot: file managers leave them behind.
+pub(super) fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
+    let read = |source| Error::Read { path: folder.to_path_buf(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        names.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    Ok(names)
+}
+
+/// Cases by the file names in `imagesTr`. What is wrong goes to `wrong`, which decides whether to go on.
+pub(super) fn found_files(
+    folder: &Path,
+    description: &Description,
+    wrong: &mut dyn FnMut(Error) -> Result<(), Error>,
+) -> Result<BTreeMap<String, CaseFiles>, Error> {
     let images = folder.join("imagesTr");
     let ending = &description.file_ending;
-    let read = |source| Error::Read { path: images.clone(), source };
     let mut channels: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
-    for entry in std::fs::read_dir(&images).map_err(read)? {
-        let path = entry.map_err(read)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Names that begin with a dot are what file managers leave behind.
-        let Some(stem) = name.strip_suffix(ending.as_str()).filter(|_| !name.starts_with('.')) else { continue };
-        let Some((id, channel)) = split_channel(stem) else {
-            return Err(Error::Unnumbered { path, ending: ending.clone() });
-        };
-        channels.entry(id.to_owned()).or_default().insert(channel, path);
+    for name in visible_names(&images)? {
+        let path = images.join(&name);
+        let Some(stem) = name.strip_suffix(ending.as_str()) else { continue };
+        match split_channel(stem) {
+            Some((id, channel)) => drop(channels.entry(id.to_owned()).or_default().insert(channel, path)),
+            None => wrong(Error::Unnumbered { path, ending: ending.clone() })?,
+        }
     }
     // Files may hold several channels (colours of a PNG, the fourth dimension of a NIfTI), which only shows when they are
     // opened. That every case has as many files as the others shows here.
     let most = channels.values().map(BTreeMap::len).max().unwrap_or(0);
     let expected = most.min(description.channel_names.len());
-    channels
-        .into_iter()
-        .map(|(id, files)| {
-            if !files.keys().copied().eq(0..expected) {
-                let list = |numbers: Vec<usize>| numbers.iter().map(|n| format!("{n:04}")).collect::<Vec<_>>().join(", ");
-                return Err(Error::Channels {
-                    found: list(files.keys().copied().collect()),
-                    expected: list((0..expected).collect()),
-                    remedy: match (0..expected).find(|channel| !files.contains_key(channel)) {
-                        Some(missing) => format!("add {id}_{missing:04}{ending}"),
-                        None => "remove the further files or name their channels".to_owned(),
-                    },
-                    case: id,
-                    folder: images.clone(),
-                });
-            }
-            let labels = folder.join("labelsTr").join(format!("{id}{ending}"));
-            Ok((id, CaseFiles { images: files.into_values().collect(), labels }))
-        })
-        .collect()
+    let list = |numbers: Vec<usize>| numbers.iter().map(|n| format!("{n:04}")).collect::<Vec<_>>().join(", ");
+    let mut cases = BTreeMap::new();
+    for (id, files) in channels {
+        let complete = files.keys().copied().eq(0..expected);
+        if !complete {
+            wrong(Error::Channels {
+                found: list(files.keys().copied().collect()),
+                expected: list((0..expected).collect()),
+                remedy: match (0..expected).find(|channel| !files.contains_key(channel)) {
+                    Some(missing) => format!("add {id}_{missing:04}{ending}"),
+                    None => "remove the further files or name their channels".to_owned(),
+                },
+                case: id.clone(),
+                folder: images.clone(),
+            })?;
+        }
+        let labels = folder.join("labelsTr").join(format!("{id}{ending}"));
+        cases.insert(id, CaseFiles { images: files.into_values().collect(), labels, complete });
+    }
+    Ok(cases)
 }
 
 /// `hippocampus_001_0000` is case `hippocampus_001`, channel 0.
-pub(super) fn split_channel(stem: &str) -> Option<(&str, usize)> {
+fn split_channel(stem: &str) -> Option<(&str, usize)> {
     let (id, channel) = stem.rsplit_once('_')?;
     let digits = channel.len() == CHANNEL_DIGITS && channel.bytes().all(|byte| byte.is_ascii_digit());
     (digits && !id.is_empty()).then(|| channel.parse().ok().map(|channel| (id, channel)))?

@@ -161,7 +161,7 @@ impl FileNames {
             let images = cases.values().filter_map(|case| case["images"].as_array());
             return Self { endings: BTreeMap::new(), channels: images.map(Vec::len).max().unwrap_or(1) };
         }
-        let names = super::files::visible_names(&folder.join("imagesTr")).unwrap_or_default();
+        let names = crate::dataset::discovery::visible_names(&folder.join("imagesTr")).unwrap_or_default();
         let mut endings = BTreeMap::new();
         let mut channels = BTreeSet::new();
         for name in &names {

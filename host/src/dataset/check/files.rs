@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::description::Usable;
 use super::finding::Findings;
 use crate::dataset::description::Entry;
-use crate::dataset::discovery::{CaseFiles, find_target, listed_files, read_class_files, split_channel};
+use crate::dataset::discovery::{CaseFiles, find_target, found_files, listed_files, read_class_files, visible_names};
 use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetKind, TargetSource};
 
 /// A case with those of its files that are there.
@@ -17,18 +17,6 @@ pub(super) struct Found {
     pub case: Case,
     /// Whether its image files are as many as those of other cases.
     pub complete: bool,
-}
-
-/// Names in a folder, sorted, without those that begin with a dot: file managers leave them behind.
-pub(super) fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
-    let read = |source| Error::Read { path: folder.to_path_buf(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read)? {
-        names.push(entry.map_err(read)?.file_name().to_string_lossy().into_owned());
-    }
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    Ok(names)
 }
 
 /// All cases, sorted by id. Without any, targets and folds are not looked at: whatever they name would be unknown.
@@ -51,15 +39,15 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
     }
     let mut cases: Vec<Found> = files
         .iter()
-        .map(|(id, (files, complete))| Found {
+        .map(|(id, files)| Found {
             case: Case { id: id.clone(), images: files.images.clone(), targets: IndexMap::new() },
-            complete: *complete,
+            complete: files.complete,
         })
         .collect();
     for (name, target) in &description.targets {
         let Some(place) = place(folder, target) else { continue };
         let Some(classes) = open_target(folder, description, name, target, &place, listed.is_some(), findings) else { continue };
-        for (found, (files, _)) in cases.iter_mut().zip(files.values()) {
+        for (found, files) in cases.iter_mut().zip(files.values()) {
             let value = find_target(folder, description, &found.case.id, files, name, &classes);
             let value = value.map_err(|error| findings.refused(&place, &error)).ok().flatten();
             found.case.targets.insert(name.clone(), value);
@@ -73,7 +61,7 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
     cases
 }
 
-type Files = BTreeMap<String, (CaseFiles, bool)>;
+type Files = BTreeMap<String, CaseFiles>;
 
 /// Cases that `dataset.json` lists.
 fn listed_cases(folder: &Path, list: &Entry, description: &Description, findings: &mut Findings) -> Files {
@@ -88,7 +76,7 @@ fn listed_cases(folder: &Path, list: &Entry, description: &Description, findings
     for (id, value) in cases {
         let alone = Value::Object(Map::from_iter([(id.clone(), value.clone())]));
         match listed_files(folder, &list.with_value(&alone), description) {
-            Ok(case) => files.extend(case.into_iter().map(|(id, case)| (id, (case, true)))),
+            Ok(case) => files.extend(case),
             Err(error) => findings.refused(folder, &error),
         }
     }
@@ -98,42 +86,14 @@ fn listed_cases(folder: &Path, list: &Entry, description: &Description, findings
 /// Cases by the file names in `imagesTr`.
 fn found_cases(folder: &Path, description: &Description, findings: &mut Findings) -> Files {
     let images = folder.join("imagesTr");
-    let ending = &description.file_ending;
-    let names = visible_names(&images).unwrap_or_else(|error| {
+    let found = found_files(folder, description, &mut |error| {
         findings.refused(&images, &error);
-        Vec::new()
+        Ok(())
     });
-    let mut channels: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
-    for name in &names {
-        let path = images.join(name);
-        match name.strip_suffix(ending.as_str()).map(split_channel) {
-            Some(Some((id, channel))) => {
-                channels.entry(id.to_owned()).or_default().insert(channel, path);
-            }
-            Some(None) => findings.refused(&images, &Error::Unnumbered { path, ending: ending.clone() }),
-            // Judged with the other strays.
-            None => {}
-        }
-    }
-    // A file may hold several channels, which shows when it is opened; that a case lacks a file which others have shows here.
-    let most = channels.values().map(BTreeMap::len).max().unwrap_or(0);
-    let expected = most.min(description.channel_names.len());
-    let list = |numbers: Vec<usize>| numbers.iter().map(|n| format!("{n:04}")).collect::<Vec<_>>().join(", ");
-    let mut cases = Files::new();
-    for (id, files) in channels {
-        let complete = files.keys().copied().eq(0..expected);
-        if !complete {
-            let remedy = match (0..expected).find(|channel| !files.contains_key(channel)) {
-                Some(missing) => format!("add {id}_{missing:04}{ending}"),
-                None => "remove the further files or name their channels".to_owned(),
-            };
-            let (found, expected) = (list(files.keys().copied().collect()), list((0..expected).collect()));
-            findings.refused(&images, &Error::Channels { case: id.clone(), folder: images.clone(), found, expected, remedy });
-        }
-        let labels = folder.join("labelsTr").join(format!("{id}{ending}"));
-        cases.insert(id, (CaseFiles { images: files.into_values().collect(), labels }, complete));
-    }
-    cases
+    found.unwrap_or_else(|error| {
+        findings.refused(&images, &error);
+        Files::new()
+    })
 }
 
 /// The classes of a class target, nothing for the others; `None` where a whole target is missing, so that this is said once and not

@@ -206,7 +206,7 @@ fn an_ending_without_a_reader_is_said_once() {
     let spoil = |data: &Spoilt| {
         data.json(|json| json["file_ending"] = json!(".xyz"));
         for folder in ["imagesTr", "labelsTr", "targetsTr/whole", "targetsTr/distance"] {
-            for name in super::files::visible_names(&data.path(folder)).expect("there") {
+            for name in crate::dataset::discovery::visible_names(&data.path(folder)).expect("there") {
                 let file = data.path(folder).join(name);
                 fs::rename(&file, file.with_extension("xyz")).expect("renamed");
             }
