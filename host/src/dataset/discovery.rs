@@ -44,9 +44,9 @@ pub(super) struct CaseFiles {
     pub(super) complete: bool,
 }
 
-/// Cases as the optional key `dataset` of `dataset.json` lists them.
-pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<BTreeMap<String, CaseFiles>, Error> {
-    let mut cases = BTreeMap::new();
+/// Cases as the optional key `dataset` of `dataset.json` lists them, in its order.
+pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<IndexMap<String, CaseFiles>, Error> {
+    let mut cases = IndexMap::new();
     for (id, value) in entry.object("an object from case to its files")? {
         let case = entry.child(id, value);
         if id.is_empty() || id.starts_with('.') || id.contains(['/', '\\', '\0']) {
@@ -89,7 +89,7 @@ pub(super) fn found_files(
     folder: &Path,
     description: &Description,
     wrong: &mut dyn FnMut(Error) -> Result<(), Error>,
-) -> Result<BTreeMap<String, CaseFiles>, Error> {
+) -> Result<IndexMap<String, CaseFiles>, Error> {
     let images = folder.join("imagesTr");
     let ending = &description.file_ending;
     let mut channels: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
@@ -106,7 +106,7 @@ pub(super) fn found_files(
     let most = channels.values().map(BTreeMap::len).max().unwrap_or(0);
     let expected = most.min(description.channel_names.len());
     let list = |numbers: Vec<usize>| numbers.iter().map(|n| format!("{n:04}")).collect::<Vec<_>>().join(", ");
-    let mut cases = BTreeMap::new();
+    let mut cases = IndexMap::new();
     for (id, files) in channels {
         let complete = files.keys().copied().eq(0..expected);
         if !complete {
@@ -314,7 +314,7 @@ mod tests {
             "q": {"images": ["imagesTr/a_0000.nii", "imagesTr/a_0001.nii"], "label": "labelsTr/a.nii"},
             "p": {"images": ["imagesTr/b_0000.nii", "imagesTr/b_0001.nii"], "label": "labelsTr/b.nii"}
         });
-        assert_eq!(open(&listed, &FILES).expect("valid").case_ids(), ["p", "q"]);
+        assert_eq!(open(&listed, &FILES).expect("valid").case_ids(), ["q", "p"]);
         let home = std::env::var("HOME").expect("set on every system that runs the tests");
         assert_eq!(expand_variables("${HOME}/x_$HOME$"), format!("{home}/x_{home}$"));
         assert_eq!(expand_variables("$NO_SUCH_VARIABLE_1/x"), "$NO_SUCH_VARIABLE_1/x");

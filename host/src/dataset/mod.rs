@@ -43,7 +43,7 @@ pub struct Dataset {
     pub name: String,
     /// What `dataset.json` says.
     pub description: Description,
-    /// Training cases, sorted by id.
+    /// Training cases, sorted by id or in the order in which `dataset.json` lists them.
     pub cases: Vec<Case>,
 }
 
@@ -82,7 +82,7 @@ impl Dataset {
         Ok(Self { folder, name, description, cases })
     }
 
-    /// Ids of all cases, sorted.
+    /// Ids of all cases.
     pub fn case_ids(&self) -> Vec<String> {
         self.cases.iter().map(|case| case.id.clone()).collect()
     }

@@ -80,8 +80,7 @@ pub struct Split {
 /// When the file cannot be read or written, contradicts the one in `raw`, or names a case that does not exist; when there
 /// are fewer than five cases to make five folds of.
 pub fn split_for(fold: Fold, preprocessed: &Path, raw: &Path, case_ids: &[String]) -> Result<Split, Error> {
-    let mut ids = case_ids.to_vec();
-    ids.sort();
+    let ids = sorted(case_ids);
     let Fold::Number(number) = fold else { return Ok(Split { train: ids.clone(), validation: ids }) };
     let splits = load_or_create_splits(preprocessed, raw, &ids)?;
     let Some(split) = splits.get(number) else { return Ok(random_split(number, &ids)) };
@@ -103,7 +102,7 @@ pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String
         let splits = match from_raw {
             Some(splits) => splits,
             None if case_ids.len() < FOLDS => return Err(Error::TooFewCases { found: case_ids.len(), path: manual }),
-            None => five_folds(case_ids),
+            None => five_folds(&sorted(case_ids)),
         };
         write(&ours, &splits)?;
         return Ok(splits);
@@ -116,6 +115,12 @@ pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String
         }
     }
     Ok(splits)
+}
+
+fn sorted(ids: &[String]) -> Vec<String> {
+    let mut ids = ids.to_vec();
+    ids.sort();
+    ids
 }
 
 fn same_cases(a: &Split, b: &Split) -> bool {
@@ -195,7 +200,10 @@ mod tests {
         let raw = tempfile::tempdir().expect("temporary folder");
         let ids = ids(10);
         let split = |fold| split_for(fold, preprocessed.path(), raw.path(), &ids);
-        let first = split(Fold::Number(0)).expect("made");
+        let backwards: Vec<String> = ids.iter().rev().cloned().collect();
+        load_or_create_splits(preprocessed.path(), raw.path(), &backwards).expect("made in whatever order the cases are");
+        let first = split(Fold::Number(0)).expect("there");
+        assert_eq!(first, five_folds(&ids)[0]);
         assert_eq!((first.train.len(), first.validation.len()), (8, 2));
         let manual = vec![Split { train: ids[..2].to_vec(), validation: ids[2..].to_vec() }];
         write(&preprocessed.path().join(FILE), &manual).expect("written");

@@ -1,6 +1,6 @@
 //! Which files belong to which case, which are missing, and which belong to nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -19,7 +19,7 @@ pub(super) struct Found {
     pub complete: bool,
 }
 
-/// All cases, sorted by id. Without any, targets and folds are not looked at: whatever they name would be unknown.
+/// All cases. Without any, targets and folds are not looked at: whatever they name would be unknown.
 pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> Vec<Found> {
     let description = &usable.description;
     let json_path = folder.join("dataset.json");
@@ -61,7 +61,7 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
     cases
 }
 
-type Files = BTreeMap<String, CaseFiles>;
+type Files = IndexMap<String, CaseFiles>;
 
 /// Cases that `dataset.json` lists.
 fn listed_cases(folder: &Path, list: &Entry, description: &Description, findings: &mut Findings) -> Files {
