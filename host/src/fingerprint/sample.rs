@@ -33,8 +33,7 @@ impl Sample {
         } else {
             random.choice_with_replacement(n, count, |indices| indices.iter().for_each(|index| tally.add(values[*index as usize], 1)));
         }
-        tally.empty();
-        tally.sample
+        tally.finish()
     }
 
     /// Whether nothing was drawn.
@@ -89,6 +88,14 @@ impl Tally {
         }
     }
 
+    fn finish(mut self) -> Sample {
+        self.empty();
+        // A sample is kept until all cases are read.
+        self.sample.once.shrink_to_fit();
+        self.sample.repeated.shrink_to_fit();
+        self.sample
+    }
+
     fn empty(&mut self) {
         for (bits, times) in &mut self.slots {
             match *times {
@@ -134,11 +141,9 @@ mod tests {
         for round in 1..=2 {
             (0..100_000).for_each(|i| tally.add(i as f32 / 7.0, round));
         }
-        tally.empty();
-        let content = content(&tally.sample);
+        let content = content(&tally.finish());
         assert_eq!(content.len(), 100_000);
         assert!(content.values().all(|times| *times == 3));
-        assert!(tally.slots.iter().all(|(_, times)| *times == 0));
     }
 
     #[test]
