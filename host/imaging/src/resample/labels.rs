@@ -57,7 +57,7 @@ fn resample_channel(labels: &[i16], [_, height, width]: [usize; 3], [along_z, al
     let plane = along_y.pairs.len() * along_x.pairs.len();
     let mut previous = None;
     for (z, &nearest_z) in along_z.pairs.iter().zip(&along_z.nearest) {
-        // Never true of two planes that are mixed: their weights change from one output voxel to the next.
+        // Output planes that are made of the same input planes alike need to be made once.
         if previous == Some(z) {
             out.extend_from_within(out.len() - plane..);
             continue;

@@ -1,4 +1,4 @@
-//! Resampling of a plane, along its columns and along its rows.
+//! Resampling of a plane, along its columns and along its rows. Columns along z of a whole volume are such columns, too.
 
 use super::axis::{Axis, Tap};
 use super::spline::{LANES, Lines};
