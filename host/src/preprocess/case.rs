@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use imaging::io::{Geometry, Image};
 use imaging::normalise::Normalisation;
-use imaging::resample::{Rule, new_shape, resample_image, resample_labels};
+use imaging::resample::{Order, Rule, new_shape, resample_image, resample_labels};
 use imaging::{BoundingBox, Volume, crop};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,11 @@ impl CroppedCase {
         let rule = configuration.resampling_fn_seg_kwargs.rule();
         let labels: IndexMap<String, Volume<i16>> =
             self.labels.iter().map(|(name, (_, map))| (name.clone(), grid.resample_labels(map, rule))).collect();
-        let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, Rule::LINEAR))).collect();
+        // Slices come from where the image's come from; linearly, so that nothing overshoots.
+        let image_rule = configuration.resampling_fn_data_kwargs.rule();
+        let order_z = if image_rule.order_z == Order::Cubic { Order::Linear } else { image_rule.order_z };
+        let rule = Rule { order: Order::Linear, order_z, ..image_rule };
+        let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, rule))).collect();
         let locate = |(name, (meaning, _)): (&String, &(Labels, _))| (name.clone(), class_locations(&labels[name], meaning));
         let locations = self.labels.iter().map(locate).collect();
         let (properties, classes, inputs) = (self.image.properties.clone(), self.classes.clone(), self.inputs.clone());
