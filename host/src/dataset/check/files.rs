@@ -139,13 +139,14 @@ fn find_strays(folder: &Path, usable: &Usable, cases: &[Found], listed: bool, fi
         folders.remove(&folder.join("labelsTr"));
     }
     let used: BTreeSet<&Path> = cases.iter().flat_map(|found| found.case.files()).collect();
-    let ids: BTreeSet<&str> = cases.iter().map(|found| found.case.id.as_str()).collect();
     let ending = description.file_ending.as_str();
+    let mut stems: BTreeSet<&str> = used.iter().filter_map(|path| path.file_name()?.to_str()?.strip_suffix(ending)).collect();
+    stems.extend(cases.iter().map(|found| found.case.id.as_str()));
     for place in folders {
         for name in visible_names(&place).unwrap_or_default() {
             let path = place.join(&name);
             match name.strip_suffix(ending) {
-                _ if used.contains(path.as_path()) || is_sidecar(&name, ending, &ids) => {}
+                _ if used.contains(path.as_path()) || is_sidecar(&name, ending, &stems) => {}
                 // Without a channel number; reported when cases were looked for.
                 Some(_) if place == images => {}
                 Some(_) => findings.warning(&path, "belongs to no image in imagesTr", "add the images of that case, or remove the file"),
@@ -164,9 +165,14 @@ fn find_strays(folder: &Path, usable: &Usable, cases: &[Found], listed: bool, fi
     }
 }
 
-/// TIFF files hold no spacing: `<case>.json` beside them does.
-fn is_sidecar(name: &str, ending: &str, ids: &BTreeSet<&str>) -> bool {
-    [".tif", ".tiff"].contains(&ending) && name.strip_suffix(".json").is_some_and(|id| ids.contains(id))
+/// What lies beside an image whose format has two files: the spacing of a TIFF in `<case>.json` or `<image>.json`, the voxels of a
+/// `.nhdr` or `.mhd` under any ending.
+fn is_sidecar(name: &str, ending: &str, stems: &BTreeSet<&str>) -> bool {
+    match ending {
+        ".tif" | ".tiff" => name.strip_suffix(".json").is_some_and(|stem| stems.contains(stem)),
+        ".nhdr" | ".mhd" => name.match_indices('.').any(|(at, _)| stems.contains(&name[..at])),
+        _ => false,
+    }
 }
 
 fn is_class(target: &Target) -> bool {
@@ -178,5 +184,21 @@ fn place(folder: &Path, target: &Target) -> Option<PathBuf> {
     match &target.source {
         TargetSource::Maps(place) | TargetSource::Classes(place) => Some(folder.join(place)),
         TargetSource::Derived { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_file_of_an_image_is_no_stray() {
+        let stems = BTreeSet::from(["a", "a_0000"]);
+        for (name, ending) in [("a.json", ".tif"), ("a_0000.json", ".tiff"), ("a_0000.zraw", ".mhd"), ("a_0000.raw.gz", ".nhdr")] {
+            assert!(is_sidecar(name, ending, &stems), "{name}");
+        }
+        for (name, ending) in [("b.json", ".tif"), ("a.txt", ".tif"), ("b_0000.raw", ".mhd"), ("a.json", ".nii")] {
+            assert!(!is_sidecar(name, ending, &stems), "{name}");
+        }
     }
 }
