@@ -138,6 +138,8 @@ DATASETS = {
     "huge": (CT, AB, 5, 1.0, [(5, [0.05, 0.05, 0.05], [2000, 2100, 2200])], {}),
     # A lowres configuration that is dropped because it is hardly smaller.
     "hardly_larger": (CT, labels("a"), 40, 1.0, [(2, [1.5, 0.8, 0.8], [150, 300, 300]), (1, [1.5, 0.8, 0.8], [151, 310, 310])], {}),
+    "just_dropped": (CT, labels("a"), 40, 1.0, [(3, [4.0, 0.8, 0.8], [60, 498, 498])], {}),
+    "just_kept": (CT, labels("a"), 40, 1.0, [(3, [4.0, 0.8, 0.8], [60, 510, 510])], {}),
     "lowres_of_coarse": (CT, AB, 40, 1.0, [(4, [5.0, 0.7, 0.7], [110, 512, 512]), (3, [7.5, 0.75, 0.75], [80, 512, 512])], {}),
     "lowres_two_coarse": (CT, AB, 40, 1.0, [(4, [0.4, 1.7, 1.5], [900, 300, 350])], {}),
     # Four channels, empty border cropped away: normalisation inside the mask; ties between all axes while shrinking.
@@ -189,6 +191,7 @@ OVERRIDES = {
               dict(planner="nnUNetPlannerResEncM", spacing=[0.7, 0.5, 0.5], plans_name="fine")],
     "tiny": [dict(planner="ExperimentPlanner", memory_gb=2.0), dict(planner="ExperimentPlanner", memory_gb=0.1),
              dict(planner="ExperimentPlanner", spacing=[2.0, 2.0, 2.0], preprocessor="MyPreprocessor")],
+    "tiniest": [dict(planner="ResEncUNetPlanner")],
     "roads": [dict(planner="ResEncUNetPlanner"), dict(planner="ExperimentPlanner", memory_gb=4.0)],
     "petct": [dict(planner="ExperimentPlanner", memory_gb=3.0), dict(planner="ExperimentPlanner", spacing=[1.0, 1.0, 4.0])],
     "brats": [dict(planner="nnUNetPlannerResEncM", memory_gb=6.0), dict(planner="nnUNetPlannerResEncL", memory_gb=40.0)],
