@@ -6,8 +6,8 @@
 use crate::dataset::{Dataset, Target, TargetKind, TargetSource, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
 use crate::loading::{Loader, LoaderOptions, Source, data_key};
-use crate::network::Model;
-use crate::plan::check_patch;
+use crate::network::{Model, PlainConvUNet};
+use crate::plan::{Configuration, check_patch};
 use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
@@ -114,13 +114,6 @@ impl<'a> Session<'a> {
                 Some(_) => bail!("--foreground {name}: this target has no labels to sample"),
                 None => bail!("--foreground {name}: {} has no such target", dataset.folder.join("dataset.json").display()),
             }
-        }
-        check_targets(dataset)?;
-        if let Some(stage) = &configuration.previous_stage {
-            bail!(
-                "configuration {}: previous_stage is {stage}, and this version does not train cascades; train {stage} or 3d_fullres",
-                prepared.name
-            );
         }
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
         let task = Task {
@@ -385,8 +378,14 @@ impl<'a> Session<'a> {
 }
 
 /// A target as trainers are told of it.
-/// Refuses targets that come through preprocessing but not yet through augmentation.
-fn check_targets(dataset: &Dataset) -> Result<()> {
+/// Refuses what can be planned and preprocessed but not trained yet: cascades, and targets that augmentation does not know.
+pub fn check_trainable(dataset: &Dataset, name: &str, configuration: &Configuration) -> Result<()> {
+    if let Some(stage) = &configuration.previous_stage {
+        bail!(
+            "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
+        );
+    }
+    PlainConvUNet::check(&configuration.architecture)?;
     for (name, target) in &dataset.description.targets {
         let what = match target {
             Target { weighs: Some(_), .. } => "weights",

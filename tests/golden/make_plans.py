@@ -56,7 +56,7 @@ def fingerprint_of(channels, relative, cases):
     }
 
 
-def plan(dataset_name, description, fingerprint, planner, memory_gb=None, plans_name=None, spacing=None, preprocessor=None):
+def plan(dataset_name, description, fingerprint, planner, memory_gb=None, plans_name=None, spacing=None):
     """What plan_and_preprocess_api.plan_experiment_dataset does."""
     raw, preprocessed = root / "raw" / dataset_name, root / "preprocessed" / dataset_name
     flat = fingerprint["spacings"][0][0] == 999
@@ -64,7 +64,7 @@ def plan(dataset_name, description, fingerprint, planner, memory_gb=None, plans_
     preprocessed.mkdir(parents=True)
     (raw / "dataset.json").write_text(json.dumps(description))
     (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
-    options = {"gpu_memory_target_in_gb": memory_gb, "plans_name": plans_name, "preprocessor_name": preprocessor}
+    options = {"gpu_memory_target_in_gb": memory_gb, "plans_name": plans_name}
     options = {key: value for key, value in options.items() if value is not None}
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -190,7 +190,7 @@ OVERRIDES = {
               dict(planner="nnUNetPlannerResEncL", memory_gb=11.5), dict(planner="nnUNetPlannerResEncXL", memory_gb=80.0, plans_name="XL80"),
               dict(planner="nnUNetPlannerResEncM", spacing=[0.7, 0.5, 0.5], plans_name="fine")],
     "tiny": [dict(planner="ExperimentPlanner", memory_gb=2.0), dict(planner="ExperimentPlanner", memory_gb=0.1),
-             dict(planner="ExperimentPlanner", spacing=[2.0, 2.0, 2.0], preprocessor="MyPreprocessor")],
+             dict(planner="ExperimentPlanner", spacing=[2.0, 2.0, 2.0])],
     "tiniest": [dict(planner="ResEncUNetPlanner")],
     "roads": [dict(planner="ResEncUNetPlanner"), dict(planner="ExperimentPlanner", memory_gb=4.0)],
     "petct": [dict(planner="ExperimentPlanner", memory_gb=3.0), dict(planner="ExperimentPlanner", spacing=[1.0, 1.0, 4.0])],

@@ -2,7 +2,7 @@
 
 use crate::cli::{CaseThreads, DataArgs};
 use crate::dataset::{Dataset, Progress};
-use crate::preprocess::{self, Preparation};
+use crate::preprocess::Preparation;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
@@ -20,14 +20,14 @@ impl Place {
     }
 
     /// Does `work` with a bar that shows how far it is.
-    pub fn prepare<T>(&self, threads: Option<&CaseThreads>, work: impl FnOnce(&Preparation) -> Result<T, preprocess::Error>) -> Result<T> {
+    pub fn prepare<T>(&self, threads: Option<&CaseThreads>, work: impl FnOnce(&Preparation) -> Result<T>) -> Result<T> {
         let threads = case_threads(threads.and_then(|threads| threads.threads))?;
         let bar = Bar::new("preparing", 0);
         let show = |progress: Progress| {
             bar.rename(progress.stage);
             bar.set(progress.done as u64, progress.total as u64);
         };
-        Ok(work(&Preparation::new(&self.dataset, &self.preprocessed, threads, &show))?)
+        work(&Preparation::new(&self.dataset, &self.preprocessed, threads, &show))
     }
 }
 

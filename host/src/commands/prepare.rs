@@ -33,7 +33,7 @@ pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
     let prepared = place.prepare(Some(&args.threads), |preparation| {
         let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
-        preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)
+        Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?)
     })?;
     show_prepared(&prepared, place.dataset.cases.len());
     Ok(Outcome::Done)
@@ -59,7 +59,7 @@ fn options(args: &PlannerArgs) -> Result<PlanOptions> {
         [z, y, x] => Some([z, y, x]),
         _ => bail!("--spacing has {} numbers; expected three: z, y, x", args.spacing.len()),
     };
-    Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing, preprocessor: None })
+    Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing })
 }
 
 /// The configurations that were named, else all.

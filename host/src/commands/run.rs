@@ -8,7 +8,7 @@ use crate::device;
 use crate::plan::PlanOptions;
 use crate::plugin::{self, Library};
 use crate::preprocess::Prepared;
-use crate::session::{Existing, Session, Settings};
+use crate::session::{self, Existing, Session, Settings};
 use crate::train::End;
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
@@ -70,7 +70,8 @@ impl Run {
         );
         let mut prepared = place.prepare(None, |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
-            preparation.preprocess(&plans, &[&args.configuration], false)
+            session::check_trainable(&place.dataset, &args.configuration, &plans.configuration(&args.configuration)?)?;
+            Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
         })?;
         let prepared = prepared.pop().expect("one for every configuration");
         let dataset = place.dataset;

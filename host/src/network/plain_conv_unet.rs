@@ -90,8 +90,11 @@ impl Builder<'_> {
 }
 
 impl PlainConvUNet {
-    /// Builds the trunk of `architecture` for `input_channels`; its parameters are added to `parameters`.
-    pub fn new(architecture: &Architecture, input_channels: usize, parameters: &mut Parameters) -> Result<Self, Error> {
+    /// Whether this is the network of `architecture`, in all that it asks for.
+    ///
+    /// # Errors
+    /// Names what is not there.
+    pub fn check(architecture: &Architecture) -> Result<(), Error> {
         let unsupported = |what: &str| Err(Error::Architecture(format!("{what} is not there yet")));
         let name = architecture.network_class_name.rsplit('.').next().unwrap_or_default();
         if name != "PlainConvUNet" {
@@ -112,6 +115,13 @@ impl PlainConvUNet {
         if !nonlin.ends_with("LeakyReLU") || slope.is_some_and(|slope| slope != 0.01) {
             return unsupported(&format!("nonlinearity '{nonlin}' with slope {slope:?} (expected LeakyReLU, 0.01)"));
         }
+        Ok(())
+    }
+
+    /// Builds the trunk of `architecture` for `input_channels`; its parameters are added to `parameters`.
+    pub fn new(architecture: &Architecture, input_channels: usize, parameters: &mut Parameters) -> Result<Self, Error> {
+        Self::check(architecture)?;
+        let kwargs = &architecture.arch_kwargs;
         let norm = |key: &str| kwargs.norm_op_kwargs.as_ref().and_then(|norm| norm.get(key));
         let signed = |sizes: &[usize]| sizes.iter().map(|s| *s as i64).collect::<Vec<_>>();
         let features = signed(&kwargs.features_per_stage);

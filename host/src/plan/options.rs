@@ -103,8 +103,6 @@ pub struct PlanOptions {
     /// Spacing of `3d_fullres` in mm, (z, y, x) of the raw images; `None` by the fingerprint (`-overwrite_target_spacing`).
     /// `2d` and `3d_lowres` start from it too.
     pub spacing: Option<[f64; 3]>,
-    /// nnU-Net's preprocessor class; `None` for `DefaultPreprocessor`, the only one that this program has (`-preprocessor_name`).
-    pub preprocessor: Option<String>,
 }
 
 impl PlanOptions {

@@ -120,7 +120,7 @@ impl Planner<'_> {
         let masked = self.fingerprint.median_relative_size_after_cropping < 3.0 / 4.0;
         Configuration {
             data_identifier: self.data_identifier(name),
-            preprocessor_name: self.options.preprocessor.clone().unwrap_or_else(|| "DefaultPreprocessor".to_owned()),
+            preprocessor_name: "DefaultPreprocessor".to_owned(),
             batch_size: fit.batch_size.min(by_dataset).max(MIN_BATCH_SIZE) as usize,
             patch_size: fit.topology.patch.clone(),
             median_image_size_in_voxels: median_shape.to_vec(),

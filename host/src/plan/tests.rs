@@ -87,7 +87,6 @@ fn options(json: &Value) -> PlanOptions {
         memory_gb: json["memory_gb"].as_f64(),
         plans_name: text("plans_name"),
         spacing: serde_json::from_value(json["spacing"].clone()).expect("spacing"),
-        preprocessor: text("preprocessor"),
     }
 }
 
