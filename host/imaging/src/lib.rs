@@ -12,5 +12,6 @@ pub mod io;
 pub mod normalise;
 pub mod resample;
 pub mod volume;
+pub mod zarr;
 
 pub use volume::{BoundingBox, Volume, VolumeView};

@@ -1,7 +1,7 @@
 //! The pipeline against batchgeneratorsv2, with fixed parameters; `golden/make_augment.py` made the numbers.
 
 use imaging::Volume;
-use imaging::augment::{Augmentation, AugmentedTarget, Target, augment};
+use imaging::augment::{Augmentation, AugmentedTarget, Patch, Target, augment};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -39,8 +39,9 @@ fn transforms_equal_those_of_batchgenerators() {
     assert!(!golden.records.is_empty());
     for record in golden.records {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let targets = [Target::Labels(labels.view())];
-        let (found, targets) = augment(&record.augmentation, image.view(), &targets, record.origin, record.patch, &mut rng);
+        let patch = Patch::draw(&record.augmentation, image.spatial(), record.origin, record.patch, &mut rng);
+        let targets = vec![Target::Labels(labels.crop(patch.source()))];
+        let (found, targets) = augment(&record.augmentation, &patch, image.crop(patch.source()), targets, &mut rng);
         assert_eq!(found.data().len(), record.image.len(), "{}", record.name);
         let difference = found.data().iter().zip(&record.image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference < 1e-4, "{}: images differ by {difference}", record.name);

@@ -1,10 +1,13 @@
 //! Patches that are cut out without interpolation.
 
-use crate::{Volume, VolumeView};
+use crate::Volume;
 
 /// The box of size `patch` whose lower corner is voxel `origin` of `source`; what lies beyond it becomes `outside`.
-pub(super) fn crop_and_pad<T: Copy>(source: VolumeView<'_, T>, origin: [i64; 3], patch: [usize; 3], outside: T) -> Volume<T> {
-    let [channels, depth, height, width] = source.shape;
+pub(super) fn crop_and_pad<T: Copy>(source: Volume<T>, origin: [i64; 3], patch: [usize; 3], outside: T) -> Volume<T> {
+    let [channels, depth, height, width] = source.shape();
+    if origin == [0; 3] && patch == source.spatial() {
+        return source;
+    }
     let mut out = Volume::filled([channels, patch[0], patch[1], patch[2]], outside);
     let inside = [depth, height, width].map(|n| n as i64);
     // Half-open range of patch voxels that lie inside the source, for each axis.
@@ -26,7 +29,7 @@ pub(super) fn crop_and_pad<T: Copy>(source: VolumeView<'_, T>, origin: [i64; 3],
             for y in ys.clone() {
                 let row = ((c * depth + source_index(0, z)) * height + source_index(1, y)) * width + source_x;
                 let target = (z * patch[1] + y) * patch[2];
-                channel[target + xs.start..target + xs.end].copy_from_slice(&source.data[row..row + xs.len()]);
+                channel[target + xs.start..target + xs.end].copy_from_slice(&source.data()[row..row + xs.len()]);
             }
         }
     }
@@ -57,7 +60,7 @@ mod tests {
         let source = Volume::new(shape, (0..120).collect::<Vec<i32>>());
         for origin in [[0, 0, 0], [-1, -2, -3], [2, 3, 4], [1, -1, 2], [-9, 0, 0], [0, 0, 9], [0, 7, 0]] {
             let patch = [3, 4, 6];
-            let cut = crop_and_pad(source.view(), origin, patch, -1);
+            let cut = crop_and_pad(source.clone(), origin, patch, -1);
             let valid = inside([3, 4, 5], origin, patch);
             for (index, &value) in cut.data().iter().enumerate() {
                 let position = [index / 24 % 3, index / 6 % 4, index % 6];

@@ -1,38 +1,46 @@
 //! Patches that are turned and scaled: where an output voxel samples the source, and how.
 //!
-//! A [`Grid`] says where each output voxel lies in the source. It is walked row by row; a row is turned into [`Tap`]s once
+//! A [`Grid`] says where each output voxel lies in the volume. It is walked row by row; a row is turned into [`Tap`]s once
 //! and these serve all channels. Rules are those of `torch.nn.functional.grid_sample` with `align_corners=False` and zero
 //! padding: a sample beyond the outermost voxel centres is blended with the padding value.
 
 use super::spatial::Affine;
 use crate::{Volume, VolumeView};
 
-/// Where the voxels of a patch lie in a source volume.
+/// Where the voxels of a patch lie in a volume, of which the part around them is at hand: the source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
     /// Size of the patch in voxels.
     pub patch: [usize; 3],
-    /// Position of the patch's centre, in voxels of the source.
+    /// Position of the patch's centre, in voxels of the volume.
     pub centre: [f64; 3],
-    /// From an offset to the patch's centre to one in the source.
+    /// From an offset to the patch's centre to one in the volume.
     pub affine: Affine,
+    /// Spatial shape of the volume.
+    pub spatial: [usize; 3],
+    /// Voxel of the volume that is the source's first. The source holds every voxel of the volume that the patch samples.
+    pub lower: [usize; 3],
 }
 
-/// The eight source voxels around one output voxel.
+/// The eight voxels of the volume around one output voxel.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tap {
     /// Lowest of the eight, may lie outside.
     corner: [i32; 3],
     /// Position between it and the highest, 0 to 1.
     fraction: [f32; 3],
-    /// Index of the lowest within a channel, if all eight lie inside.
+    /// Index of the lowest within a channel of the source, if all eight lie inside the volume.
     index: Option<usize>,
 }
 
-/// Shape of one channel of the source, and how to step through it.
+/// Shape of the volume, and how to step through one channel of the source.
+///
+/// Positions are those in the volume, also where only a part of it is at hand: relative to that part they would be rounded in
+/// another way, and the same patch would come out different.
 #[derive(Clone, Copy, Debug)]
 struct Lattice {
     size: [i32; 3],
+    lower: [i32; 3],
     strides: [usize; 3],
     /// Strides from a voxel to its upper neighbours: zero along z when the patch is not turned out of its plane, as samples
     /// then lie exactly on slices. A volume of one slice so takes the quick way, too.
@@ -42,12 +50,13 @@ struct Lattice {
 }
 
 impl Lattice {
-    fn new(shape: [usize; 4], affine: &Affine) -> Self {
-        let size = [shape[1], shape[2], shape[3]].map(|n| n as i32);
-        let strides = [shape[2] * shape[3], shape[3], 1];
-        let flat = affine.keeps_slices();
+    fn new(grid: &Grid, source: [usize; 4]) -> Self {
+        let size = grid.spatial.map(|n| n as i32);
+        let strides = [source[2] * source[3], source[3], 1];
+        let flat = grid.affine.keeps_slices();
         Self {
             size,
+            lower: grid.lower.map(|n| n as i32),
             strides,
             upper: [if flat { 0 } else { strides[0] }, strides[1], strides[2]],
             last: [size[0] - if flat { 1 } else { 2 }, size[1] - 2, size[2] - 2],
@@ -59,7 +68,7 @@ impl Lattice {
     }
 
     fn index(&self, position: [i32; 3]) -> usize {
-        (0..3).map(|axis| position[axis] as usize * self.strides[axis]).sum()
+        (0..3).map(|axis| (position[axis] - self.lower[axis]) as usize * self.strides[axis]).sum()
     }
 
     /// Values at the eight voxels of `tap`, x fastest, then y, then z; `outside` where there is none.
@@ -103,9 +112,9 @@ impl Grid {
         }
     }
 
-    /// Interpolates linearly between voxels; beyond the source is `outside`. Same channels as `source`.
+    /// Interpolates linearly between voxels; beyond the volume is `outside`. Same channels as `source`.
     pub(super) fn linear(&self, source: VolumeView<'_, f32>, outside: f32) -> Volume<f32> {
-        let lattice = Lattice::new(source.shape, &self.affine);
+        let lattice = Lattice::new(self, source.shape);
         let voxels = lattice.strides[0] * source.shape[1];
         let mut out = Volume::filled([source.shape[0], self.patch[0], self.patch[1], self.patch[2]], 0.0);
         self.for_each_row(&lattice, |first, taps| {
@@ -120,9 +129,9 @@ impl Grid {
         out
     }
 
-    /// At each voxel the label with the greatest interpolated indicator; see [`vote`]. Beyond the source is `outside`.
+    /// At each voxel the label with the greatest interpolated indicator; see [`vote`]. Beyond the volume is `outside`.
     pub(super) fn labels(&self, source: VolumeView<'_, i16>, outside: i16) -> Volume<i16> {
-        let lattice = Lattice::new(source.shape, &self.affine);
+        let lattice = Lattice::new(self, source.shape);
         let voxels = lattice.strides[0] * source.shape[1];
         let mut out = Volume::filled([source.shape[0], self.patch[0], self.patch[1], self.patch[2]], outside);
         self.for_each_row(&lattice, |first, taps| {
@@ -137,9 +146,9 @@ impl Grid {
         out
     }
 
-    /// Which voxels' nearest source voxel exists; one channel.
-    pub(super) fn inside(&self, spatial: [usize; 3]) -> Volume<bool> {
-        let lattice = Lattice::new([1, spatial[0], spatial[1], spatial[2]], &self.affine);
+    /// Which voxels' nearest voxel of the volume exists; one channel.
+    pub(super) fn inside(&self) -> Volume<bool> {
+        let lattice = Lattice::new(self, [1, self.spatial[0], self.spatial[1], self.spatial[2]]);
         let mut out = Volume::filled([1, self.patch[0], self.patch[1], self.patch[2]], true);
         self.for_each_row(&lattice, |first, taps| {
             for (valid, tap) in out.data_mut()[first..].iter_mut().zip(taps) {

@@ -1,10 +1,10 @@
 //! Cuts training patches out of stored volumes and varies them: nnU-Net's default pipeline, as data.
 //!
-//! [`augment`] takes an image with any number of targets and a place, and returns a patch of each. In this order:
+//! A [`Patch`] is drawn first: where it lies, how it is turned and scaled. It says which box of the volume it shows, and nothing
+//! else need be read. [`augment`] takes that box of the image and of any number of targets, and returns a patch of each. In this order:
 //!
 //! 1. [`Spatial`]: with probability 0.2 each, the patch is turned and scaled. Only the voxels that the patch shows are
-//!    sampled, straight from the stored volume (nnU-Net first copies a box large enough for every rotation, then samples
-//!    that). A patch that is neither turned nor scaled is a plain crop. What lies beyond the volume is 0 in the image, -1 in
+//!    sampled (nnU-Net first copies a box large enough for every rotation, then samples that). A patch that is neither turned nor scaled is a plain crop. What lies beyond the volume is 0 in the image, -1 in
 //!    labels, and the target's padding value in regression targets, which also get a mask of what lies within.
 //! 2. [`Intensity`] steps, on the image alone: noise, blur, brightness, contrast, low resolution, gamma of the negative, gamma.
 //! 3. [`Mirror`] along each axis.
@@ -28,6 +28,7 @@ mod intensity;
 mod interpolate;
 mod mirror;
 mod nearest;
+mod patch;
 mod random;
 mod spatial;
 
@@ -37,9 +38,10 @@ use serde::{Deserialize, Serialize};
 pub use intensity::{Blur, Brightness, Contrast, Gamma, Intensity, LowResolution, Noise};
 pub use mirror::Mirror;
 pub use nearest::downsample_nearest;
+pub use patch::Patch;
 pub use spatial::Spatial;
 
-use crate::{Volume, VolumeView};
+use crate::Volume;
 
 /// A pipeline with all its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,15 +121,15 @@ impl Augmentation {
     }
 }
 
-/// A target as stored: same spatial shape as its image.
-#[derive(Clone, Copy, Debug)]
-pub enum Target<'a> {
+/// What a patch needs of a target: the same box as of its image.
+#[derive(Clone, Debug)]
+pub enum Target {
     /// A label map; -1 marks voxels that do not belong to the case.
-    Labels(VolumeView<'a, i16>),
+    Labels(Volume<i16>),
     /// Real numbers, `pad` outside the volume.
     Regression {
         /// (C, Z, Y, X).
-        values: VolumeView<'a, f32>,
+        values: Volume<f32>,
         /// Value outside.
         pad: f32,
     },
@@ -147,28 +149,19 @@ pub enum AugmentedTarget {
     },
 }
 
-/// Cuts the patch of size `patch` whose lower corner is voxel `patch_origin` (which may lie outside) out of `image` and of
-/// `targets`, and varies it as `augmentation` says.
+/// Cuts `patch` out of `image` and `targets`, which are [`Patch::source`] of the volumes, and varies it as `augmentation` says. `rng` is the
+/// one that the patch was drawn with.
 ///
 /// # Panics
-/// When a target does not have the image's spatial shape.
+/// When image or a target do not have the size of [`Patch::source`].
 pub fn augment(
     augmentation: &Augmentation,
-    image: VolumeView<'_, f32>,
-    targets: &[Target<'_>],
-    patch_origin: [i64; 3],
-    patch: [usize; 3],
+    patch: &Patch,
+    image: Volume<f32>,
+    targets: Vec<Target>,
     rng: &mut impl Rng,
 ) -> (Volume<f32>, Vec<AugmentedTarget>) {
-    for target in targets {
-        let shape = match target {
-            Target::Labels(labels) => labels.shape,
-            Target::Regression { values, .. } => values.shape,
-        };
-        assert_eq!(shape[1..], image.shape[1..], "target and image differ in shape");
-    }
-    let affine = augmentation.spatial.as_ref().and_then(|spatial| spatial.draw(rng));
-    let (mut image, mut targets) = spatial::cut(affine, image, targets, patch_origin, patch);
+    let (mut image, mut targets) = patch.cut(image, targets);
     for step in &augmentation.intensity {
         if random::chance(rng, step.probability) {
             step.transform.apply(&mut image, rng);

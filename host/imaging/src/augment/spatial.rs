@@ -1,13 +1,9 @@
-//! Rotation and scaling: which part of the stored volume a patch shows.
+//! Rotation and scaling: the map from a patch to the stored volume.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::crop::{crop_and_pad, inside};
-use super::interpolate::Grid;
 use super::random::{chance, uniform};
-use super::{AugmentedTarget, Target};
-use crate::{Volume, VolumeView};
 
 /// Turns and scales around the centre of the patch, each with a probability of its own (batchgeneratorsv2
 /// `spatial/spatial.py`).
@@ -83,40 +79,4 @@ impl Affine {
 
 fn product(a: &[[f64; 3]; 3], b: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
     std::array::from_fn(|i| std::array::from_fn(|j| (0..3).map(|k| a[i][k] * b[k][j]).sum()))
-}
-
-/// Cuts the patch out of image and targets. `affine` maps around the centre of the box with lower corner `origin`.
-pub(super) fn cut(
-    affine: Option<Affine>,
-    image: VolumeView<'_, f32>,
-    targets: &[Target<'_>],
-    origin: [i64; 3],
-    patch: [usize; 3],
-) -> (Volume<f32>, Vec<AugmentedTarget>) {
-    const OUTSIDE_IMAGE: f32 = 0.0;
-    /// nnU-Net's mark for voxels that do not belong to the case.
-    const OUTSIDE_LABELS: i16 = -1;
-    let spatial = [image.shape[1], image.shape[2], image.shape[3]];
-    match affine {
-        None => {
-            let cut_target = |target: &Target| match *target {
-                Target::Labels(labels) => AugmentedTarget::Labels(crop_and_pad(labels, origin, patch, OUTSIDE_LABELS)),
-                Target::Regression { values, pad } => {
-                    AugmentedTarget::Regression { values: crop_and_pad(values, origin, patch, pad), valid: inside(spatial, origin, patch) }
-                }
-            };
-            (crop_and_pad(image, origin, patch, OUTSIDE_IMAGE), targets.iter().map(cut_target).collect())
-        }
-        Some(affine) => {
-            let centre = std::array::from_fn(|axis| origin[axis] as f64 + (patch[axis] as f64 - 1.0) / 2.0);
-            let grid = Grid { patch, centre, affine };
-            let cut_target = |target: &Target| match *target {
-                Target::Labels(labels) => AugmentedTarget::Labels(grid.labels(labels, OUTSIDE_LABELS)),
-                Target::Regression { values, pad } => {
-                    AugmentedTarget::Regression { values: grid.linear(values, pad), valid: grid.inside(spatial) }
-                }
-            };
-            (grid.linear(image, OUTSIDE_IMAGE), targets.iter().map(cut_target).collect())
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The pipeline as a whole; single transforms are tested in their own files and against golden numbers.
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
@@ -13,6 +13,28 @@ fn waves(shape: [usize; 4]) -> Volume<f32> {
         (c as f32 + z as f32 / 5.0).sin() + (y as f32 / 7.0 + x as f32 / 6.0).cos()
     };
     Volume::new(shape, (0..shape.iter().product()).map(value).collect())
+}
+
+/// Draws a patch, cuts what it needs out of whole volumes, and makes it.
+fn vary(
+    augmentation: &Augmentation,
+    image: &Volume<f32>,
+    targets: &[Target],
+    origin: [i64; 3],
+    size: [usize; 3],
+    rng: &mut ChaCha8Rng,
+) -> (Volume<f32>, Vec<AugmentedTarget>) {
+    let patch = Patch::draw(augmentation, image.spatial(), origin, size, rng);
+    let (image, targets) = part(&patch, image, targets);
+    augment(augmentation, &patch, image, targets, rng)
+}
+
+fn part(patch: &Patch, image: &Volume<f32>, targets: &[Target]) -> (Volume<f32>, Vec<Target>) {
+    let crop = |target: &Target| match target {
+        Target::Labels(labels) => Target::Labels(labels.crop(patch.source())),
+        Target::Regression { values, pad } => Target::Regression { values: values.crop(patch.source()), pad: *pad },
+    };
+    (image.crop(patch.source()), targets.iter().map(crop).collect())
 }
 
 fn generator(sample: u64) -> ChaCha8Rng {
@@ -29,9 +51,9 @@ fn all_targets_move_as_the_image_does() {
         let mut equal = 0;
         let mut compared = 0;
         for sample in 0..40 {
-            let targets = [Target::Regression { values: image.view(), pad: 0.0 }, Target::Labels(thresholded.view())];
+            let targets = [Target::Regression { values: image.clone(), pad: 0.0 }, Target::Labels(thresholded.clone())];
             let origin = [sample as i64 % 5 * 3, 7, -4];
-            let (image, targets) = augment(&augmentation, image.view(), &targets, origin, patch, &mut generator(sample));
+            let (image, targets) = vary(&augmentation, &image, &targets, origin, patch, &mut generator(sample));
             let [AugmentedTarget::Regression { values, valid }, AugmentedTarget::Labels(labels)] = &targets[..] else {
                 panic!("kinds of targets changed")
             };
@@ -51,6 +73,40 @@ fn all_targets_move_as_the_image_does() {
 }
 
 #[test]
+fn the_part_that_a_patch_needs_gives_what_the_whole_volume_gives() {
+    let shape = [2, 40, 44, 48];
+    let spatial = [shape[1], shape[2], shape[3]];
+    let image = waves(shape);
+    let labels = Volume::new([1, 40, 44, 48], image.channel(0).iter().map(|v| (*v * 3.0) as i16).collect());
+    let targets = [Target::Labels(labels), Target::Regression { values: image.clone(), pad: 7.0 }];
+    let (mut turned, mut smaller) = (0, 0);
+    for (dims, size) in [(3, [12, 10, 14]), (3, [9, 40, 30]), (3, [48, 50, 60]), (2, [1, 20, 24])] {
+        let standard = Augmentation::standard(size, dims);
+        let free = Spatial { rotation_degrees: [-180.0, 180.0], in_plane: dims == 2, ..standard.spatial.clone().expect("default") };
+        let always =
+            Augmentation { spatial: Some(Spatial { rotation_probability: 1.0, scaling_probability: 0.7, ..free }), ..Augmentation::none() };
+        for augmentation in [standard, always] {
+            for sample in 0..60 {
+                let mut rng = generator(sample);
+                // Inside, over every border, and now and then outside altogether.
+                let place = |axis: usize, rng: &mut ChaCha8Rng| rng.random_range(-(size[axis] as i64) - 3..spatial[axis] as i64 + 3);
+                let origin = std::array::from_fn(|axis| place(axis, &mut rng));
+                let patch = Patch::draw(&augmentation, spatial, origin, size, &mut rng);
+                let mut whole = patch.clone();
+                whole.source = crate::BoundingBox::whole(spatial);
+                let (part_of_image, part_of_targets) = part(&patch, &image, &targets);
+                let found = augment(&augmentation, &patch, part_of_image, part_of_targets, &mut rng.clone());
+                let expected = augment(&augmentation, &whole, image.clone(), targets.to_vec(), &mut rng);
+                assert_eq!(found, expected, "sample {sample}, patch {patch:?}");
+                turned += usize::from(augmentation.intensity.is_empty());
+                smaller += usize::from(patch.source.size().iter().product::<usize>() * 2 < spatial.iter().product());
+            }
+        }
+    }
+    assert!(turned >= 240 && smaller > 200, "{turned} turned, {smaller} that need less than half of the volume");
+}
+
+#[test]
 fn what_lies_outside_is_padding() {
     let image = Volume::filled([1, 8, 8, 8], 1.0);
     let labels = Volume::filled([1, 8, 8, 8], 3_i16);
@@ -63,8 +119,8 @@ fn what_lies_outside_is_padding() {
     };
     for spatial in [None, Some(spatial)] {
         let augmentation = Augmentation { spatial, ..Augmentation::none() };
-        let targets = [Target::Labels(labels.view()), Target::Regression { values: image.view(), pad: 10.0 }];
-        let (image, targets) = augment(&augmentation, image.view(), &targets, [-4; 3], [16; 3], &mut generator(0));
+        let targets = [Target::Labels(labels.clone()), Target::Regression { values: image.clone(), pad: 10.0 }];
+        let (image, targets) = vary(&augmentation, &image, &targets, [-4; 3], [16; 3], &mut generator(0));
         let [AugmentedTarget::Labels(labels), AugmentedTarget::Regression { values, valid }] = &targets[..] else {
             panic!("kinds of targets changed")
         };
@@ -84,10 +140,10 @@ fn what_lies_outside_is_padding() {
 fn none_crops_and_equal_random_numbers_make_equal_patches() {
     let image = waves([2, 12, 13, 14]);
     let (patch, origin) = ([8, 8, 8], [2, 3, 4]);
-    let (plain, _) = augment(&Augmentation::none(), image.view(), &[], origin, patch, &mut generator(1));
+    let (plain, _) = vary(&Augmentation::none(), &image, &[], origin, patch, &mut generator(1));
     assert_eq!(plain, image.crop(&crate::BoundingBox { lower: [2, 3, 4], upper: [10, 11, 12] }));
     let standard = Augmentation::standard(patch, 3);
-    let run = |sample| augment(&standard, image.view(), &[], origin, patch, &mut generator(sample)).0;
+    let run = |sample| vary(&standard, &image, &[], origin, patch, &mut generator(sample)).0;
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
 }
@@ -120,11 +176,11 @@ fn time_per_patch() {
     let patch = [40, 56, 40];
     let image = waves([1, 60, 70, 60]);
     let labels = Volume::new(image.shape(), image.data().iter().map(|v| (*v * 2.0) as i16).collect());
-    let targets = [Target::Labels(labels.view())];
+    let targets = [Target::Labels(labels)];
     let time = |name: &str, augmentation: &Augmentation| {
         let start = std::time::Instant::now();
         for sample in 0..SAMPLES {
-            std::hint::black_box(augment(augmentation, image.view(), &targets, [8, 9, 10], patch, &mut generator(sample)));
+            std::hint::black_box(vary(augmentation, &image, &targets, [8, 9, 10], patch, &mut generator(sample)));
         }
         println!("{name}: {:.2} ms", start.elapsed().as_secs_f64() * 1e3 / SAMPLES as f64);
     };

@@ -1,0 +1,146 @@
+//! What lies where: data types, chunks, and the metadata that says so.
+
+use serde_json::{Value, json};
+
+use super::blosc::{COMPRESSOR, Filter, LEVEL};
+
+/// Metadata of every group and array.
+pub(super) const METADATA: &str = "zarr.json";
+/// An entry of a shard's index: where a chunk begins and how long it is, as u64.
+pub(super) const INDEX_ENTRY: usize = 16;
+/// Both numbers of a chunk that was left out.
+pub(super) const ABSENT: u64 = u64::MAX;
+/// Bytes of a chunk at most. What is read back is held against it, so that a damaged file cannot ask for any amount.
+pub(super) const MAX_CHUNK: usize = 1 << 20;
+
+/// Numbers that arrays are made of.
+pub trait Element: bytemuck::Pod {
+    /// Their name in Zarr.
+    const DATA_TYPE: &'static str;
+}
+
+impl Element for f32 {
+    const DATA_TYPE: &'static str = "float32";
+}
+
+impl Element for i16 {
+    const DATA_TYPE: &'static str = "int16";
+}
+
+impl Element for i32 {
+    const DATA_TYPE: &'static str = "int32";
+}
+
+fn size_of_type(name: &str) -> Option<usize> {
+    match name {
+        f32::DATA_TYPE => Some(size_of::<f32>()),
+        i16::DATA_TYPE => Some(size_of::<i16>()),
+        i32::DATA_TYPE => Some(size_of::<i32>()),
+        _ => None,
+    }
+}
+
+/// Chunks (z, y, x) for volumes of spatial shape `spatial` out of which boxes of size `patch` are read.
+///
+/// They have the form of a patch, which keeps what is read beside it small along every axis, and about 24,000 voxels: much smaller
+/// ones compress badly, as LZ4 looks back 64 KiB; larger ones decompress much that is not asked for. One slice deep for patches of
+/// one slice.
+pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
+    const VOXELS: f64 = 24_000.0;
+    /// Rows of whole vectors are copied quicker.
+    const STEP: f64 = 8.0;
+    let span: [usize; 3] = std::array::from_fn(|axis| patch[axis].min(spatial[axis]).max(1));
+    let axes = span.iter().filter(|size| **size > 1).count().max(1);
+    let scale = (VOXELS / span.iter().product::<usize>() as f64).powf(1.0 / axes as f64);
+    std::array::from_fn(|axis| {
+        let size = span[axis] as f64 * scale;
+        let size = if size < STEP { size.round() } else { (size / STEP).round() * STEP };
+        (size as usize).clamp(1, spatial[axis].max(1))
+    })
+}
+
+/// Form of one array. Shapes of fewer axes than four have leading ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub data_type: &'static str,
+    pub shape: [usize; 4],
+    pub chunk: [usize; 4],
+    /// Number of axes that the metadata names.
+    pub rank: usize,
+    pub filter: Filter,
+}
+
+impl Layout {
+    /// Bytes of a number.
+    pub(super) fn item(&self) -> usize {
+        size_of_type(self.data_type).unwrap_or(1)
+    }
+
+    /// Chunks along every axis.
+    pub(super) fn grid(&self) -> [usize; 4] {
+        std::array::from_fn(|axis| self.shape[axis].div_ceil(self.chunk[axis]))
+    }
+
+    /// Numbers in a chunk.
+    pub(super) fn chunk_items(&self) -> usize {
+        self.chunk.iter().product()
+    }
+
+    /// Name of the one shard below the array's name.
+    pub(super) fn shard_key(&self) -> String {
+        format!("c{}", "/0".repeat(self.rank))
+    }
+
+    pub(super) fn metadata(&self) -> Value {
+        let axes = 4 - self.rank..;
+        let (grid, shape, chunk) = (self.grid(), &self.shape[axes.clone()], &self.chunk[axes]);
+        let shard: Vec<usize> = (4 - self.rank..4).map(|axis| grid[axis] * self.chunk[axis]).collect();
+        let (shuffle, typesize) = match self.filter {
+            Filter::None => ("noshuffle", 1),
+            Filter::Shuffle => ("shuffle", self.item()),
+        };
+        let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
+        let blosc = json!({"name": "blosc", "configuration": {
+            "cname": COMPRESSOR, "clevel": LEVEL, "shuffle": shuffle, "typesize": typesize, "blocksize": self.chunk_items() * self.item()
+        }});
+        json!({
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": shape,
+            "data_type": self.data_type,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": 0,
+            "codecs": [{"name": "sharding_indexed", "configuration": {
+                "chunk_shape": chunk, "codecs": [bytes, blosc], "index_codecs": [bytes], "index_location": "end"
+            }}],
+            "attributes": {},
+        })
+    }
+
+    /// The reverse of [`Self::metadata`]; none for anything else than it writes.
+    pub(super) fn parse(metadata: &Value) -> Option<Self> {
+        let sizes = |value: &Value| -> Option<Vec<usize>> {
+            let sizes = value.as_array()?.iter().map(|size| usize::try_from(size.as_u64()?).ok());
+            sizes.collect::<Option<Vec<_>>>().filter(|sizes| sizes.len() <= 4)
+        };
+        let padded = |sizes: &[usize]| -> [usize; 4] {
+            let missing = 4 - sizes.len();
+            std::array::from_fn(|axis| if axis < missing { 1 } else { sizes[axis - missing] })
+        };
+        let shape = sizes(&metadata["shape"])?;
+        let sharding = &metadata["codecs"][0]["configuration"];
+        let chunk = sizes(&sharding["chunk_shape"])?;
+        let data_type = metadata["data_type"].as_str()?;
+        let data_type = [f32::DATA_TYPE, i16::DATA_TYPE, i32::DATA_TYPE].into_iter().find(|known| *known == data_type)?;
+        let filter = if sharding["codecs"][1]["configuration"]["shuffle"] == "shuffle" { Filter::Shuffle } else { Filter::None };
+        let layout = Self { data_type, shape: padded(&shape), chunk: padded(&chunk), rank: shape.len(), filter };
+        let items = layout.chunk.iter().try_fold(1, |product: usize, size| product.checked_mul(*size))?;
+        let fits = items > 0 && items.checked_mul(layout.item())? <= MAX_CHUNK;
+        // No shard ends beyond what can be counted.
+        let counted = (0..4).try_fold(layout.item(), |product, axis| {
+            product.checked_mul(layout.shape[axis].checked_next_multiple_of(layout.chunk[axis].max(1))?)
+        });
+        (fits && counted.is_some() && layout.metadata() == *metadata).then_some(layout)
+    }
+}
