@@ -1,7 +1,7 @@
 //! From the store to batches: which case, which patch of it, varied how, in what shape.
 //!
 //! ```text
-//! (seed, phase, epoch, iteration, sample) ─ random ─ case ─ sampler ─ patch origin ─ imaging::augment ─ levels ─ Batch
+//! (seed, phase, epoch, iteration, sample) ─ random ─ case ─ sampler ─ patch ─ its part of the store ─ imaging::augment ─ levels ─ Batch
 //! ```
 //!
 //! A [`Loader`] runs worker threads that make whole batches ahead of time. Sampling is that of nnU-Net's `data_loader.py`:

@@ -1,13 +1,13 @@
-//! Makes one sample: draws a case and a patch of it, cuts and varies the patch.
+//! Makes one sample: draws a case and a patch of it, reads what the patch shows, cuts and varies it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use imaging::Volume;
-use imaging::augment::{AugmentedTarget, Target, augment};
+use imaging::augment::{AugmentedTarget, Patch, Target, augment};
 use rand::{Rng, RngExt};
 
-use super::sampler::{Locations, must_show_foreground, patch_origin};
+use super::sampler::{Locations, Voxels, must_show_foreground, patch_origin};
 use super::targets::SampleTarget;
 use super::{Error, LoaderOptions, Phase, Source, random};
 use crate::dataset::{SEGMENTATION, TargetKind};
@@ -31,31 +31,40 @@ impl Sample {
     }
 
     fn load(source: &Source, options: &LoaderOptions, case: &str, show_foreground: bool, rng: &mut impl Rng) -> Result<Self, Error> {
-        let stored = StoredCase::open(&case_path(&source.store, case))
-            .map_err(|error| Error::Read { case: case.to_owned(), source: Box::new(error) })?;
-        let image = stored.image();
-        check_channels(case, "image", image.shape[0], source.use_mask_for_norm.len())?;
+        let failed = |error| Error::Read { case: case.to_owned(), source: Box::new(error) };
+        let stored = StoredCase::open(&case_path(&source.store, case)).map_err(failed)?;
+        check_channels(case, "image", stored.channels(), source.use_mask_for_norm.len())?;
+
+        let centre = match locations(&stored, source, options).draw(show_foreground, rng) {
+            Some((Voxels { target, class, .. }, number)) => stored.location(target, class, number).map_err(failed)?,
+            None => None,
+        };
+        let origin = patch_origin(stored.spatial(), options.patch, centre, rng);
+        let patch = Patch::draw(&options.augmentation, stored.spatial(), origin, options.patch, rng);
 
         // Image and dense targets go through augmentation together; classes have no place.
-        let mut dense = Vec::new();
+        let image = stored.image(patch.source()).map_err(failed)?;
+        let (mut names, mut dense) = (Vec::new(), Vec::new());
         for (name, kind) in &source.targets {
-            match kind {
-                TargetKind::Labels(_) => dense.extend(stored.labels(name).map(|labels| (name, Target::Labels(labels)))),
+            let target = match kind {
+                TargetKind::Labels(_) => stored.labels(name, patch.source()).map_err(failed)?.map(Target::Labels),
                 TargetKind::Regression { channels, pad, .. } => {
-                    if let Some(values) = stored.regression(name) {
-                        check_channels(case, name, values.shape[0], *channels)?;
-                        dense.push((name, Target::Regression { values, pad: *pad }));
+                    let values = stored.map(name, patch.source()).map_err(failed)?;
+                    if let Some(values) = &values {
+                        check_channels(case, name, values.channels(), *channels)?;
                     }
+                    values.map(|values| Target::Regression { values, pad: *pad })
                 }
-                TargetKind::Class { .. } => {}
+                TargetKind::Class { .. } => None,
+            };
+            if let Some(target) = target {
+                names.push(name);
+                dense.push(target);
             }
         }
-        let views: Vec<Target> = dense.iter().map(|(_, view)| *view).collect();
-        let spatial = [image.shape[1], image.shape[2], image.shape[3]];
-        let origin = patch_origin(spatial, options.patch, show_foreground, &locations(&stored, source, options), rng);
-        let (mut image, augmented) = augment(&options.augmentation, image, &views, origin, options.patch, rng);
+        let (mut image, augmented) = augment(&options.augmentation, &patch, image, dense, rng);
 
-        let mut augmented: Vec<_> = dense.iter().map(|(name, _)| *name).zip(augmented).collect();
+        let mut augmented: Vec<_> = names.into_iter().zip(augmented).collect();
         // nnU-Net masks training patches only.
         if options.phase == Phase::Train
             && let Some((_, AugmentedTarget::Labels(labels))) = augmented.iter().find(|(name, _)| *name == SEGMENTATION)
@@ -75,17 +84,18 @@ impl Sample {
 }
 
 /// Where a patch of this case may be centred.
-fn locations<'a>(stored: &'a StoredCase, source: &Source, options: &LoaderOptions) -> Locations<'a> {
+fn locations<'a>(stored: &StoredCase, source: &Source, options: &'a LoaderOptions) -> Locations<'a> {
     let mut locations = Locations::default();
-    for name in &options.foreground {
-        let Some(TargetKind::Labels(labels)) = source.targets.get(name) else { continue };
+    for target in &options.foreground {
+        let Some(TargetKind::Labels(labels)) = source.targets.get(target) else { continue };
         // The store numbers classes as `Labels::foreground` does; one past them are annotated voxels.
         let classes = labels.foreground().len();
-        for (index, voxels) in stored.locations(name).filter(|(_, voxels)| !voxels.is_empty()) {
-            if index < classes {
+        for (class, &count) in stored.location_counts(target).iter().enumerate().filter(|(_, count)| **count > 0) {
+            let voxels = Voxels { target, class, count };
+            if class < classes {
                 locations.foreground.push(voxels);
-            } else if locations.annotated.is_none() {
-                locations.annotated = Some(voxels);
+            } else {
+                locations.annotated.get_or_insert(voxels);
             }
         }
     }

@@ -9,48 +9,50 @@ pub(super) fn must_show_foreground(index: usize, batch_size: usize, share: f64) 
     index as f64 >= (batch_size as f64 * (1.0 - share)).round_ties_even()
 }
 
-/// Voxels (z, y, x) that a patch may be centred on.
+/// A list of voxels in the store: all of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Voxels<'a> {
+    pub target: &'a str,
+    /// Its number in the store.
+    pub class: usize,
+    /// Greater than zero.
+    pub count: usize,
+}
+
+/// Voxels that a patch may be centred on.
 #[derive(Debug, Default)]
 pub(super) struct Locations<'a> {
     /// For each class or region that the case has.
-    pub foreground: Vec<&'a [[i32; 3]]>,
+    pub foreground: Vec<Voxels<'a>>,
     /// Annotated voxels of any label; only with an ignore label.
-    pub annotated: Option<&'a [[i32; 3]]>,
+    pub annotated: Option<Voxels<'a>>,
 }
 
 impl<'a> Locations<'a> {
-    /// Voxels of a class that is drawn from those of the case; annotated ones when it has none of them.
-    fn of_a_class(&self, rng: &mut impl Rng) -> Option<&'a [[i32; 3]]> {
-        match self.foreground.len() {
-            0 => self.annotated,
-            classes => Some(self.foreground[rng.random_range(0..classes)]),
-        }
+    /// Draws the voxel that a patch is centred on, as its list and its number in it: with `show_foreground` one of a random class of
+    /// the case, or an annotated one when it has none of them; else, with an ignore label, an annotated one.
+    pub(super) fn draw(&self, show_foreground: bool, rng: &mut impl Rng) -> Option<(Voxels<'a>, usize)> {
+        let voxels = match self.foreground.len() {
+            classes if show_foreground && classes > 0 => self.foreground[rng.random_range(0..classes)],
+            _ => self.annotated?,
+        };
+        Some((voxels, rng.random_range(0..voxels.count)))
     }
 }
 
 /// Lower corner of a patch in a case of spatial shape `shape`; it may lie outside.
 ///
 /// Patches are drawn uniformly from all that lie within the case; along an axis that is shorter than the patch, from the two
-/// ways (or one) of centring it. With `show_foreground` the patch is centred on a voxel of a random class instead; it may then reach
-/// beyond the upper border, but not beyond the lower one. With an ignore label all other patches are centred on annotated voxels.
-pub(super) fn patch_origin(
-    shape: [usize; 3],
-    patch: [usize; 3],
-    show_foreground: bool,
-    locations: &Locations,
-    rng: &mut impl Rng,
-) -> [i64; 3] {
+/// ways (or one) of centring it. With a `centre` (z, y, x) nothing is drawn; the patch may then reach beyond the upper border, but
+/// not beyond the lower one.
+pub(super) fn patch_origin(shape: [usize; 3], patch: [usize; 3], centre: Option<[i32; 3]>, rng: &mut impl Rng) -> [i64; 3] {
     let bounds: [(i64, i64); 3] = std::array::from_fn(|axis| {
         let (size, patch) = (shape[axis] as i64, patch[axis] as i64);
         let missing = (patch - size).max(0);
         (-(missing + 1).div_euclid(2), size - patch + missing.div_euclid(2) + missing % 2)
     });
-    let voxels = if show_foreground { locations.of_a_class(rng) } else { locations.annotated };
-    match voxels.filter(|voxels| !voxels.is_empty()) {
-        Some(voxels) => {
-            let voxel = voxels[rng.random_range(0..voxels.len())];
-            std::array::from_fn(|axis| (i64::from(voxel[axis]) - patch[axis] as i64 / 2).max(bounds[axis].0))
-        }
+    match centre {
+        Some(voxel) => std::array::from_fn(|axis| (i64::from(voxel[axis]) - patch[axis] as i64 / 2).max(bounds[axis].0)),
         None => bounds.map(|(low, high)| rng.random_range(low..=high)),
     }
 }
@@ -64,9 +66,9 @@ mod tests {
 
     use super::*;
 
-    fn origins(shape: [usize; 3], patch: [usize; 3], show_foreground: bool, locations: &Locations) -> BTreeSet<[i64; 3]> {
+    fn origins(shape: [usize; 3], patch: [usize; 3], centre: Option<[i32; 3]>) -> BTreeSet<[i64; 3]> {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        (0..3000).map(|_| patch_origin(shape, patch, show_foreground, locations, &mut rng)).collect()
+        (0..3000).map(|_| patch_origin(shape, patch, centre, &mut rng)).collect()
     }
 
     #[test]
@@ -83,36 +85,41 @@ mod tests {
     #[test]
     fn random_patches_lie_within_or_are_centred() {
         // Axis 0 is longer than the patch, axis 1 as long, axis 2 shorter by an odd number.
-        let found = origins([6, 4, 5], [4, 4, 8], false, &Locations::default());
+        let found = origins([6, 4, 5], [4, 4, 8], None);
         let expected = (0..=2).flat_map(|z| [[z, 0, -2], [z, 0, -1]]).collect::<BTreeSet<_>>();
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn forced_patches_are_centred_on_a_voxel_and_bounded_below_only() {
-        let (low, high): (&[[i32; 3]], &[[i32; 3]]) = (&[[0, 9, 9]], &[[19, 10, 12]]);
-        let locations = Locations { foreground: vec![low, high], annotated: None };
-        let found = origins([20; 3], [8; 3], true, &locations);
-        assert_eq!(found, BTreeSet::from([[0, 5, 5], [15, 6, 8]]));
-        assert!(origins([20; 3], [8; 3], false, &locations).len() > 500, "patches that are not forced lie anywhere");
+    fn centred_patches_are_bounded_below_only() {
+        assert_eq!(origins([20; 3], [8; 3], Some([0, 9, 9])), BTreeSet::from([[0, 5, 5]]));
+        assert_eq!(origins([20; 3], [8; 3], Some([19, 10, 12])), BTreeSet::from([[15, 6, 8]]));
+        assert!(origins([20; 3], [8; 3], None).len() > 500, "patches that are not centred lie anywhere");
     }
 
     #[test]
-    fn with_an_ignore_label_every_patch_is_centred_on_annotated_voxels() {
-        let (class, annotated): (&[[i32; 3]], &[[i32; 3]]) = (&[[10, 10, 10]], &[[4, 4, 4]]);
-        let both = Locations { foreground: vec![class], annotated: Some(annotated) };
-        assert_eq!(origins([20; 3], [8; 3], true, &both), BTreeSet::from([[6, 6, 6]]));
-        assert_eq!(origins([20; 3], [8; 3], false, &both), BTreeSet::from([[0, 0, 0]]));
-        let no_class = Locations { foreground: vec![], annotated: Some(annotated) };
-        assert_eq!(origins([20; 3], [8; 3], true, &no_class), BTreeSet::from([[0, 0, 0]]));
+    fn voxels_are_drawn_from_all_classes_or_from_what_is_annotated() {
+        let list = |class, count| Voxels { target: "segmentation", class, count };
+        let drawn = |locations: &Locations, show_foreground| {
+            let mut rng = ChaCha8Rng::seed_from_u64(2);
+            let draws = (0..300).filter_map(|_| locations.draw(show_foreground, &mut rng));
+            draws.map(|(voxels, number)| (voxels.class, number)).collect::<BTreeSet<_>>()
+        };
+        let classes = Locations { foreground: vec![list(0, 1), list(4, 2)], annotated: None };
+        assert_eq!(drawn(&classes, true), BTreeSet::from([(0, 0), (4, 0), (4, 1)]));
+        assert!(drawn(&classes, false).is_empty());
+        let both = Locations { foreground: vec![list(0, 1)], annotated: Some(list(5, 2)) };
+        assert_eq!(drawn(&both, true), BTreeSet::from([(0, 0)]));
+        assert_eq!(drawn(&both, false), BTreeSet::from([(5, 0), (5, 1)]));
+        let no_class = Locations { foreground: vec![], annotated: Some(list(5, 1)) };
+        assert_eq!(drawn(&no_class, true), BTreeSet::from([(5, 0)]));
+        assert!(drawn(&Locations::default(), true).is_empty());
     }
 
     #[test]
     fn a_slice_is_a_patch_of_depth_one() {
-        let voxels: &[[i32; 3]] = &[[7, 5, 5]];
-        let locations = Locations { foreground: vec![voxels], annotated: None };
-        assert_eq!(origins([9, 10, 10], [1, 4, 4], true, &locations), BTreeSet::from([[7, 3, 3]]));
-        let slices: BTreeSet<i64> = origins([9, 10, 10], [1, 4, 4], false, &locations).iter().map(|o| o[0]).collect();
+        assert_eq!(origins([9, 10, 10], [1, 4, 4], Some([7, 5, 5])), BTreeSet::from([[7, 3, 3]]));
+        let slices: BTreeSet<i64> = origins([9, 10, 10], [1, 4, 4], None).iter().map(|o| o[0]).collect();
         assert_eq!(slices, (0..9).collect());
     }
 }

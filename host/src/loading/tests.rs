@@ -22,7 +22,7 @@ fn store() -> (TempDir, Source) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let cases: Vec<String> = (0..4).map(|i| format!("case_{i}")).collect();
     for (i, case) in cases.iter().enumerate() {
-        write_case(&case_path(folder.path(), case), &ball(i)).expect("written");
+        write_case(&case_path(folder.path(), case), &ball(i), [8, 16, 12]).expect("written");
     }
     let targets = [
         ("segmentation", segmentation()),
@@ -162,7 +162,7 @@ fn a_case_that_cannot_be_read_is_an_error_with_its_name_and_dropping_never_hangs
     let mut loader = Loader::start(Arc::new(source), options([8, 16, 12], 2), ITERATIONS, (0, 0)).expect("started");
     let error = (0..100).find_map(|_| loader.next_batch().err()).expect("case_9 is drawn");
     let message = error.to_string();
-    assert!(message.starts_with("case case_9: ") && message.contains("case_9.safetensors"), "{message}");
+    assert!(message.starts_with("case case_9: ") && message.contains("case_9.zarr.zip"), "{message}");
     assert!(matches!(loader.next_batch(), Err(Error::Ended { .. })), "no batch after an error");
     // The other worker is blocked on a full channel by now.
     drop(loader);

@@ -6,6 +6,7 @@ use crate::evaluate::{Files, classification, regression, segmentation};
 use crate::network::Model;
 use crate::preprocess::{Prepared, StoredCase, case_path};
 use crate::report::Bar;
+use imaging::BoundingBox;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -58,8 +59,9 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let network = |source| Error::Network { case: id.clone(), source };
         let stored = StoredCase::open(&case_path(&validation.prepared.store, id))?;
         let Prepared { plans, configuration, .. } = validation.prepared;
-        let logits = sliding_window(model, stored.image(), configuration.dims(), validation.patch, validation.mirror, &|_, _| {})
-            .map_err(network)?;
+        let image = stored.image(&BoundingBox::whole(stored.spatial()))?;
+        let logits =
+            sliding_window(model, image.view(), configuration.dims(), validation.patch, validation.mirror, &|_, _| {}).map_err(network)?;
         let predictions = export(model, logits, targets, stored.properties(), plans, configuration).map_err(network)?;
         let geometry = read_image(&case.images[0])?.geometry;
         for (name, prediction) in predictions {

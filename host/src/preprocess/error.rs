@@ -48,7 +48,7 @@ pub enum Error {
         /// What they share.
         identifier: String,
     },
-    /// A file or folder of the store cannot be read or removed.
+    /// A folder of the store cannot be read, or a file of it removed.
     #[error("{}: cannot be accessed ({source}); check that it exists and may be read and replaced", .path.display())]
     Access {
         /// The file or folder.
@@ -56,7 +56,10 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file of the store is damaged.
+    /// A file of the store cannot be read, or is damaged.
+    #[error(transparent)]
+    Read(#[from] imaging::zarr::Error),
+    /// A file of the store holds something else than a case.
     #[error("{}: is no preprocessed case ({found}), expected {expected}; remove it to have it made anew", .path.display())]
     Store {
         /// The file.
@@ -65,13 +68,5 @@ pub enum Error {
         found: String,
         /// What should be there.
         expected: String,
-    },
-    /// A case cannot be put into the form of the store.
-    #[error("{}: cannot be written ({reason}); use other names for targets", .path.display())]
-    Serialise {
-        /// The file that would have been written.
-        path: PathBuf,
-        /// Why.
-        reason: String,
     },
 }

@@ -15,7 +15,7 @@ use crate::dataset::{Case, Dataset, Progress, Stage, for_each_case, write_json};
 use crate::plan::{Configuration, Plans};
 
 /// Counted up whenever the same input gives other arrays or another layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const KEY_FILE: &str = "store.json";
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,9 @@ pub fn preprocess_all(
             return Ok(());
         }
         let cropped = CroppedCase::read(case, dataset, plans)?;
-        stale.into_iter().try_for_each(|job| write_case(&case_path(job.store, &case.id), &cropped.preprocess(plans, job.configuration)?))
+        stale.into_iter().try_for_each(|Job { configuration, store }| {
+            write_case(&case_path(store, &case.id), &cropped.preprocess(plans, configuration)?, configuration.patch_zyx())
+        })
     })?;
     Ok(keys.into_iter().map(|key| key.key).collect())
 }
@@ -118,7 +120,7 @@ fn open_store(store: &Path, key: &StoreKey) -> Result<(), Error> {
         let access = |source| Error::Access { path: store.to_path_buf(), source };
         for entry in std::fs::read_dir(store).map_err(access)? {
             let path = entry.map_err(access)?.path();
-            if path.extension().is_some_and(|extension| extension == "safetensors") {
+            if path.to_str().is_some_and(|path| path.ends_with(super::store::ENDING)) {
                 std::fs::remove_file(&path).map_err(|source| Error::Access { path: path.clone(), source })?;
             }
         }

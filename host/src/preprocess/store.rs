@@ -1,276 +1,222 @@
-//! The store: one safetensors file a case, read in place through a memory map.
+//! The store: one file a case, out of which any part can be read without the rest.
 //!
-//! Tensors: `image` f32 (C, Z, Y, X); `labels/<target>` i16 (1, Z, Y, X); `regression/<target>` f32 (C, Z, Y, X);
-//! `locations/<target>/<index>` i32 (N, 3). The header's metadata has one key, `case`: JSON with properties and classes.
-//! Files are only ever replaced as a whole, never changed in place, so a map stays valid while a new version is written.
+//! A file is a Zarr v3 hierarchy in an uncompressed ZIP ([`imaging::zarr`]). Arrays: `image` f32 (C, Z, Y, X); `labels/<target>`
+//! i16 (1, Z, Y, X); `maps/<target>` f32 (C, Z, Y, X); `locations/<target>` i32 (N, 3), the voxels of all classes one class after the
+//! other. The root's attributes have one key, `case`: properties, classes, and the number of voxels of every class.
+//! Files are only ever replaced as a whole, never changed in place, so that they can be read while a new version is written.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use imaging::{Volume, VolumeView};
+use imaging::zarr::{Element, NewArray, Store, chunk_shape, write};
+use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
-use memmap2::Mmap;
-use safetensors::tensor::{TensorInfo, TensorView};
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, PreprocessedCase, Properties};
 use crate::dataset::{Case, CaseTarget};
 
-#[cfg(target_endian = "big")]
-compile_error!("the store is read in place and its numbers are little-endian");
-
-/// The key of the header's metadata.
+/// What names of files end with.
+pub(super) const ENDING: &str = ".zarr.zip";
+/// The key of the root's attributes.
 const CASE: &str = "case";
+const IMAGE: &str = "image";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     properties: Properties,
     classes: IndexMap<String, usize>,
     inputs: String,
+    /// For every labels target the number of voxels of every class, in the order of `Labels::foreground`.
+    locations: IndexMap<String, Vec<usize>>,
+}
+
+fn labels_name(target: &str) -> String {
+    format!("labels/{target}")
+}
+
+fn map_name(target: &str) -> String {
+    format!("maps/{target}")
+}
+
+fn locations_name(target: &str) -> String {
+    format!("locations/{target}")
 }
 
 /// File of a case inside the folder of a store.
 pub fn case_path(store: &Path, case_id: &str) -> PathBuf {
-    store.join(format!("{case_id}.safetensors"))
+    store.join(format!("{case_id}{ENDING}"))
 }
 
-/// Writes a case; the file appears complete or not at all.
+/// Writes a case; the file appears complete or not at all. Chunks are made for reading boxes of size `patch` (z, y, x), which
+/// changes nothing but how long that takes.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_case(path: &Path, case: &PreprocessedCase) -> Result<(), Error> {
-    let fail = |reason: String| Error::Serialise { path: path.to_path_buf(), reason };
-    let mut tensors = vec![("image".to_owned(), view(&case.image))];
-    tensors.extend(case.labels.iter().map(|(name, map)| (format!("labels/{name}"), view(map))));
-    tensors.extend(case.maps.iter().map(|(name, map)| (format!("regression/{name}"), view(map))));
-    for (name, lists) in &case.locations {
-        for (index, list) in lists.iter().enumerate().filter(|(_, list)| !list.is_empty()) {
-            let view = TensorView::new(Dtype::I32, vec![list.len(), 3], bytes(list));
-            tensors.push((format!("locations/{name}/{index}"), view));
-        }
-    }
-    let tensors = tensors
-        .into_iter()
-        .map(|(name, view)| view.map(|view| (name, view)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| fail(error.to_string()))?;
-    let header = Header { properties: case.properties.clone(), classes: case.classes.clone(), inputs: case.inputs.clone() };
-    let header = serde_json::to_string(&header).map_err(|error| fail(error.to_string()))?;
-    let metadata = HashMap::from([(CASE.to_owned(), header)]);
-    let file = safetensors::serialize(tensors, Some(metadata)).map_err(|error| fail(error.to_string()))?;
-    imaging::io::write_atomically(path, |out| out.write_all(&file))?;
-    Ok(())
+pub fn write_case(path: &Path, case: &PreprocessedCase, patch: [usize; 3]) -> Result<(), Error> {
+    let chunk = chunk_shape(case.image.spatial(), patch);
+    let mut arrays = vec![NewArray::volume(IMAGE, case.image.view(), chunk)];
+    arrays.extend(case.labels.iter().map(|(name, map)| NewArray::volume(labels_name(name), map.view(), chunk)));
+    arrays.extend(case.maps.iter().map(|(name, map)| NewArray::volume(map_name(name), map.view(), chunk)));
+    let locations: Vec<(&String, Vec<[i32; 3]>)> = case.locations.iter().map(|(name, lists)| (name, lists.concat())).collect();
+    arrays.extend(locations.iter().map(|(name, voxels)| NewArray::table(locations_name(name), voxels)));
+    let header = Header {
+        properties: case.properties.clone(),
+        classes: case.classes.clone(),
+        inputs: case.inputs.clone(),
+        locations: case.locations.iter().map(|(name, lists)| (name.clone(), lists.iter().map(Vec::len).collect())).collect(),
+    };
+    Ok(write(path, &IndexMap::from([(CASE, header)]), &arrays)?)
 }
 
-/// A case of the store, mapped into memory.
+/// A case of the store.
 #[derive(Debug)]
 pub struct StoredCase {
-    map: Mmap,
-    layout: Layout,
+    store: Store,
+    header: Header,
+    /// Shape of the image.
+    shape: [usize; 4],
 }
 
 impl StoredCase {
-    /// Maps a file of the store and checks its header; voxels are read when they are asked for.
+    /// Opens a file of the store and checks what it has; voxels are read when they are asked for.
     ///
     /// # Errors
     /// When the file cannot be opened or is not what [`write_case`] writes.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let access = |source| Error::Access { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(access)?;
-        // SAFETY: files of the store are replaced by renaming, never written to in place, so the mapped bytes do not
-        // change and the file does not shrink as long as nobody else tampers with it.
-        let map = unsafe { Mmap::map(&file) }.map_err(access)?;
-        match Layout::parse(&map) {
-            Ok(layout) => Ok(Self { map, layout }),
-            Err(Mismatch { found, expected }) => Err(Error::Store { path: path.to_path_buf(), found, expected: expected.to_owned() }),
+        let store = Store::open(path)?;
+        let wrong = |found: String, expected: &str| Error::Store { path: path.to_path_buf(), found, expected: expected.to_owned() };
+        let header = Header::deserialize(&store.attributes()[CASE])
+            .map_err(|error| wrong(format!("attributes: {error}"), "the properties of a case"))?;
+        let image = store.arrays().find(|(name, ..)| *name == IMAGE);
+        let shape = image.map(|(_, _, shape)| shape).ok_or_else(|| wrong("no array image".to_owned(), "one"))?;
+        for (name, data_type, found) in store.arrays() {
+            let same_grid = found[1..] == shape[1..];
+            let (right, expected) = match name.split_once('/') {
+                None if name == IMAGE => (data_type == f32::DATA_TYPE, "float32"),
+                Some(("labels", _)) => (data_type == i16::DATA_TYPE && same_grid && found[0] == 1, "int16 of the image's shape"),
+                Some(("maps", _)) => (data_type == f32::DATA_TYPE && same_grid, "float32 of the image's shape"),
+                Some(("locations", target)) => {
+                    let counts = header.locations.get(target).into_iter().flatten();
+                    let total = counts.fold(0_usize, |sum, count| sum.saturating_add(*count));
+                    (data_type == i32::DATA_TYPE && found == [1, 1, total, 3], "int32, one row for each of its voxels")
+                }
+                _ => (false, "image, labels/…, maps/… or locations/…"),
+            };
+            if !right {
+                return Err(wrong(format!("{name}: {data_type} {found:?}"), expected));
+            }
         }
-    }
-
-    /// The image (C, Z, Y, X).
-    pub fn image(&self) -> VolumeView<'_, f32> {
-        self.volume(&self.layout.image)
+        Ok(Self { store, header, shape })
     }
 
     /// How the image lies in the raw one.
     pub fn properties(&self) -> &Properties {
-        &self.layout.header.properties
+        &self.header.properties
     }
 
-    /// The label map (1, Z, Y, X) of a target, -1 outside the nonzero mask; `None` where the case lacks it.
-    pub fn labels(&self, target: &str) -> Option<VolumeView<'_, i16>> {
-        self.layout.labels.get(target).map(|tensor| self.volume(tensor))
+    /// Shape of all volumes (z, y, x).
+    pub fn spatial(&self) -> [usize; 3] {
+        let [_, z, y, x] = self.shape;
+        [z, y, x]
     }
 
-    /// The regression map (C, Z, Y, X) of a target; `None` where the case lacks it.
-    pub fn regression(&self, target: &str) -> Option<VolumeView<'_, f32>> {
-        self.layout.regression.get(target).map(|tensor| self.volume(tensor))
+    /// Channels of the image.
+    pub fn channels(&self) -> usize {
+        self.shape[0]
+    }
+
+    /// The image (C, Z, Y, X) inside `bbox`.
+    ///
+    /// # Errors
+    /// When the file is damaged there.
+    ///
+    /// # Panics
+    /// Like all that read a box: when it reaches beyond [`Self::spatial`].
+    pub fn image(&self, bbox: &BoundingBox) -> Result<Volume<f32>, Error> {
+        let image = self.store.volume(IMAGE, bbox)?;
+        Ok(image.unwrap_or_else(|| unreachable!("checked when the file was opened")))
+    }
+
+    /// The label map (1, Z, Y, X) of a target inside `bbox`, -1 outside the nonzero mask; `None` where the case lacks it.
+    ///
+    /// # Errors
+    /// When the file is damaged there.
+    pub fn labels(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<i16>>, Error> {
+        Ok(self.store.volume(&labels_name(target), bbox)?)
+    }
+
+    /// The regression or weight map (C, Z, Y, X) of a target inside `bbox`; `None` where the case lacks it.
+    ///
+    /// # Errors
+    /// When the file is damaged there.
+    pub fn map(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<f32>>, Error> {
+        Ok(self.store.volume(&map_name(target), bbox)?)
     }
 
     /// The class index of a target; `None` where the case lacks it.
     pub fn class(&self, target: &str) -> Option<usize> {
-        self.layout.header.classes.get(target).copied()
+        self.header.classes.get(target).copied()
     }
 
-    /// Sampled voxels (z, y, x) of a labels target: index into `Labels::foreground` and voxels, classes that the case does
-    /// not have left out. With an ignore label the index one past the last class holds annotated voxels of any label.
-    pub fn locations(&self, target: &str) -> impl Iterator<Item = (usize, &[[i32; 3]])> {
-        let lists = self.layout.locations.get(target).into_iter().flatten();
-        lists.map(|(index, bytes)| (*index, numbers(&self.map[bytes.clone()])))
+    /// How many voxels of every class of a labels target [`Self::location`] knows, in the order of `Labels::foreground`. With an ignore
+    /// label a last number follows, that of annotated voxels of any label. Empty where the case lacks the target.
+    pub fn location_counts(&self, target: &str) -> &[usize] {
+        self.header.locations.get(target).map_or(&[], Vec::as_slice)
+    }
+
+    /// Sampled voxel (z, y, x) number `index` of class number `class` of a labels target; `None` beyond
+    /// [`Self::location_counts`].
+    ///
+    /// # Errors
+    /// When the file is damaged there.
+    pub fn location(&self, target: &str, class: usize, index: usize) -> Result<Option<[i32; 3]>, Error> {
+        let counts = self.location_counts(target);
+        if counts.get(class).is_none_or(|count| index >= *count) {
+            return Ok(None);
+        }
+        let row = counts[..class].iter().sum::<usize>() + index;
+        let voxel = self.store.row::<i32>(&locations_name(target), row)?;
+        let inside = |voxel: &[i32; 3]| voxel.iter().zip(self.spatial()).all(|(at, size)| usize::try_from(*at).is_ok_and(|at| at < size));
+        match voxel.filter(inside) {
+            Some(voxel) => Ok(Some(voxel)),
+            None => Err(Error::Store {
+                path: self.store.path().to_path_buf(),
+                found: format!("voxel {row} of {target}: {voxel:?}"),
+                expected: format!("one inside {:?}", self.spatial()),
+            }),
+        }
     }
 
     /// State of the files that it was made from.
     pub(super) fn inputs(&self) -> &str {
-        &self.layout.header.inputs
+        &self.header.inputs
     }
 
     /// Whether this is made of the targets that `case` has.
     pub(super) fn has_targets_of(&self, case: &Case) -> bool {
-        let stored = self.layout.labels.len() + self.layout.regression.len() + self.layout.header.classes.len();
+        let has = |array: String| self.store.arrays().any(|(name, ..)| name == array);
+        let dense = self.store.arrays().filter(|(name, ..)| name.starts_with("labels/") || name.starts_with("maps/")).count();
         let present = case.targets.values().flatten().count();
-        stored == present
+        dense + self.header.classes.len() == present
             && case.targets.iter().all(|(name, target)| match target {
                 Some(CaseTarget::Class(index)) => self.class(name) == Some(*index),
-                Some(CaseTarget::File(_)) => self.labels(name).is_some() || self.regression(name).is_some(),
+                Some(CaseTarget::File(_)) => has(labels_name(name)) || has(map_name(name)),
                 None => true,
             })
     }
-
-    fn volume<T: Number>(&self, tensor: &Tensor) -> VolumeView<'_, T> {
-        VolumeView { shape: tensor.shape, data: numbers(&self.map[tensor.bytes.clone()]) }
-    }
-}
-
-/// Where everything is in a file.
-#[derive(Debug)]
-struct Layout {
-    header: Header,
-    image: Tensor,
-    labels: IndexMap<String, Tensor>,
-    regression: IndexMap<String, Tensor>,
-    /// Index and bytes of every list of voxels, by target.
-    locations: IndexMap<String, Vec<(usize, Range<usize>)>>,
-}
-
-/// A volume in the file.
-#[derive(Debug)]
-struct Tensor {
-    shape: [usize; 4],
-    bytes: Range<usize>,
-}
-
-/// What a file should have been.
-struct Mismatch {
-    found: String,
-    expected: &'static str,
-}
-
-impl Mismatch {
-    fn new(found: String, expected: &'static str) -> Self {
-        Self { found, expected }
-    }
-}
-
-impl Layout {
-    /// Checks that all tensors have the type, the shape and the alignment that they are later read with.
-    fn parse(file: &[u8]) -> Result<Self, Mismatch> {
-        let (length, metadata) =
-            SafeTensors::read_metadata(file).map_err(|error| Mismatch::new(error.to_string(), "a complete safetensors file"))?;
-        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(CASE)).map_or("", String::as_str);
-        let header: Header =
-            serde_json::from_str(header).map_err(|error| Mismatch::new(format!("metadata: {error}"), "the properties of a case"))?;
-        // The tensors follow the header and its length.
-        let start = size_of::<u64>() + length;
-        let bytes = |info: &TensorInfo| start + info.data_offsets.0..start + info.data_offsets.1;
-        let mut image = None;
-        let mut labels = IndexMap::new();
-        let mut regression = IndexMap::new();
-        let mut locations: IndexMap<String, Vec<(usize, Range<usize>)>> = IndexMap::new();
-        for name in metadata.offset_keys() {
-            let Some(info) = metadata.info(&name) else { continue };
-            let bytes = bytes(info);
-            let wrong = |expected| Mismatch::new(format!("{name}: {:?} {}", info.shape, info.dtype), expected);
-            if !(file.as_ptr() as usize + bytes.start).is_multiple_of(info.dtype.bitsize().div_ceil(8)) {
-                return Err(wrong("numbers aligned to their size"));
-            }
-            let volume = |dtype: Dtype, expected| match (info.dtype == dtype, &info.shape[..]) {
-                (true, [c, z, y, x]) => Ok(Tensor { shape: [*c, *z, *y, *x], bytes: bytes.clone() }),
-                _ => Err(wrong(expected)),
-            };
-            match name.split('/').collect::<Vec<_>>()[..] {
-                ["image"] => image = Some(volume(Dtype::F32, "an F32 volume")?),
-                ["labels", target] => {
-                    labels.insert(target.to_owned(), volume(Dtype::I16, "an I16 volume")?);
-                }
-                ["regression", target] => {
-                    regression.insert(target.to_owned(), volume(Dtype::F32, "an F32 volume")?);
-                }
-                ["locations", target, index] => match (index.parse(), info.dtype, &info.shape[..]) {
-                    (Ok(index), Dtype::I32, [_, 3]) => {
-                        locations.entry(target.to_owned()).or_default().push((index, bytes));
-                    }
-                    _ => return Err(wrong("I32 voxels of shape [N, 3]")),
-                },
-                _ => return Err(wrong("image, labels/…, regression/… or locations/…/…")),
-            }
-        }
-        locations.values_mut().for_each(|lists| lists.sort_by_key(|(index, _)| *index));
-        let image = image.ok_or_else(|| Mismatch::new("no tensor image".to_owned(), "one"))?;
-        let fits = |tensor: &Tensor| tensor.shape[1..] == image.shape[1..];
-        if labels.values().all(|map| fits(map) && map.shape[0] == 1) && regression.values().all(fits) {
-            Ok(Self { header, image, labels, regression, locations })
-        } else {
-            Err(Mismatch::new("targets of other shapes than the image".to_owned(), "one shape"))
-        }
-    }
-}
-
-/// Numbers that may be read from any bytes of the right alignment.
-trait Number: Copy {
-    const DTYPE: Dtype;
-}
-
-impl Number for f32 {
-    const DTYPE: Dtype = Dtype::F32;
-}
-
-impl Number for i16 {
-    const DTYPE: Dtype = Dtype::I16;
-}
-
-impl Number for [i32; 3] {
-    const DTYPE: Dtype = Dtype::I32;
-}
-
-fn view<T: Number>(volume: &Volume<T>) -> Result<TensorView<'_>, SafeTensorError> {
-    TensorView::new(T::DTYPE, volume.shape().to_vec(), bytes(volume.data()))
-}
-
-fn bytes<T: Number>(values: &[T]) -> &[u8] {
-    // SAFETY: the types that are `Number` have no padding, so all their bytes are initialised; a u8 needs no alignment.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
-}
-
-/// The reverse of [`bytes`]; `Layout::parse` has checked that `bytes` are aligned and a whole number of values.
-fn numbers<T: Number>(bytes: &[u8]) -> &[T] {
-    // SAFETY: the types that are `Number` are valid for any bytes; `align_to` cares for alignment and length.
-    let (before, values, after) = unsafe { bytes.align_to() };
-    debug_assert!(before.is_empty() && after.is_empty(), "checked when the file was opened");
-    values
 }
 
 #[cfg(test)]
 mod tests {
-    use imaging::BoundingBox;
+    use serde_json::Value;
 
     use super::*;
+
+    const PATCH: [usize; 3] = [2, 3, 3];
 
     fn case() -> PreprocessedCase {
         let count = |shape: [usize; 4]| shape.iter().product::<usize>();
         let f32s = |shape| Volume::new(shape, (0..count(shape)).map(|i| i as f32 / 3.0).collect());
-        // An odd number of voxels: everything after the first I16 map would be misaligned if tensors were not ordered.
         let labels = |start: i16| Volume::new([1, 3, 3, 3], (0..27).map(|i| start + i).collect());
         PreprocessedCase {
             inputs: String::new(),
@@ -286,7 +232,7 @@ mod tests {
             classes: IndexMap::from([("size".to_owned(), 2)]),
             locations: IndexMap::from([(
                 "segmentation".to_owned(),
-                (0..12).map(|i| if i == 1 { vec![] } else { vec![[i, 0, 2]; i as usize + 1] }).collect(),
+                (0..12).map(|i| if i == 1 { vec![] } else { (0..=i * 100).map(|j| [i % 3, j % 3, 2]).collect() }).collect(),
             )]),
         }
     }
@@ -296,18 +242,26 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = case_path(folder.path(), "a");
         let case = case();
-        write_case(&path, &case).expect("written");
+        write_case(&path, &case, PATCH).expect("written");
         let stored = StoredCase::open(&path).expect("readable");
-        assert_eq!(stored.image(), case.image.view());
-        assert_eq!(stored.properties(), &case.properties);
-        assert_eq!(stored.labels("whole"), Some(case.labels["whole"].view()));
-        assert_eq!(stored.labels("segmentation"), Some(case.labels["segmentation"].view()));
-        assert_eq!(stored.regression("flow"), Some(case.maps["flow"].view()));
+        assert_eq!((stored.spatial(), stored.channels(), stored.properties()), ([3; 3], 2, &case.properties));
+        for bbox in [BoundingBox::whole([3; 3]), BoundingBox { lower: [1, 0, 2], upper: [3, 2, 3] }] {
+            assert_eq!(stored.image(&bbox).expect("whole"), case.image.crop(&bbox));
+            for target in ["whole", "segmentation"] {
+                assert_eq!(stored.labels(target, &bbox).expect("whole"), Some(case.labels[target].crop(&bbox)));
+            }
+            assert_eq!(stored.map("flow", &bbox).expect("whole"), Some(case.maps["flow"].crop(&bbox)));
+            assert_eq!(stored.labels("flow", &bbox).expect("whole"), None);
+        }
         assert_eq!((stored.class("size"), stored.class("flow")), (Some(2), None));
-        assert!(stored.labels("flow").is_none() && stored.locations("whole").next().is_none());
-        let found: Vec<_> = stored.locations("segmentation").collect();
-        assert_eq!(found.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-        assert!(found.iter().all(|(index, voxels)| *voxels == case.locations["segmentation"][*index]));
+        let lists = &case.locations["segmentation"];
+        assert_eq!(stored.location_counts("segmentation"), lists.iter().map(Vec::len).collect::<Vec<_>>());
+        for (class, list) in lists.iter().enumerate() {
+            for index in 0..=list.len() {
+                assert_eq!(stored.location("segmentation", class, index).expect("whole"), list.get(index).copied());
+            }
+        }
+        assert!(stored.location_counts("whole").is_empty() && stored.location("whole", 0, 0).expect("whole").is_none());
     }
 
     #[test]
@@ -315,38 +269,41 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let files = ["a", "b"].map(|id| {
             let path = case_path(folder.path(), id);
-            write_case(&path, &case()).expect("written");
+            write_case(&path, &case(), PATCH).expect("written");
             std::fs::read(path).expect("readable")
         });
         assert_eq!(files[0], files[1]);
     }
 
     #[test]
-    fn damaged_files_are_refused() {
+    fn files_that_are_no_case_are_refused_by_name() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("a.safetensors");
-        write_case(&path, &case()).expect("written");
-        let good = std::fs::read(&path).expect("readable");
-        let open = |content: &[u8]| {
-            // A new file each time: the mapped one must not be changed.
-            std::fs::remove_file(&path).expect("there");
-            std::fs::write(&path, content).expect("written");
-            StoredCase::open(&path).expect_err("must be refused").to_string()
+        let path = case_path(folder.path(), "a");
+        write_case(&path, &case(), PATCH).expect("written");
+        let header = StoredCase::open(&path).expect("readable").store.attributes()[CASE].clone();
+        let volume = Volume::filled([1, 3, 3, 3], 1_i16);
+        let image = Volume::filled([2, 3, 3, 3], 1.0_f32);
+        let other = Volume::filled([1, 3, 3, 2], 1_i16);
+        let refuse = |header: &Value, arrays: &[NewArray]| {
+            write(&path, &IndexMap::from([(CASE, header)]), arrays).expect("written");
+            let message = StoredCase::open(&path).expect_err("must be refused").to_string();
+            assert!(message.contains("a.zarr.zip: ") && message.contains("remove it") && !message.contains('\n'), "{message}");
+            message
         };
-        for length in [0, 7, 100, good.len() - 1] {
-            let message = open(&good[..length]);
-            assert!(message.contains("a.safetensors: ") && message.contains("remove it"), "{length}: {message}");
-        }
-        let replaced = |from: &str, to: &str| {
-            assert_eq!(from.len(), to.len());
-            let at = good.windows(from.len()).position(|window| window == from.as_bytes()).expect("in the header");
-            let mut content = good.clone();
-            content[at..at + to.len()].copy_from_slice(to.as_bytes());
-            open(&content)
-        };
-        assert!(replaced("\"image\"", "\"other\"").contains("other"));
-        assert!(replaced("\"dtype\":\"F32\"", "\"dtype\":\"U32\"").contains("U32"));
-        assert!(replaced("bbox", "bxob").contains("properties of a case"));
-        assert!(replaced("[2,3,3,3]", "[2,1,9,3]").contains("other shapes than the image"));
+        let image = || NewArray::volume(IMAGE, image.view(), [3; 3]);
+        assert!(refuse(&Value::Null, &[image()]).contains("properties of a case"));
+        assert!(refuse(&header, &[]).contains("no array image"));
+        assert!(refuse(&header, &[image(), NewArray::volume("labels/whole", other.view(), [3; 3])]).contains("int16 of the image's shape"));
+        assert!(refuse(&header, &[image(), NewArray::volume("maps/flow", volume.view(), [3; 3])]).contains("float32 of the image's shape"));
+        assert!(refuse(&header, &[image(), NewArray::volume("other", volume.view(), [3; 3])]).contains("other: int16"));
+        assert!(refuse(&header, &[image(), NewArray::table("locations/whole", &[[0_i32; 3]])]).contains("one row for each"));
+        // A voxel that lies outside is refused when it is drawn.
+        let mut header = header;
+        header["locations"] = serde_json::json!({"whole": [1]});
+        let table = [[0, 3, 0]];
+        let arrays = [image(), NewArray::table("locations/whole", &table)];
+        write(&path, &IndexMap::from([(CASE, header)]), &arrays).expect("written");
+        let message = StoredCase::open(&path).expect("readable").location("whole", 0, 0).expect_err("must be refused").to_string();
+        assert!(message.contains("[0, 3, 0]") && message.contains("inside [3, 3, 3]"), "{message}");
     }
 }

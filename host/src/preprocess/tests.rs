@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use imaging::Volume;
 use imaging::io::{Geometry, write_image, write_labels};
+use imaging::{BoundingBox, Volume};
 use serde_json::{Value, json};
 
 use super::{Preparation, Prepared, StoredCase, case_path, preprocess_image};
@@ -88,6 +88,12 @@ impl Fixture {
     }
 }
 
+/// All of a case's image, and of the labels of a target.
+fn whole(case: &StoredCase, target: &str) -> (Volume<f32>, Volume<i16>) {
+    let bbox = BoundingBox::whole(case.spatial());
+    (case.image(&bbox).expect("whole"), case.labels(target, &bbox).expect("whole").expect("there"))
+}
+
 fn modified(path: &Path) -> std::time::SystemTime {
     std::fs::metadata(path).and_then(|data| data.modified()).expect("there")
 }
@@ -100,28 +106,31 @@ fn all_targets_arrive_on_the_voxels_of_the_image() {
         assert!(prepared.folder.join(file).is_file(), "{file}");
     }
     let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
-    assert_eq!(case.image().shape, [1, 8, 12, 10]);
+    let (image, labels) = whole(&case, "segmentation");
+    assert_eq!(image.shape(), [1, 8, 12, 10]);
     let properties = case.properties();
     assert_eq!((properties.shape, properties.spacing), (SHAPE, [2.0, 1.0, 1.0]));
     assert_eq!((properties.bbox.lower, properties.shape_after_crop), ([2; 3], [8, 12, 10]));
-    let mean = case.image().data.iter().sum::<f32>() / 960.0;
+    let mean = image.data().iter().sum::<f32>() / 960.0;
     assert!(mean.abs() < 1e-4, "z-score: {mean}");
-    let (labels, whole) = (case.labels("segmentation").expect("there"), case.labels("whole").expect("there"));
-    assert!(labels.data.iter().zip(whole.data).all(|(label, whole)| (*label > 0) == (*whole > 0)));
-    let depth = case.regression("depth").expect("there");
-    assert!(depth.data.iter().zip(labels.data).all(|(depth, label)| (*depth < 4.0) == (*label > 0)));
+    let ball = whole(&case, "whole").1;
+    assert!(labels.data().iter().zip(ball.data()).all(|(label, ball)| (*label > 0) == (*ball > 0)));
+    let depth = case.map("depth", &BoundingBox::whole(case.spatial())).expect("whole").expect("there");
+    assert!(depth.data().iter().zip(labels.data()).all(|(depth, label)| (*depth < 4.0) == (*label > 0)));
     assert_eq!(case.class("size"), Some(0));
-    for (index, voxels) in case.locations("segmentation") {
-        assert!(!voxels.is_empty());
-        let label = |[z, y, x]: [i32; 3]| labels.data[((z * 12 + y) * 10 + x) as usize];
-        assert!(voxels.iter().all(|voxel| label(*voxel) == index as i16 + 1));
+    for (class, &count) in case.location_counts("segmentation").iter().enumerate() {
+        assert!(count > 0);
+        for index in 0..count {
+            let [z, y, x] = case.location("segmentation", class, index).expect("whole").expect("there");
+            assert_eq!(labels.data()[((z * 12 + y) * 10 + x) as usize], class as i16 + 1);
+        }
     }
     let partial = StoredCase::open(&case_path(&prepared.store, "e")).expect("stored");
-    assert!(partial.labels("whole").is_none() && partial.locations("whole").next().is_none());
+    assert!(partial.labels("whole", &BoundingBox::whole([1; 3])).expect("whole").is_none() && partial.location_counts("whole").is_empty());
 
     let files = [fixture.raw("imagesTr/a_0000.nii.gz")];
-    let (image, same, _) = preprocess_image(&files, &prepared.plans, &prepared.configuration).expect("preprocessed");
-    assert_eq!((image.view(), &same), (case.image(), properties));
+    let again = preprocess_image(&files, &prepared.plans, &prepared.configuration).expect("preprocessed");
+    assert_eq!((&again.0, &again.1), (&image, properties));
 }
 
 #[test]
@@ -140,9 +149,9 @@ fn only_what_is_missing_or_stale_is_done_again() {
     assert_eq!(before[0], after[0], "a is left");
     assert!((1..5).all(|i| before[i] < after[i]), "b is missing, c is damaged, d has another class, e another label map");
     let open = |id: &str| StoredCase::open(&file(id)).expect("stored");
-    assert!(open("c").labels("segmentation").is_some());
+    assert!(open("c").location_counts("segmentation").len() == 2);
     assert_eq!(open("d").class("size"), Some(1));
-    assert!(open("e").labels("segmentation").is_some_and(|labels| labels.data.iter().all(|label| *label == 1)));
+    assert!(whole(&open("e"), "segmentation").1.data().iter().all(|label| *label == 1));
 
     // A configuration with another batch size shares the store; one with another spacing does not.
     let mut plans = prepared.plans.clone();
@@ -162,7 +171,7 @@ fn only_what_is_missing_or_stale_is_done_again() {
     plans.configurations["coarse"].insert("data_identifier".to_owned(), json!("coarse"));
     plans.write(&path, false).expect("our own file");
     let coarse = fixture.prepare("coarse").expect("has a folder of its own");
-    assert_eq!(StoredCase::open(&case_path(&coarse.store, "a")).expect("stored").image().shape, [1, 8, 6, 5]);
+    assert_eq!(StoredCase::open(&case_path(&coarse.store, "a")).expect("stored").spatial(), [8, 6, 5]);
     assert_eq!(modified(&file("a")), after[0]);
 }
 
@@ -196,14 +205,15 @@ fn all_kinds_of_targets_pass_through() {
     let prepared = fixture.prepare("3d_fullres").expect("prepared");
     assert_eq!(prepared.plans.transpose_forward, [2, 0, 1]);
     let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
-    assert_eq!(case.image().shape, [1, x, z, y]);
-    let flow = case.regression("flow").expect("there");
-    assert!(flow.data.chunks(count).zip([2.0, 0.0, 1.0]).all(|(component, expected)| component.iter().all(|value| *value == expected)));
-    let importance = case.regression("importance").expect("there");
-    assert_eq!(importance.data, weights.transpose([2, 0, 1]).data());
-    assert!(case.regression("border").is_none() && case.labels("border").is_none());
+    assert_eq!(case.spatial(), [x, z, y]);
+    let whole = BoundingBox::whole(case.spatial());
+    let map = |case: &StoredCase, name: &str| case.map(name, &whole).expect("readable");
+    let flow = map(&case, "flow").expect("there");
+    assert!(flow.data().chunks(count).zip([2.0, 0.0, 1.0]).all(|(component, expected)| component.iter().all(|value| *value == expected)));
+    assert_eq!(map(&case, "importance"), Some(weights.transpose([2, 0, 1])));
+    assert!(map(&case, "border").is_none() && case.labels("border", &whole).expect("readable").is_none());
     let other = StoredCase::open(&case_path(&prepared.store, "b")).expect("stored");
-    assert!(other.regression("flow").is_none() && other.regression("importance").is_none());
+    assert!(map(&other, "flow").is_none() && map(&other, "importance").is_none());
 }
 
 #[test]
@@ -246,7 +256,7 @@ fn flat_configurations_leave_the_slices_alone() {
     let prepared = fixture.prepare("2d").expect("prepared");
     assert_eq!(prepared.configuration.dims(), 2);
     let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
-    assert_eq!(case.image().shape, [1, 8, 12, 10]);
+    assert_eq!(case.spatial(), [8, 12, 10]);
 }
 
 #[test]
