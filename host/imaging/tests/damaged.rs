@@ -177,3 +177,14 @@ fn headers_with_their_voxels_elsewhere() {
         assert_eq!(labels.volume.data(), [49, 50, 51, 52], "{name}");
     }
 }
+
+/// Found by fuzzing: the decoder reads the first directory, and takes 32 bytes for each of its values, before it is told how long the file is.
+#[test]
+fn a_directory_that_claims_millions_of_values_is_refused() {
+    const STRIP_BYTE_COUNTS: [u8; 8] = [0x17, 1, 4, 0, 1, 0, 0, 0];
+    let mut file = golden("rgb.tif");
+    let entry = file.windows(8).position(|window| window == STRIP_BYTE_COUNTS).unwrap();
+    file[entry + 6] = 0x5a;
+    let message = Folder::new().refusal("rgb.tif", &file);
+    assert!(message.contains("a directory with values that need more"), "{message}");
+}
