@@ -58,8 +58,7 @@ impl Geometry {
         }
     }
 
-    /// A geometry without position: that of a photograph, or of slices whose spacing (z, y, x) is written elsewhere. Such a photograph has
-    /// pixels of 1 mm.
+    /// A geometry without position: that of a stack of slices with this spacing (z, y, x), or of a photograph, whose pixels count as 1 mm.
     pub(super) fn unplaced(stack: Option<[f64; 3]>) -> Self {
         let [z, y, x] = stack.unwrap_or([1.0; 3]);
         let origin = Placement { origin: [0.0; 3], direction: IDENTITY };

@@ -26,6 +26,7 @@ pub struct Source {
 }
 
 impl Source {
+    /// Opens a file, which must be one, and no folder or device.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let opened = File::open(path).and_then(|file| {
             let metadata = file.metadata()?;
@@ -61,17 +62,19 @@ impl Source {
         self.length
     }
 
+    /// What to say when the system cannot read on.
     pub fn failed(&self, cause: io::Error) -> Error {
         Error::Read { path: self.path.clone(), cause }
     }
 
+    /// What to say when the content is at fault.
     pub fn wrong(&self, problem: Problem) -> Error {
         Error::content(&self.path, problem)
     }
 
     /// Whether what comes next is a gzip stream.
     pub fn is_gzip(&mut self) -> Result<bool, Error> {
-        // A buffer is only filled when it is empty, and the first bytes are asked for before anything else.
+        // At the beginning of a file or after a header of text, which is far shorter than the buffer, the bytes are there already.
         self.reader.fill_buf().map(|bytes| bytes.starts_with(&GZIP)).map_err(|cause| self.failed(cause))
     }
 

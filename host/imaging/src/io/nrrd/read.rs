@@ -1,5 +1,6 @@
 //! Reading NRRD. What the header claims is checked against the file's size before anything is allocated for the voxels.
 
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::header::{Encoding, Header};
@@ -39,16 +40,16 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
         (Some(_), Encoding::Gzip) => {}
         (Some(skip), _) => source.skip(skip)?,
     }
-    let bytes: Box<dyn std::io::Read> = match encoding {
+    let bytes: Box<dyn Read> = match encoding {
         Encoding::Raw => {
             let length = source.check_length(length, false, claim)?;
-            Box::new(std::io::Read::take(source.into_reader(), length as u64))
+            Box::new(source.into_reader().take(length as u64))
         }
         Encoding::Gzip => {
             source.check_length(length, true, claim)?;
             // What is to be skipped is compressed, too.
             let mut reader = source.into_gzip(u64::MAX);
-            let skipped = std::io::copy(&mut std::io::Read::take(&mut reader, bytes.unwrap_or(0)), &mut std::io::sink());
+            let skipped = io::copy(&mut reader.by_ref().take(bytes.unwrap_or(0)), &mut io::sink());
             skipped.map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
             Box::new(reader)
         }

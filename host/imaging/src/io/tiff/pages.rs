@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use ::tiff::decoder::{Decoder, DecodingResult, DecodingSampleType, Limits};
-use ::tiff::tags::Tag;
+use ::tiff::tags::{ByteOrder, Tag};
 use ::tiff::{ColorType, TiffError, TiffResult};
 
 use super::check::values_fit;
+use crate::io::bits::unpack;
 use crate::io::source::{LARGEST_EXPANSION, Problem};
 use crate::io::voxels::Number;
 
@@ -109,16 +110,16 @@ impl Pages {
         self.decoder.get_tag_ascii_string(Tag::ImageDescription).ok()
     }
 
-    /// Where the voxels begin, if they are stored as they are, one after the other.
+    /// Where the voxels begin, and whether their most significant bytes come first, if they are stored as they are.
     pub fn raw_offset(&mut self) -> Option<(u64, bool)> {
         let raw =
             self.decoder.find_tag_unsigned(Tag::Compression).ok()?.unwrap_or(1u16) == 1 && self.kind.bits >= 8 && !self.kind.white_is_zero;
         let offsets = self.decoder.get_tag_u64_vec(Tag::StripOffsets).ok()?;
-        let big_endian = self.decoder.byte_order() == ::tiff::tags::ByteOrder::BigEndian;
+        let big_endian = self.decoder.byte_order() == ByteOrder::BigEndian;
         offsets.first().filter(|_| raw).map(|offset| (*offset, big_endian))
     }
 
-    /// The decoded type, and how its bytes lie in memory.
+    /// The type that pages are decoded to, in the machine's own byte order.
     pub fn number(&self) -> Number {
         self.kind.number()
     }
@@ -133,7 +134,7 @@ impl Pages {
         match &decoded {
             DecodingResult::F16(values) => self.page.extend(values.iter().flat_map(|value| value.to_f32().to_ne_bytes())),
             DecodingResult::U8(packed) if self.kind.bits < 8 => {
-                crate::io::bits::unpack(packed, self.kind.width * self.kind.samples, self.kind.bits, &mut self.page);
+                unpack(packed, self.kind.width * self.kind.samples, self.kind.bits, &mut self.page);
             }
             _ => self.page.extend_from_slice(decoded.as_buffer(0).as_bytes()),
         }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use ::tiff::encoder::colortype::{ColorType, Gray8, Gray16, Gray32Float};
+use ::tiff::encoder::colortype::{ColorType, Gray8, Gray16, Gray32Float, GrayI16};
 use ::tiff::encoder::{Compression, DeflateLevel, TiffEncoder, TiffKind, TiffKindBig, TiffKindStandard, TiffValue};
 use ::tiff::tags::Tag;
 use ::tiff::{TiffError, TiffResult};
@@ -43,9 +43,7 @@ fn encode<K: TiffKind>(values: &Values, stack: bool) -> TiffResult<Vec<u8>> {
     match values {
         Values::Labels(labels, Number::U8) => pages::<Gray8, _, K>(&mut encoder, values, stack, labels.data(), |label| label as u8)?,
         Values::Labels(labels, Number::U16) => pages::<Gray16, _, K>(&mut encoder, values, stack, labels.data(), |label| label as u16)?,
-        Values::Labels(labels, _) => {
-            pages::<::tiff::encoder::colortype::GrayI16, _, K>(&mut encoder, values, stack, labels.data(), |label| label)?
-        }
+        Values::Labels(labels, _) => pages::<GrayI16, _, K>(&mut encoder, values, stack, labels.data(), |label| label)?,
         Values::Image(image) => pages::<Gray32Float, _, K>(&mut encoder, values, stack, image.data(), |value| value)?,
     }
     Ok(file.into_inner())
