@@ -339,7 +339,7 @@ pub enum DatasetCommand {
 /// Formats that can be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SourceFormat {
-    /// Medical Segmentation Decathlon: a folder Task<number>_<name>
+    /// Medical Segmentation Decathlon: a folder such as Task04_Hippocampus
     Msd,
 }
 

@@ -87,7 +87,7 @@ fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) {
 
 fn show_plans(plans: &Plans, folder: &Path) -> Result<()> {
     println!("{}", folder.join(format!("{}.json", plans.plans_name)).display());
-    println!("  {:<20} {:<24} {:<14} {:>5}  {}", "configuration", "spacing (mm)", "patch", "batch", "stages");
+    println!("  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch");
     for name in plans.configurations.keys() {
         let Configuration { spacing, patch_size, batch_size, architecture, .. } = plans.configuration(name)?;
         let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));

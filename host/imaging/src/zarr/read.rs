@@ -210,7 +210,7 @@ fn scatter<T: Element>(
 /// Finds all arrays and checks that they have the form that they are read in.
 fn parse(file: &[u8]) -> Result<(Value, Vec<Array>), Mismatch> {
     let broken = |error: rawzip::Error| Mismatch::new(error.to_string(), "a whole ZIP file");
-    let zip = ZipArchive::from_slice(file).map_err(|error| broken(error.into()))?;
+    let zip = ZipArchive::from_slice(file).map_err(broken)?;
     let mut entries = Vec::new();
     let mut directory = zip.entries();
     while let Some(entry) = directory.next_entry().map_err(broken)? {
