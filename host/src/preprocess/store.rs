@@ -1,7 +1,7 @@
 //! The store: one file a case, out of which any part can be read without the rest.
 //!
 //! A file is a Zarr v3 hierarchy in an uncompressed ZIP ([`imaging::zarr`]). Arrays: `image` f32 (C, Z, Y, X); `labels/<target>`
-//! i16 (1, Z, Y, X); `maps/<target>` f32 (C, Z, Y, X); `locations/<target>` i32 (N, 3), the voxels of all classes one class after the
+//! i16 (1, Z, Y, X), or i8 where all labels fit; `maps/<target>` f32 (C, Z, Y, X); `locations/<target>` i32 (N, 3), the voxels of all classes one class after the
 //! other. The root's attributes have one key, `case`: properties, classes, and the number of voxels of every class.
 //! Files are only ever replaced as a whole, never changed in place, so that they can be read while a new version is written.
 
@@ -93,7 +93,10 @@ impl StoredCase {
             let same_grid = found[1..] == shape[1..];
             let (right, expected) = match name.split_once('/') {
                 None if name == IMAGE => (data_type == f32::DATA_TYPE, "float32"),
-                Some(("labels", _)) => (data_type == i16::DATA_TYPE && same_grid && found[0] == 1, "int16 of the image's shape"),
+                Some(("labels", _)) => (
+                    [i8::DATA_TYPE, i16::DATA_TYPE].contains(&data_type) && same_grid && found[0] == 1,
+                    "int8 or int16 of the image's shape",
+                ),
                 Some(("maps", _)) => (data_type == f32::DATA_TYPE && same_grid, "float32 of the image's shape"),
                 Some(("locations", target)) => {
                     let counts = header.locations.get(target).into_iter().flatten();
@@ -295,7 +298,7 @@ mod tests {
         assert!(refuse(&header, &[]).contains("no array image"));
         assert!(refuse(&header, &[image(), NewArray::volume("labels/whole", other.view(), [3; 3])]).contains("int16 of the image's shape"));
         assert!(refuse(&header, &[image(), NewArray::volume("maps/flow", volume.view(), [3; 3])]).contains("float32 of the image's shape"));
-        assert!(refuse(&header, &[image(), NewArray::volume("other", volume.view(), [3; 3])]).contains("other: int16"));
+        assert!(refuse(&header, &[image(), NewArray::volume("other", volume.view(), [3; 3])]).contains("other: int8"));
         assert!(refuse(&header, &[image(), NewArray::table("locations/whole", &[[0_i32; 3]])]).contains("one row for each"));
         // A voxel that lies outside is refused when it is drawn.
         let mut header = header;

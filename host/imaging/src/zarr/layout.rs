@@ -14,47 +14,61 @@ pub(super) const ABSENT: u64 = u64::MAX;
 pub(super) const MAX_CHUNK: usize = 1 << 20;
 
 /// Numbers that arrays are made of.
-pub trait Element: bytemuck::Pod {
+pub trait Element: bytemuck::Pod + TryInto<Self::Narrow> {
     /// Their name in Zarr.
     const DATA_TYPE: &'static str;
+    /// What volumes are kept in whose values all fit: half as much to decompress for label maps of few labels, which is how
+    /// nnU-Net keeps them, too.
+    type Narrow: Element + Into<Self>;
 }
 
 impl Element for f32 {
     const DATA_TYPE: &'static str = "float32";
+    type Narrow = Self;
+}
+
+impl Element for i8 {
+    const DATA_TYPE: &'static str = "int8";
+    type Narrow = Self;
 }
 
 impl Element for i16 {
     const DATA_TYPE: &'static str = "int16";
+    type Narrow = i8;
 }
 
 impl Element for i32 {
     const DATA_TYPE: &'static str = "int32";
+    type Narrow = Self;
 }
 
-fn size_of_type(name: &str) -> Option<usize> {
-    match name {
-        f32::DATA_TYPE => Some(size_of::<f32>()),
-        i16::DATA_TYPE => Some(size_of::<i16>()),
-        i32::DATA_TYPE => Some(size_of::<i32>()),
-        _ => None,
-    }
-}
+/// Name and size in bytes of all data types.
+const DATA_TYPES: [(&str, usize); 4] = [
+    (f32::DATA_TYPE, size_of::<f32>()),
+    (i8::DATA_TYPE, size_of::<i8>()),
+    (i16::DATA_TYPE, size_of::<i16>()),
+    (i32::DATA_TYPE, size_of::<i32>()),
+];
 
 /// Chunks (z, y, x) for volumes of spatial shape `spatial` out of which boxes of size `patch` are read.
 ///
-/// They have the form of a patch, which keeps what is read beside it small along every axis, and about 24,000 voxels: much smaller
-/// ones compress badly, as LZ4 looks back 64 KiB; larger ones decompress much that is not asked for. One slice deep for patches of
-/// one slice.
+/// They have the form of a patch, which keeps what is read beside it small along every axis, and about 20,000 voxels: much smaller
+/// ones compress badly, as LZ4 looks back 64 KiB; larger ones decompress much that is not asked for. Rows are rather longer, since
+/// they are copied one by one. One slice deep for patches of one slice.
 pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
-    const VOXELS: f64 = 24_000.0;
-    /// Rows of whole vectors are copied quicker.
+    const VOXELS: f64 = 20_000.0;
     const STEP: f64 = 8.0;
     let span: [usize; 3] = std::array::from_fn(|axis| patch[axis].min(spatial[axis]).max(1));
     let axes = span.iter().filter(|size| **size > 1).count().max(1);
     let scale = (VOXELS / span.iter().product::<usize>() as f64).powf(1.0 / axes as f64);
     std::array::from_fn(|axis| {
-        let size = span[axis] as f64 * scale;
-        let size = if size < STEP { size.round() } else { (size / STEP).round() * STEP };
+        let steps = span[axis] as f64 * scale / STEP;
+        let size = match axis {
+            _ if span[axis] == 1 => 1.0,
+            _ if steps < 1.0 => (steps * STEP).round(),
+            2 => steps.ceil() * STEP,
+            _ => steps.floor() * STEP,
+        };
         (size as usize).clamp(1, spatial[axis].max(1))
     })
 }
@@ -73,7 +87,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Bytes of a number.
     pub(super) fn item(&self) -> usize {
-        size_of_type(self.data_type).unwrap_or(1)
+        DATA_TYPES.iter().find(|(name, _)| *name == self.data_type).map_or(1, |(_, size)| *size)
     }
 
     /// Chunks along every axis.
@@ -132,7 +146,7 @@ impl Layout {
         let sharding = &metadata["codecs"][0]["configuration"];
         let chunk = sizes(&sharding["chunk_shape"])?;
         let data_type = metadata["data_type"].as_str()?;
-        let data_type = [f32::DATA_TYPE, i16::DATA_TYPE, i32::DATA_TYPE].into_iter().find(|known| *known == data_type)?;
+        let (data_type, _) = DATA_TYPES.into_iter().find(|(known, _)| *known == data_type)?;
         let filter = if sharding["codecs"][1]["configuration"]["shuffle"] == "shuffle" { Filter::Shuffle } else { Filter::None };
         let layout = Self { data_type, shape: padded(&shape), chunk: padded(&chunk), rank: shape.len(), filter };
         let items = layout.chunk.iter().try_fold(1, |product: usize, size| product.checked_mul(*size))?;

@@ -98,7 +98,11 @@ impl Store {
         let [channels, shape @ ..] = array.layout.shape;
         let (lower, upper) = (bbox.lower, bbox.upper);
         assert!((0..3).all(|axis| lower[axis] <= upper[axis] && upper[axis] <= shape[axis]), "{bbox:?} reaches beyond {shape:?}");
-        let values = self.read(array, [0, lower[0], lower[1], lower[2]], [channels, upper[0], upper[1], upper[2]])?;
+        let (lower, upper) = ([0, lower[0], lower[1], lower[2]], [channels, upper[0], upper[1], upper[2]]);
+        let values = match array.layout.data_type {
+            narrow if narrow == T::Narrow::DATA_TYPE => self.read::<T::Narrow, T>(array, lower, upper)?,
+            _ => self.read::<T, T>(array, lower, upper)?,
+        };
         let [depth, height, width] = bbox.size();
         Ok(Some(Volume::new([channels, depth, height, width], values)))
     }
@@ -110,15 +114,15 @@ impl Store {
     pub fn row<T: Element>(&self, name: &str, row: usize) -> Result<Option<[T; 3]>, Error> {
         let array = self.arrays.iter().find(|array| array.name == name);
         let Some(array) = array.filter(|array| matches!(array.layout.shape, [1, 1, rows, 3] if row < rows)) else { return Ok(None) };
-        let values = self.read::<T>(array, [0, 0, row, 0], [1, 1, row + 1, 3])?;
+        let values = self.read::<T, T>(array, [0, 0, row, 0], [1, 1, row + 1, 3])?;
         Ok(values.try_into().ok())
     }
 
-    /// The numbers from `lower` up to `upper`, in C order.
-    fn read<T: Element>(&self, array: &Array, lower: [usize; 4], upper: [usize; 4]) -> Result<Vec<T>, Error> {
+    /// The numbers from `lower` up to `upper`, in C order; kept as `S`.
+    fn read<S: Element + Into<T>, T: Element>(&self, array: &Array, lower: [usize; 4], upper: [usize; 4]) -> Result<Vec<T>, Error> {
         let damaged = |found: String, expected: String| Error::Damaged { path: self.path.clone(), found, expected };
         let layout = &array.layout;
-        if layout.data_type != T::DATA_TYPE {
+        if layout.data_type != S::DATA_TYPE {
             return Err(damaged(format!("{}: {}", array.name, layout.data_type), T::DATA_TYPE.to_owned()));
         }
         let size: [usize; 4] = std::array::from_fn(|axis| upper[axis] - lower[axis]);
@@ -131,7 +135,7 @@ impl Store {
             return Ok(values);
         }
         let out = &mut values.spare_capacity_mut()[..count];
-        let mut chunk = vec![T::zeroed(); layout.chunk_items()];
+        let mut chunk = vec![S::zeroed(); layout.chunk_items()];
         let places: [Range<usize>; 4] = std::array::from_fn(|axis| {
             let length = layout.chunk[axis];
             lower[axis] / length..(upper[axis] - 1) / length + 1
@@ -175,10 +179,10 @@ impl Store {
 }
 
 /// Copies what a chunk and the box from `lower` to `upper` share into `out`, which holds the box; zeros without a chunk.
-fn scatter<T: Element>(
+fn scatter<S: Element + Into<T>, T: Element>(
     layout: &Layout,
     place: [usize; 4],
-    chunk: Option<&Vec<T>>,
+    chunk: Option<&Vec<S>>,
     lower: [usize; 4],
     upper: [usize; 4],
     out: &mut [MaybeUninit<T>],
@@ -198,7 +202,9 @@ fn scatter<T: Element>(
                 let row = &mut out[index(first, lower, extent)..][..width];
                 match chunk {
                     Some(chunk) => {
-                        row.write_copy_of_slice(&chunk[index(first, start, size)..][..width]);
+                        for (value, kept) in row.iter_mut().zip(&chunk[index(first, start, size)..][..width]) {
+                            value.write((*kept).into());
+                        }
                     }
                     None => row.fill(MaybeUninit::zeroed()),
                 }

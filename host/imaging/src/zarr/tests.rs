@@ -28,18 +28,25 @@ fn labels(shape: [usize; 4]) -> Volume<i16> {
     Volume::new(shape, image(shape).data().iter().map(|value| (*value * 300.0) as i16 - i16::from(*value == 6.0)).collect())
 }
 
+/// The extremes of what a byte holds, and zeros.
+fn few() -> Volume<i16> {
+    let labels = labels([1, 19, 23, 30]);
+    Volume::new(labels.shape(), labels.data().iter().map(|label| (*label).clamp(-128, 127)).collect())
+}
+
 const SHAPE: [usize; 4] = [2, 19, 23, 30];
 
 fn file(chunk: [usize; 3]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("a.zarr.zip");
-    let (image, labels) = (image(SHAPE), labels([1, 19, 23, 30]));
+    let (image, labels, few) = (image(SHAPE), labels([1, 19, 23, 30]), few());
     let rows: Vec<[i32; 3]> = (0..2500).map(|i| [i, -i, i * i]).collect();
     let arrays = [
         NewArray::volume("image", image.view(), chunk),
         NewArray::volume("labels/organs", labels.view(), chunk),
         NewArray::table("table", &rows),
         NewArray::table::<i32>("none", &[]),
+        NewArray::volume("labels/few", few.view(), chunk),
     ];
     write(&path, &json!({"key": [1.5, "text"]}), &arrays).expect("written");
     (folder, path)
@@ -52,7 +59,10 @@ fn any_box_is_read_as_it_was_written() {
         let store = Store::open(&path).expect("readable");
         assert_eq!(store.attributes(), &json!({"key": [1.5, "text"]}));
         let names: Vec<_> = store.arrays().map(|(name, data_type, _)| (name, data_type)).collect();
-        assert_eq!(names, [("image", "float32"), ("labels/organs", "int16"), ("table", "int32"), ("none", "int32")]);
+        assert_eq!(
+            names,
+            [("image", "float32"), ("labels/organs", "int16"), ("table", "int32"), ("none", "int32"), ("labels/few", "int8")]
+        );
         let (image, labels) = (image(SHAPE), labels([1, 19, 23, 30]));
         let boxes =
             [([0; 3], [19, 23, 30]), ([3, 8, 15], [17, 9, 30]), ([7, 7, 7], [8, 8, 8]), ([0, 0, 0], [3, 3, 3]), ([4, 4, 4], [4, 9, 9])];
@@ -60,6 +70,7 @@ fn any_box_is_read_as_it_was_written() {
             let bbox = BoundingBox { lower, upper };
             assert_eq!(store.volume("image", &bbox).expect("whole"), Some(image.crop(&bbox)), "{chunk:?} {bbox:?}");
             assert_eq!(store.volume("labels/organs", &bbox).expect("whole"), Some(labels.crop(&bbox)), "{chunk:?} {bbox:?}");
+            assert_eq!(store.volume("labels/few", &bbox).expect("whole"), Some(few().crop(&bbox)), "{chunk:?} {bbox:?}");
         }
         assert!(store.volume::<f32>("other", &BoundingBox::whole([19, 23, 30])).expect("no such array").is_none());
         for (row, expected) in
@@ -97,7 +108,7 @@ fn read_all(path: &Path) -> Result<(), Error> {
         let bbox = BoundingBox::whole([z.min(40), y.min(40), x.min(40)]);
         match data_type {
             "float32" => store.volume::<f32>(name, &bbox).map(|_| ())?,
-            "int16" => store.volume::<i16>(name, &bbox).map(|_| ())?,
+            "int8" | "int16" => store.volume::<i16>(name, &bbox).map(|_| ())?,
             _ => store.row::<i32>(name, 7).map(|_| ())?,
         }
     }
@@ -163,10 +174,11 @@ fn zeros_and_files_cost_what_they_must() {
 
 #[test]
 fn chunks_have_the_form_of_a_patch() {
-    assert_eq!(chunk_shape([300, 512, 512], [128; 3]), [32, 32, 32]);
-    assert_eq!(chunk_shape([300, 512, 512], [16, 320, 256]), [4, 88, 64]);
+    assert_eq!(chunk_shape([300, 512, 512], [128; 3]), [24, 24, 32]);
+    assert_eq!(chunk_shape([300, 512, 512], [16, 320, 256]), [4, 72, 64]);
     assert_eq!(chunk_shape([300, 512, 512], [1, 512, 512])[0], 1);
-    assert_eq!(chunk_shape([35, 50, 35], [40, 56, 40]), [24, 40, 24]);
+    assert_eq!(chunk_shape([35, 50, 35], [40, 56, 40]), [24, 32, 32]);
+    assert_eq!(chunk_shape([300, 512, 512], [1, 56, 40])[0], 1);
     for spatial in [[1, 1, 1], [1, 7, 3], [5, 5000, 5000], [2000, 2, 2]] {
         for patch in [[1, 1, 1], [1, 4096, 4096], [512, 512, 512], [7, 9, 11]] {
             let chunk = chunk_shape(spatial, patch);

@@ -1,5 +1,6 @@
 //! Writing: arrays are cut into chunks, compressed one by one, and streamed into the ZIP file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,21 +26,26 @@ pub struct NewArray<'a> {
     rank: usize,
     shape: [usize; 4],
     chunk: [usize; 4],
-    data: &'a [u8],
+    data: Cow<'a, [u8]>,
 }
 
 impl<'a> NewArray<'a> {
     /// A volume (C, Z, Y, X), in chunks of one channel and of `chunk` voxels; [`super::chunk_shape`] proposes them. The name may
-    /// have one slash, after the name of a group.
+    /// have one slash, after the name of a group. Numbers are kept as [`Element::Narrow`] where all fit.
     pub fn volume<T: Element>(name: impl Into<String>, volume: VolumeView<'a, T>, [z, y, x]: [usize; 3]) -> Self {
-        let data = bytemuck::cast_slice(volume.data);
-        Self { name: name.into(), data_type: T::DATA_TYPE, rank: 4, shape: volume.shape, chunk: [1, z, y, x], data }
+        let same = T::DATA_TYPE == T::Narrow::DATA_TYPE;
+        let narrow = if same { None } else { volume.data.iter().map(|value| (*value).try_into().ok()).collect::<Option<Vec<T::Narrow>>>() };
+        let (data_type, data) = match narrow {
+            Some(narrow) => (T::Narrow::DATA_TYPE, Cow::Owned(bytemuck::cast_slice(&narrow).to_vec())),
+            None => (T::DATA_TYPE, Cow::Borrowed(bytemuck::cast_slice(volume.data))),
+        };
+        Self { name: name.into(), data_type, rank: 4, shape: volume.shape, chunk: [1, z, y, x], data }
     }
 
     /// A table (N, 3).
     pub fn table<T: Element>(name: impl Into<String>, rows: &'a [[T; 3]]) -> Self {
         let (shape, chunk) = ([1, 1, rows.len(), 3], [1, 1, ROWS, 3]);
-        let data = bytemuck::cast_slice(rows.as_flattened());
+        let data = Cow::Borrowed(bytemuck::cast_slice(rows.as_flattened()));
         Self { name: name.into(), data_type: T::DATA_TYPE, rank: 2, shape, chunk, data }
     }
 }
@@ -79,7 +85,7 @@ pub fn write(path: &Path, attributes: &impl Serialize, arrays: &[NewArray]) -> R
             let NewArray { name, data_type, rank, shape, chunk, .. } = array;
             let layout = Layout { data_type, shape: *shape, chunk: *chunk, rank: *rank, filter };
             entry(&mut zip, &format!("{name}/{METADATA}"), |file| Ok(serde_json::to_writer(file, &layout.metadata())?))?;
-            entry(&mut zip, &format!("{name}/{}", layout.shard_key()), |file| write_shard(file, &layout, array.data))?;
+            entry(&mut zip, &format!("{name}/{}", layout.shard_key()), |file| write_shard(file, &layout, &array.data))?;
         }
         zip.finish().map_err(io::Error::other)?;
         Ok(())
@@ -122,7 +128,7 @@ fn better_filter(array: &NewArray) -> io::Result<Filter> {
     let mut chunk = vec![0; layout.chunk_items() * layout.item()];
     let (mut plain, mut shuffled) = (Vec::new(), Vec::new());
     for trial in 0..TRIALS.min(count) {
-        gather(&layout, array.data, (2 * trial + 1) * count / (2 * TRIALS.min(count)), &mut chunk);
+        gather(&layout, &array.data, (2 * trial + 1) * count / (2 * TRIALS.min(count)), &mut chunk);
         compress(&chunk, layout.item(), Filter::None, &mut plain)?;
         compress(&chunk, layout.item(), Filter::Shuffle, &mut shuffled)?;
     }
