@@ -69,7 +69,9 @@ pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
             2 => steps.ceil() * STEP,
             _ => steps.floor() * STEP,
         };
-        (size as usize).clamp(1, spatial[axis].max(1))
+        let size = (size as usize).clamp(1, spatial[axis].max(1));
+        // What a patch shows as a whole is cut evenly: chunks that reach beyond it hold zeros for nothing.
+        if spatial[axis] <= patch[axis] { spatial[axis].div_ceil(spatial[axis].div_ceil(size)).max(1) } else { size }
     })
 }
 

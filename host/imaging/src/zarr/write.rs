@@ -13,8 +13,9 @@ use super::layout::{ABSENT, Element, Layout, MAX_CHUNK, METADATA};
 use crate::VolumeView;
 use crate::io::write_atomically;
 
-/// Chunks of an array that both filters are tried on.
+/// Chunks of an array that both filters are tried on at most, and one of how many is.
 const TRIALS: usize = 8;
+const TRIAL_EVERY: usize = 16;
 /// Rows of a chunk of a table.
 const ROWS: usize = 1024;
 
@@ -127,8 +128,9 @@ fn better_filter(array: &NewArray) -> io::Result<Filter> {
     let count: usize = layout.grid().iter().product();
     let mut chunk = vec![0; layout.chunk_items() * layout.item()];
     let (mut plain, mut shuffled) = (Vec::new(), Vec::new());
-    for trial in 0..TRIALS.min(count) {
-        gather(&layout, &array.data, (2 * trial + 1) * count / (2 * TRIALS.min(count)), &mut chunk);
+    let trials = count.div_ceil(TRIAL_EVERY).min(TRIALS);
+    for trial in 0..trials {
+        gather(&layout, &array.data, (2 * trial + 1) * count / (2 * trials), &mut chunk);
         compress(&chunk, layout.item(), Filter::None, &mut plain)?;
         compress(&chunk, layout.item(), Filter::Shuffle, &mut shuffled)?;
     }
