@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::blosc::{COMPRESSOR, Filter, LEVEL};
+use super::blosc::{Codec, Compressor, Filter};
 
 /// Metadata of every group and array.
 pub(super) const METADATA: &str = "zarr.json";
@@ -54,14 +54,14 @@ const DATA_TYPES: [(&str, usize); 4] = [
 ///
 /// They have the form of a patch, which keeps what is read beside it small along every axis, and about 20,000 voxels: much smaller
 /// ones compress badly, as LZ4 looks back 64 KiB; larger ones decompress much that is not asked for. Rows are rather longer, since
-/// they are copied one by one. One slice deep for patches of one slice.
+/// they are copied one by one. One slice deep for patches of one slice, unless slices are so small that several make a chunk.
 pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
     const VOXELS: f64 = 20_000.0;
     const STEP: f64 = 8.0;
     let span: [usize; 3] = std::array::from_fn(|axis| patch[axis].min(spatial[axis]).max(1));
     let axes = span.iter().filter(|size| **size > 1).count().max(1);
     let scale = (VOXELS / span.iter().product::<usize>() as f64).powf(1.0 / axes as f64);
-    std::array::from_fn(|axis| {
+    let mut chunk: [usize; 3] = std::array::from_fn(|axis| {
         let steps = span[axis] as f64 * scale / STEP;
         let size = match axis {
             _ if span[axis] == 1 => 1.0,
@@ -72,7 +72,12 @@ pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
         let size = (size as usize).clamp(1, spatial[axis].max(1));
         // What a patch shows as a whole is cut evenly: chunks that reach beyond it hold zeros for nothing.
         if spatial[axis] <= patch[axis] { spatial[axis].div_ceil(spatial[axis].div_ceil(size)).max(1) } else { size }
-    })
+    });
+    let slice = chunk[1] * chunk[2];
+    if chunk[0] == 1 {
+        chunk[0] = (VOXELS as usize / slice).clamp(1, spatial[0].max(1));
+    }
+    chunk
 }
 
 /// Form of one array. Shapes of fewer axes than four have leading ones.
@@ -83,7 +88,7 @@ pub(super) struct Layout {
     pub chunk: [usize; 4],
     /// Number of axes that the metadata names.
     pub rank: usize,
-    pub filter: Filter,
+    pub codec: Codec,
 }
 
 impl Layout {
@@ -111,13 +116,17 @@ impl Layout {
         let axes = 4 - self.rank..;
         let (grid, shape, chunk) = (self.grid(), &self.shape[axes.clone()], &self.chunk[axes]);
         let shard: Vec<usize> = (4 - self.rank..4).map(|axis| grid[axis] * self.chunk[axis]).collect();
-        let (shuffle, typesize) = match self.filter {
+        let (shuffle, typesize) = match self.codec.filter {
             Filter::None => ("noshuffle", 1),
             Filter::Shuffle => ("shuffle", self.item()),
         };
         let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
         let blosc = json!({"name": "blosc", "configuration": {
-            "cname": COMPRESSOR, "clevel": LEVEL, "shuffle": shuffle, "typesize": typesize, "blocksize": self.chunk_items() * self.item()
+            "cname": self.codec.compressor.name(),
+            "clevel": self.codec.compressor.level(),
+            "shuffle": shuffle,
+            "typesize": typesize,
+            "blocksize": self.chunk_items() * self.item()
         }});
         json!({
             "zarr_format": 3,
@@ -149,8 +158,11 @@ impl Layout {
         let chunk = sizes(&sharding["chunk_shape"])?;
         let data_type = metadata["data_type"].as_str()?;
         let (data_type, _) = DATA_TYPES.into_iter().find(|(known, _)| *known == data_type)?;
-        let filter = if sharding["codecs"][1]["configuration"]["shuffle"] == "shuffle" { Filter::Shuffle } else { Filter::None };
-        let layout = Self { data_type, shape: padded(&shape), chunk: padded(&chunk), rank: shape.len(), filter };
+        let blosc = &sharding["codecs"][1]["configuration"];
+        let filter = if blosc["shuffle"] == "shuffle" { Filter::Shuffle } else { Filter::None };
+        let compressor = if blosc["cname"] == Compressor::Lz4.name() { Compressor::Lz4 } else { Compressor::Lz4Hc };
+        let codec = Codec { compressor, filter };
+        let layout = Self { data_type, shape: padded(&shape), chunk: padded(&chunk), rank: shape.len(), codec };
         let items = layout.chunk.iter().try_fold(1, |product: usize, size| product.checked_mul(*size))?;
         let fits = items > 0 && items.checked_mul(layout.item())? <= MAX_CHUNK;
         // No shard ends beyond what can be counted.
