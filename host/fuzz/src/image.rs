@@ -1,18 +1,17 @@
-//! What all targets do: a file with the fuzzer's bytes is read as an image and as a label map, along the very path that a user's file takes.
+//! What all image targets do: a file with the fuzzer's bytes is read as an image and as a label map, along the very path that a user's file takes.
 //!
 //! Whatever the bytes are, the readers give a volume or an error of one line that names the file. Panics and memory beyond the fuzzer's
 //! limit are findings.
 
 use std::fs;
-use std::path::Path;
 
 use imaging::io::{Error, read_image, read_labels};
 
+use crate::scratch;
+
 /// Reads `bytes` from a file with `ending`.
 pub fn read(ending: &str, bytes: &[u8]) {
-    // In memory, where there is such a folder.
-    let folder = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").to_owned() } else { std::env::temp_dir() };
-    let path = folder.join(format!("imaging-fuzz-{}{ending}", std::process::id()));
+    let path = scratch(ending);
     fs::write(&path, bytes).expect("the folder can be written to");
     let image = read_image(&path);
     if let Ok(image) = &image {
@@ -25,7 +24,7 @@ pub fn read(ending: &str, bytes: &[u8]) {
         // The two errors that mean something else than a bad file.
         assert!(!matches!(error, Error::UnknownEnding { .. } | Error::Write { .. }), "{error}");
         let message = error.to_string();
-        assert!(message.contains("imaging-fuzz-") && !message.contains('\n'), "{message}");
+        assert!(message.contains("host-fuzz-") && !message.contains('\n'), "{message}");
     }
     let _ = fs::remove_file(&path);
 }

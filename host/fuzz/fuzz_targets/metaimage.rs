@@ -3,5 +3,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    imaging_fuzz::read(".mha", bytes);
+    host_fuzz::image::read(".mha", bytes);
 });

@@ -1,0 +1,75 @@
+//! What the JSON targets do: the fuzzer's bytes are read as a user's file is, and used as far as that goes without images.
+//!
+//! Whatever the bytes are, there is a value or an error of one line. Panics, endless loops and memory beyond the fuzzer's limit are
+//! findings.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+
+use crate::dataset::{Dataset, Description, check};
+use crate::fingerprint::Fingerprint;
+use crate::plan::{PlanOptions, PlannerKind, Plans, plan};
+use crate::scratch;
+
+/// Reads `bytes` as a `dataset.json` without cases, and checks that data set.
+pub fn dataset(bytes: &[u8]) {
+    let folder = scratch("-dataset");
+    fs::create_dir_all(folder.join("imagesTr")).expect("the folder can be written to");
+    fs::write(folder.join("dataset.json"), bytes).expect("the folder can be written to");
+    let opened = Dataset::open(&folder.display().to_string(), None);
+    let report = check::check(&folder, 1, &|_| {});
+    if let Err(error) = opened {
+        one_line(&error);
+        assert!(report.errors > 0, "the check finds nothing, but: {error}");
+    }
+    for finding in &report.findings {
+        assert!(!finding.found.contains('\n') && !finding.remedy.contains('\n'), "{finding:?}");
+    }
+}
+
+/// Reads `bytes` as plans and resolves every configuration.
+pub fn plans(bytes: &[u8]) {
+    let path = scratch(".json");
+    fs::write(&path, bytes).expect("the folder can be written to");
+    match Plans::read(&path) {
+        Err(error) => one_line(&error),
+        Ok(plans) => {
+            for name in plans.configurations.keys() {
+                match plans.configuration(name) {
+                    Err(error) => one_line(&error),
+                    Ok(configuration) => {
+                        configuration.resampling_fn_data_kwargs.rule();
+                        configuration.resampling_fn_seg_kwargs.rule();
+                        configuration.resampling_fn_probabilities_kwargs.rule();
+                        assert!(configuration.spacing_zyx(1.0).iter().all(|spacing| *spacing > 0.0));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads `bytes` as a fingerprint and plans by it.
+pub fn fingerprint(bytes: &[u8]) {
+    let path = scratch(".json");
+    fs::write(&path, bytes).expect("the folder can be written to");
+    let fingerprint = match Fingerprint::read(&path) {
+        Ok(fingerprint) => fingerprint,
+        Err(error) => return one_line(&error),
+    };
+    let json = serde_json::json!({
+        "channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2}, "numTraining": 2, "file_ending": ".nii"
+    });
+    let description = Description::parse(Path::new("dataset.json"), json).expect("valid");
+    for planner in [PlannerKind::Default, PlannerKind::ResEncL] {
+        if let Err(error) = plan(&fingerprint, &description, "Dataset001_Fuzz", &PlanOptions { planner, ..PlanOptions::default() }) {
+            one_line(&error);
+        }
+    }
+}
+
+fn one_line(error: &dyn Display) {
+    let message = error.to_string();
+    assert!(!message.contains('\n'), "{message}");
+}

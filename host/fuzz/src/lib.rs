@@ -1,0 +1,20 @@
+//! What fuzz targets have in common, and the modules of the host that read a user's JSON. These are included by path: the host as
+//! a library needs libtorch.
+
+pub mod image;
+pub mod json;
+
+#[path = "../../src/dataset/mod.rs"]
+pub mod dataset;
+#[path = "../../src/fingerprint/mod.rs"]
+pub mod fingerprint;
+#[path = "../../src/plan/mod.rs"]
+pub mod plan;
+
+use std::path::{Path, PathBuf};
+
+/// A path of this process, in memory where there is such a folder.
+fn scratch(ending: &str) -> PathBuf {
+    let folder = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").to_owned() } else { std::env::temp_dir() };
+    folder.join(format!("host-fuzz-{}{ending}", std::process::id()))
+}
