@@ -377,7 +377,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A target as trainers are told of it.
 /// Refuses what can be planned and preprocessed but not trained yet: cascades, and targets that augmentation does not know.
 pub fn check_trainable(dataset: &Dataset, name: &str, configuration: &Configuration) -> Result<()> {
     if let Some(stage) = &configuration.previous_stage {
@@ -402,6 +401,7 @@ pub fn check_trainable(dataset: &Dataset, name: &str, configuration: &Configurat
     Ok(())
 }
 
+/// A target as trainers are told of it.
 fn describe(target: &Target) -> plugin_api::task::Target {
     let (kind, channels, classes, ignore) = match &target.kind {
         TargetKind::Labels(labels) => {

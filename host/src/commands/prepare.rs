@@ -24,7 +24,7 @@ pub fn plan(args: &PlanArgs) -> Result<Outcome> {
     let options = options(&args.planner)?;
     let (plans, folder) = place
         .prepare(Some(&args.threads), |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
-    show_plans(&plans, &folder)?;
+    show_plans(&plans, &folder);
     Ok(Outcome::Done)
 }
 
@@ -48,7 +48,7 @@ pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
         let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?;
         Ok((plans, preparation.folder().to_owned(), prepared))
     })?;
-    show_plans(&plans, &folder)?;
+    show_plans(&plans, &folder);
     show_prepared(&prepared, place.dataset.cases.len());
     Ok(Outcome::Done)
 }
@@ -62,9 +62,13 @@ fn options(args: &PlannerArgs) -> Result<PlanOptions> {
     Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing })
 }
 
-/// The configurations that were named, else all.
+/// The configurations that were named, else all that can be preprocessed.
 fn chosen(plans: &Plans, named: &[String]) -> Vec<String> {
-    if named.is_empty() { plans.configurations.keys().cloned().collect() } else { named.to_vec() }
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let usable = |name: &&String| plans.configuration(name).inspect_err(|error| log::warn!("left out: {error}")).is_ok();
+    plans.configurations.keys().filter(usable).cloned().collect()
 }
 
 fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) {
@@ -85,15 +89,16 @@ fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) {
     }
 }
 
-fn show_plans(plans: &Plans, folder: &Path) -> Result<()> {
+fn show_plans(plans: &Plans, folder: &Path) {
     println!("{}", folder.join(format!("{}.json", plans.plans_name)).display());
     println!("  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch");
     for name in plans.configurations.keys() {
-        let Configuration { spacing, patch_size, batch_size, architecture, .. } = plans.configuration(name)?;
+        // Why one of somebody's own cannot be read is said where it is left out.
+        let Ok(configuration) = plans.configuration(name) else { continue };
+        let Configuration { spacing, patch_size, batch_size, architecture, .. } = configuration;
         let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));
         println!("  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages);
     }
-    Ok(())
 }
 
 fn show_prepared(prepared: &[Prepared], cases: usize) {

@@ -108,6 +108,11 @@ pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String
         return Ok(splits);
     }
     let splits = read(&ours)?;
+    let named: BTreeSet<&String> = splits.iter().flat_map(|split| split.train.iter().chain(&split.validation)).collect();
+    let new = case_ids.iter().filter(|id| !named.contains(id)).count();
+    if new > 0 {
+        log::warn!("{}: {new} cases are in no fold, so nothing is trained on them; remove the file to have it made anew", ours.display());
+    }
     for (fold, source) in from_raw.iter().flatten().enumerate() {
         // The file may have more folds than its source, as nnU-Net allows.
         if !splits.get(fold).is_some_and(|split| same_cases(split, source)) {

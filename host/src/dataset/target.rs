@@ -1,5 +1,7 @@
 //! Named targets: the key `targets` of `dataset.json`, which nnU-Net ignores.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 
 use super::description::Entry;
@@ -99,7 +101,8 @@ impl Target {
     /// Reads one entry of `targets`.
     pub(super) fn parse(name: &str, entry: &Entry) -> Result<Self, Error> {
         let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if name.is_empty() || !name.chars().all(valid) {
+        // Zarr keeps names that begin with two underscores for itself.
+        if name.is_empty() || name.starts_with("__") || !name.chars().all(valid) {
             return Err(entry.wrong(&format!("named {name:?}"), "a name of letters, digits, _ and - (it becomes a folder name)"));
         }
         if name == super::SEGMENTATION {
@@ -183,6 +186,10 @@ fn operation(entry: &Entry) -> Result<Operation, Error> {
             let names = labels.array(expected)?.iter().map(|name| labels.with_value(name).string(expected));
             match names.collect::<Result<Vec<_>, _>>()? {
                 names if names.is_empty() => Err(labels.wrong("empty", expected)),
+                names if names.iter().any(|name| name == "background") => Err(labels.wrong("with background", "foreground labels only")),
+                names if names.iter().collect::<BTreeSet<_>>().len() < names.len() => {
+                    Err(labels.wrong(&labels.value.to_string(), "every label once"))
+                }
                 names => Ok(Operation::Subset(names)),
             }
         }
@@ -231,7 +238,7 @@ fn classes(entry: &Entry) -> Result<Vec<String>, Error> {
     let expected = "a list of at least two different class names, such as [\"small\", \"large\"]";
     let entry = entry.required("classes", expected)?;
     let classes = entry.array(expected)?.iter().map(|class| entry.with_value(class).string(expected)).collect::<Result<Vec<_>, _>>()?;
-    let different = classes.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let different = classes.iter().collect::<BTreeSet<_>>().len();
     if classes.len() < 2 || different != classes.len() {
         return Err(entry.wrong(&entry.value.to_string(), expected));
     }
@@ -280,6 +287,8 @@ mod tests {
             (json!({"kind": "derived", "from": "a", "op": "distance"}), "did you mean \"signed_distance\"?"),
             (json!({"kind": "derived", "from": "a", "op": "boundary", "labels": ["a"]}), "\"subset\" only"),
             (json!({"kind": "derived", "from": "a", "op": "subset", "labels": []}), "t.labels is empty"),
+            (json!({"kind": "derived", "from": "a", "op": "subset", "labels": ["background"]}), "foreground labels only"),
+            (json!({"kind": "derived", "from": "a", "op": "subset", "labels": ["a", "a"]}), "every label once"),
             (json!({"kind": "regression", "vectors": true}), "\"channels\": 3"),
             (json!({"kind": "regression", "chanels": 1}), "t.chanels is unknown; did you mean \"channels\"?"),
             (json!({"kind": "regression", "channels": 0}), "from 1 to 1024"),

@@ -35,7 +35,7 @@ pub enum Error {
         backward: [usize; 3],
     },
     /// The file is somebody's own.
-    #[error("{}: was not written by this program, or was edited since, and is left as it is; plan under another name (--plans), or replace it (--overwrite)", .path.display())]
+    #[error("{}: was not written by this program, or was edited since, and is left as it is; preprocess by it (host preprocess), plan under another name (--plans), or replace it (--overwrite)", .path.display())]
     NotOurs {
         /// The plans file.
         path: PathBuf,
@@ -107,6 +107,17 @@ pub enum Error {
         found: String,
         /// What can be given.
         expected: &'static str,
+    },
+    /// Plans for images that were turned when they were read.
+    #[error(
+        "plans {plans:?}: image_reader_writer is {reader:?}, which turns images to RAS before anything else; this version reads them as they lie: \
+         plan anew without overwrite_image_reader_writer in dataset.json"
+    )]
+    Reorients {
+        /// The plans.
+        plans: String,
+        /// nnU-Net's class.
+        reader: String,
     },
     /// A patch that the network cannot halve as often as it has to.
     #[error(

@@ -108,6 +108,9 @@ impl Plans {
             }
             let planned = mark::planned(&existing);
             for (name, configuration) in existing.configurations.into_iter().filter(|(name, _)| !planned.contains(name)) {
+                if plans.configurations.contains_key(&name) && !overwrite {
+                    return Err(Error::NotOurs { path: path.to_path_buf() });
+                }
                 plans.configurations.entry(name).or_insert(configuration);
             }
         }
@@ -128,6 +131,17 @@ impl Plans {
         let configuration: Configuration = serde_json::from_value(Value::Object(resolved)).map_err(wrong)?;
         configuration.check(name)?;
         Ok(configuration)
+    }
+
+    /// Refuses plans whose arrays cannot be made here.
+    ///
+    /// # Errors
+    /// When nnU-Net's reader would turn the images.
+    pub fn check_reader(&self) -> Result<(), Error> {
+        if !self.image_reader_writer.ends_with("WithReorient") {
+            return Ok(());
+        }
+        Err(Error::Reorients { plans: self.plans_name.clone(), reader: self.image_reader_writer.clone() })
     }
 
     fn resolve(&self, name: &str) -> Result<Map<String, Value>, Error> {

@@ -77,7 +77,8 @@ pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: 
 /// nnU-Net's reader (`reader_writer_registry.py`): the first for the file ending that can open an image. That of 2D images cannot
 /// open a stack, and gives all that it opens slices 999 mm thick.
 fn reader_writer<'a>(description: &'a Description, fingerprint: &Fingerprint) -> &'a str {
-    const READERS: [&str; 5] = ["NaturalImage2DIO", "SimpleITKIO", "Tiff3DIO", "NibabelIO", "NibabelIOWithReorient"];
+    const READERS: [&str; 6] =
+        ["NaturalImage2DIO", "SimpleITKIO", "SimpleITKIOWithReorient", "Tiff3DIO", "NibabelIO", "NibabelIOWithReorient"];
     let asked_for = description.json.get("overwrite_image_reader_writer").and_then(Value::as_str);
     if let Some(name) = asked_for.filter(|name| READERS.contains(name)) {
         return name;

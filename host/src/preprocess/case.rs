@@ -55,13 +55,13 @@ pub struct Properties {
     pub shape_after_crop: [usize; 3],
 }
 
-/// Path, size and time of change of every file of a case, as a hash: a file that was replaced shows, also by an older one.
-pub(super) fn input_state(case: &Case) -> String {
+/// Path within `folder`, size and time of change of files, as a hash: a file that was replaced shows, also by an older one. Where the
+/// data set lies, and how its path is written, does not.
+pub(super) fn input_state<'a>(files: impl Iterator<Item = &'a Path>, folder: &Path) -> String {
     let mut digest = Sha256::new();
-    for path in case.files() {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let state = std::fs::metadata(&path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
-        digest.update(format!("{}\0{state:?}\0", path.display()));
+    for path in files {
+        let state = std::fs::metadata(path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
+        digest.update(format!("{}\0{state:?}\0", path.strip_prefix(folder).unwrap_or(path).display()));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -83,7 +83,7 @@ impl CroppedCase {
     /// When a file cannot be read or does not match the image or `dataset.json`.
     pub fn read(case: &Case, dataset: &Dataset, plans: &Plans) -> Result<Self, Error> {
         // Before they are read: a file that changes meanwhile must not pass for the one that was read.
-        let inputs = input_state(case);
+        let inputs = input_state(case.files(), &dataset.folder);
         let raw = read_images(&case.images, dataset.description.channel_names.len())?;
         let reference = case.images[0].as_path();
         let mut raw_labels = Vec::new();

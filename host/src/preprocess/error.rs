@@ -35,6 +35,14 @@ pub enum Error {
         /// Channels in `dataset.json`.
         expected: usize,
     },
+    /// No planner has plans of that name, and no file is there.
+    #[error("{}: not found; {hint}; plan under a name of your own with host plan --plans", .path.display())]
+    UnknownPlans {
+        /// The file.
+        path: PathBuf,
+        /// The nearest name.
+        hint: String,
+    },
     /// Two configurations want different arrays in one folder.
     #[error(
         "configurations {name:?} and {other:?} of the plans share data_identifier {identifier:?} but differ in spacing, normalisation or \

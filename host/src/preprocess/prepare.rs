@@ -1,19 +1,18 @@
 //! Everything that has to be there before training: fingerprint, plans, splits and preprocessed cases.
 //!
 //! All of it lies in `<preprocessed>/<dataset>` under nnU-Net's names. Each step first takes the one before it, so a command may ask
-//! for the last alone. A file that is there is used; it is made anew when this program wrote it and the raw data has changed since,
-//! or when asked to. What somebody else wrote, nnU-Net included, is never replaced unless asked to.
+//! for the last alone. What is there is used: a fingerprint of ours while the raw data is what it was made from, plans until somebody
+//! plans anew, splits for good, cases while files and plans are what they were made from; `dataset.json` is a copy of the raw one. A
+//! fingerprint or plans that somebody else wrote or edited, nnU-Net included, are never replaced unless asked to.
 
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::case::input_state;
 use super::run::check_identifier;
 use super::{Error, Job, preprocess_all};
-use crate::dataset::{self, Dataset, Progress, splits, write_json};
+use crate::dataset::{self, Dataset, Progress, hint, splits, write_json};
 use crate::fingerprint::{self, Fingerprint, WrittenBy};
-use crate::plan::{Configuration, PlanOptions, Plans, plan};
+use crate::plan::{Configuration, PlanOptions, PlannerKind, Plans, plan};
 
 /// A data set that is being made ready.
 pub struct Preparation<'a> {
@@ -66,7 +65,10 @@ impl<'a> Preparation<'a> {
             match &fingerprint.written_by {
                 Some(existing) if *existing != written_by => log::info!("{}: made from other files; extracted anew", path.display()),
                 None if found != cases => {
-                    log::warn!("{}: describes {found} cases, the data set has {cases}; extract it anew with --overwrite", path.display());
+                    log::warn!(
+                        "{}: describes {found} cases, the data set has {cases}; extract it anew with host fingerprint --overwrite",
+                        path.display()
+                    );
                     return Ok(fingerprint);
                 }
                 _ => return Ok(fingerprint),
@@ -97,14 +99,24 @@ impl<'a> Preparation<'a> {
     /// # Errors
     /// As [`Self::plan`].
     pub fn plans(&self, options: &PlanOptions) -> Result<Plans, Error> {
-        let path = self.plans_path(options.plans_name());
+        let name = options.plans_name();
+        let path = self.plans_path(name);
         if !path.is_file() {
+            // A name that no planner gives its plans is more likely misspelt than meant for new ones.
+            let known = PlannerKind::ALL.map(PlannerKind::plans_name);
+            if !known.contains(&name) {
+                return Err(Error::UnknownPlans { path, hint: hint(name, known) });
+            }
             return self.plan(options, false);
         }
         let plans = Plans::read(&path)?;
         let fingerprint = self.fingerprint(false)?;
         if plans.foreground_intensity_properties_per_channel != fingerprint.foreground_intensity_properties_per_channel {
-            log::warn!("{}: planned from another fingerprint than {} has now; plan anew", path.display(), self.folder.display());
+            log::warn!(
+                "{}: planned from another fingerprint than {} has now; plan anew with host plan",
+                path.display(),
+                self.folder.display()
+            );
         }
         self.copy_description()?;
         self.splits()?;
@@ -117,6 +129,7 @@ impl<'a> Preparation<'a> {
     /// When a configuration does not exist or shares its folder with one of other arrays; the first error that a case meets. What is
     /// complete by then stays and is not done again.
     pub fn preprocess(&self, plans: &Plans, names: &[impl AsRef<str>], overwrite: bool) -> Result<Vec<Prepared>, Error> {
+        plans.check_reader()?;
         let fingerprint = self.fingerprint(false)?;
         let ready = |name: &str| {
             let configuration = plans.configuration(name)?;
@@ -158,8 +171,8 @@ impl<'a> Preparation<'a> {
     }
 
     fn inputs(&self) -> String {
-        let mut digest = Sha256::new();
-        self.dataset.cases.iter().for_each(|case| digest.update(input_state(case)));
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        // Other targets than the segmentation do not show in a fingerprint.
+        let files = self.dataset.cases.iter().flat_map(|case| case.images.iter().map(PathBuf::as_path).chain(case.segmentation()));
+        input_state(files, &self.dataset.folder)
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::case::input_state;
 use super::{CroppedCase, Error, StoredCase, case_path, write_case};
-use crate::dataset::{Case, Dataset, Progress, Stage, for_each_case, write_json};
+use crate::dataset::{Case, Dataset, Progress, Stage, TargetSource, for_each_case, write_json};
 use crate::plan::{Configuration, Plans};
 
 /// Counted up whenever the same input gives other arrays or another layout.
@@ -54,7 +54,7 @@ pub fn preprocess_all(
         open_store(job.store, key)?;
     }
     for_each_case(&dataset.cases, threads, Stage::Preprocess, progress, |case| {
-        let is_stale = |job: &&Job| overwrite || !is_up_to_date(&case_path(job.store, &case.id), case);
+        let is_stale = |job: &&Job| overwrite || !is_up_to_date(&case_path(job.store, &case.id), case, &dataset.folder);
         // Configurations may share a folder: a cascade's data is that of the full resolution.
         let mut stale: Vec<&Job> = jobs.iter().filter(is_stale).collect();
         stale.sort_by_key(|job| job.store);
@@ -87,11 +87,21 @@ pub(super) fn check_identifier(dataset: &Dataset, plans: &Plans, name: &str, con
 /// The key without what does not change the arrays: configurations with other batch or patch sizes share a store.
 fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> StoreKey {
     let described = &dataset.description.json;
-    let of_dataset = ["channel_names", "modality", "labels", "regions_class_order", "targets", "file_ending"];
-    let dataset: Vec<&Value> = of_dataset.iter().map(|key| described.get(key).unwrap_or(&Value::Null)).collect();
+    let of_dataset = ["channel_names", "modality", "labels", "regions_class_order", "file_ending"];
+    let description: Vec<&Value> = of_dataset.iter().map(|key| described.get(key).unwrap_or(&Value::Null)).collect();
+    let maps = dataset.description.targets.iter().filter(|(_, target)| matches!(target.source, TargetSource::Maps(_)));
+    // What becomes of the values afterwards (pad, optional, …) leaves the arrays alone.
+    let of_target = ["labels", "regions_class_order", "channels", "vectors"];
+    let targets: Vec<Value> = maps
+        .map(|(name, _)| {
+            let entry = &described["targets"][name];
+            json!([name, of_target.map(|key| entry.get(key).cloned().unwrap_or_default())])
+        })
+        .collect();
     let content = json!({
         "version": VERSION,
-        "dataset": dataset,
+        "dataset": description,
+        "targets": targets,
         "transpose_forward": plans.transpose_forward,
         "intensities": plans.foreground_intensity_properties_per_channel,
         "spacing": configuration.spacing,
@@ -110,25 +120,39 @@ fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Configuration) ->
 
 /// Makes sure that whatever is in the folder belongs to `key`.
 fn open_store(store: &Path, key: &StoreKey) -> Result<(), Error> {
+    imaging::io::remove_leftovers(store);
     let key_file = store.join(KEY_FILE);
-    let existing: Option<StoreKey> = std::fs::read(&key_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    if existing.is_some_and(|existing| existing.version == key.version && existing.key == key.key) {
+    if read_key(&key_file)?.is_some_and(|existing| existing.version == key.version && existing.key == key.key) {
         return Ok(());
     }
     // Cases go before the new key comes: a run that is killed in between leaves no old case under it.
     if store.is_dir() {
         let access = |source| Error::Access { path: store.to_path_buf(), source };
+        let mut removed = 0;
         for entry in std::fs::read_dir(store).map_err(access)? {
             let path = entry.map_err(access)?.path();
             if path.to_str().is_some_and(|path| path.ends_with(super::store::ENDING)) {
                 std::fs::remove_file(&path).map_err(|source| Error::Access { path: path.clone(), source })?;
+                removed += 1;
             }
+        }
+        if removed > 0 {
+            log::warn!("{}: {removed} cases were made by other plans or labels and are made anew", store.display());
         }
     }
     imaging::io::write_atomically(&key_file, |out| write_json(out, key))?;
     Ok(())
 }
 
-fn is_up_to_date(path: &Path, case: &Case) -> bool {
-    StoredCase::open(path).is_ok_and(|stored| stored.inputs() == input_state(case) && stored.has_targets_of(case))
+/// The key of a store; none where there is no store, or one of another form.
+fn read_key(path: &Path) -> Result<Option<StoreKey>, Error> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Access { path: path.to_path_buf(), source }),
+    }
+}
+
+fn is_up_to_date(path: &Path, case: &Case, folder: &Path) -> bool {
+    StoredCase::open(path).is_ok_and(|stored| stored.inputs() == input_state(case.files(), folder) && stored.has_targets_of(case))
 }

@@ -217,6 +217,35 @@ fn all_kinds_of_targets_pass_through() {
 }
 
 #[test]
+fn what_leaves_the_arrays_alone_leaves_them() {
+    let fixture = Fixture::new();
+    let prepared = fixture.prepare("3d_fullres").expect("prepared");
+    let file = case_path(&prepared.store, "a");
+    let before = modified(&file);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    // Another spelling of the path, other padding, a derived target.
+    let raw = fixture.raw("dataset.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&raw).expect("there")).expect("JSON");
+    json["targets"]["depth"]["pad"] = json!(7.0);
+    json["targets"]["border"] = json!({"kind": "derived", "from": "segmentation", "op": "boundary"});
+    fixture.write_json("dataset.json", &json);
+    let spelt = fixture.root.path().join("raw/../raw/Dataset900_Balls");
+    let dataset = Dataset::open(&spelt.display().to_string(), None).expect("valid");
+    let preprocessed = fixture.root.path().join("preprocessed");
+    let preparation = Preparation::new(&dataset, &preprocessed, 2, &|_| {});
+    let plans = preparation.plans(&PlanOptions::default()).expect("there");
+    preparation.preprocess(&plans, &["3d_fullres"], false).expect("nothing to do");
+    assert_eq!(modified(&file), before);
+
+    // Plans that nobody has, and plans for images that would have to be turned.
+    let message = preparation.plans(&PlanOptions::named("nnUnetPlans")).expect_err("misspelt").to_string();
+    assert!(message.contains("did you mean \"nnUNetPlans\"?"), "{message}");
+    let turned = crate::plan::Plans { image_reader_writer: "NibabelIOWithReorient".to_owned(), ..plans };
+    let message = preparation.preprocess(&turned, &["3d_fullres"], false).expect_err("refused").to_string();
+    assert!(message.contains("NibabelIOWithReorient"), "{message}");
+}
+
+#[test]
 fn planning_again_changes_nothing_and_follows_the_data() {
     let fixture = Fixture::new();
     let options = PlanOptions::named("nnUNetPlans");

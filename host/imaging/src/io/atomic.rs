@@ -3,16 +3,33 @@
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::Builder;
 
 use super::Error;
+
+/// What names of temporary files begin with.
+const PREFIX: &str = ".writing-";
 
 /// Lets `write` fill a temporary file in the folder of `path` (created if need be), syncs it and renames it to `path`.
 ///
 /// On an error, whatever was at `path` before is still there and the temporary file is gone. What `write` gets is buffered.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     write_and_rename(path, write).map_err(|cause| Error::Write { path: path.to_owned(), cause })
+}
+
+/// Removes what killed programs left half-written in `folder`: temporary files that nobody has written to for an hour. One that cannot
+/// be removed does no harm, either.
+pub fn remove_leftovers(folder: &Path) {
+    const ABANDONED: Duration = Duration::from_secs(3600);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let age = entry.metadata().and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
+        if is_temporary && age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn write_and_rename(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -25,7 +42,7 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
         // Temporary files are private by default, results are not: the umask decides, as for any other file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let file = builder.prefix(".writing-").tempfile_in(folder)?;
+    let file = builder.prefix(PREFIX).tempfile_in(folder)?;
     let mut writer = BufWriter::with_capacity(1 << 16, file);
     write(&mut writer)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -52,6 +69,20 @@ mod tests {
         assert!(error.to_string().contains("new/folder/file") && error.to_string().contains("out of luck"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_was_abandoned_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new, other] = [".writing-old", ".writing-new", "other"].map(|name| folder.path().join(name));
+        for path in [&old, &new, &other] {
+            let file = fs::File::create(path).unwrap();
+            if *path != new {
+                file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
+            }
+        }
+        remove_leftovers(folder.path());
+        assert!(!old.exists() && new.exists() && other.exists());
     }
 
     #[cfg(unix)]
