@@ -15,6 +15,7 @@ pub fn read(ending: &str, bytes: &[u8]) {
     fs::write(&path, bytes).expect("the folder can be written to");
     let image = read_image(&path);
     if let Ok(image) = &image {
+        assert!(!image.volume.data().is_empty());
         assert_eq!(image.volume.data().len(), image.volume.shape().iter().product::<usize>());
         assert!(image.geometry.spacing().iter().all(|size| *size > 0.0 && size.is_finite()), "{:?}", image.geometry);
         assert!(image.geometry.origin().iter().all(|value| value.is_finite()), "{:?}", image.geometry);

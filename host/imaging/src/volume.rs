@@ -176,7 +176,7 @@ fn turn_rows<T: Copy>(source: &[T], step: [usize; 3], target: &mut [T], shape: [
     }
 }
 
-/// A borrowed volume: what augmentation and loading read, for instance from a memory-mapped file.
+/// A borrowed volume, to be read: an array to store, an image to draw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VolumeView<'a, T> {
     /// (C, Z, Y, X).

@@ -37,6 +37,7 @@ impl<R: BufRead> Digits<R> {
         for byte in self.reader.by_ref().bytes() {
             match byte? {
                 byte if !between(byte) && word.len() < LONGEST_WORD => word.push(char::from(byte)),
+                byte if !between(byte) => return Err(io::Error::new(io::ErrorKind::InvalidData, "a number of hundreds of digits")),
                 _ if word.is_empty() => {}
                 _ => break,
             }

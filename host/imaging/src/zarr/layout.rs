@@ -58,6 +58,7 @@ const DATA_TYPES: [(&str, usize); 4] = [
 pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
     const VOXELS: f64 = 20_000.0;
     const STEP: f64 = 8.0;
+    let spatial = spatial.map(|size| size.max(1));
     let span: [usize; 3] = std::array::from_fn(|axis| patch[axis].min(spatial[axis]).max(1));
     let axes = span.iter().filter(|size| **size > 1).count().max(1);
     let scale = (VOXELS / span.iter().product::<usize>() as f64).powf(1.0 / axes as f64);
@@ -69,13 +70,13 @@ pub fn chunk_shape(spatial: [usize; 3], patch: [usize; 3]) -> [usize; 3] {
             2 => steps.ceil() * STEP,
             _ => steps.floor() * STEP,
         };
-        let size = (size as usize).clamp(1, spatial[axis].max(1));
+        let size = (size as usize).clamp(1, spatial[axis]);
         // What a patch shows as a whole is cut evenly: chunks that reach beyond it hold zeros for nothing.
-        if spatial[axis] <= patch[axis] { spatial[axis].div_ceil(spatial[axis].div_ceil(size)).max(1) } else { size }
+        if spatial[axis] <= patch[axis] { spatial[axis].div_ceil(spatial[axis].div_ceil(size)) } else { size }
     });
     let slice = chunk[1] * chunk[2];
     if chunk[0] == 1 {
-        chunk[0] = (VOXELS as usize / slice).clamp(1, spatial[0].max(1));
+        chunk[0] = (VOXELS as usize / slice).clamp(1, spatial[0]);
     }
     chunk
 }
@@ -115,7 +116,8 @@ impl Layout {
     pub(super) fn metadata(&self) -> Value {
         let axes = 4 - self.rank..;
         let (grid, shape, chunk) = (self.grid(), &self.shape[axes.clone()], &self.chunk[axes]);
-        let shard: Vec<usize> = (4 - self.rank..4).map(|axis| grid[axis] * self.chunk[axis]).collect();
+        // Without any row there is still a shard that has a size.
+        let shard: Vec<usize> = (4 - self.rank..4).map(|axis| grid[axis].max(1) * self.chunk[axis]).collect();
         let (shuffle, typesize) = match self.codec.filter {
             Filter::None => ("noshuffle", 1),
             Filter::Shuffle => ("shuffle", self.item()),

@@ -234,15 +234,19 @@ fn parse(file: &[u8]) -> Result<(Value, Vec<Array>), Mismatch> {
     let mut root = None;
     let mut arrays = Vec::new();
     for (key, range) in &entries {
-        let Some(name) = key.strip_suffix(METADATA) else { continue };
+        let name = match key.strip_suffix(METADATA) {
+            Some(name) if name.is_empty() || name.ends_with('/') => name,
+            _ => continue,
+        };
+        let key = key.escape_debug();
         let metadata: Value =
             serde_json::from_slice(&file[range.clone()]).map_err(|error| Mismatch::new(format!("{key}: {error}"), "JSON"))?;
         match (name.strip_suffix('/'), metadata["node_type"].as_str()) {
             (None, Some("group")) => root = Some(metadata["attributes"].clone()),
             (Some(_), Some("group")) => {}
             (Some(name), Some("array")) => {
-                let layout =
-                    Layout::parse(&metadata).ok_or_else(|| Mismatch::new(format!("{key}: {metadata}"), "an array of this program"))?;
+                let layout = Layout::parse(&metadata)
+                    .ok_or_else(|| Mismatch::new(format!("{key}: {}", excerpt(&metadata)), "an array of this program"))?;
                 let shard = find(&format!("{name}/{}", layout.shard_key()));
                 let shard = shard.ok_or_else(|| Mismatch::new(format!("no chunks of {name}"), "them"))?;
                 let index = layout.grid().iter().product::<usize>().checked_mul(INDEX_ENTRY);
@@ -251,9 +255,14 @@ fn parse(file: &[u8]) -> Result<(Value, Vec<Array>), Mismatch> {
                 }
                 arrays.push(Array { name: name.to_owned(), layout, shard });
             }
-            _ => return Err(Mismatch::new(format!("{key}: {metadata}"), "a group or an array")),
+            _ => return Err(Mismatch::new(format!("{key}: {}", excerpt(&metadata)), "a group or an array")),
         }
     }
     let attributes = root.ok_or_else(|| Mismatch::new("no zarr.json", "a group"))?;
     Ok((attributes, arrays))
+}
+
+/// The beginning, for a message.
+fn excerpt(metadata: &Value) -> String {
+    metadata.to_string().chars().take(200).collect()
 }

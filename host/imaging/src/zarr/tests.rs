@@ -180,7 +180,7 @@ fn chunks_have_the_form_of_a_patch() {
     assert_eq!(chunk_shape([35, 50, 35], [40, 56, 40]), [18, 25, 18]);
     assert_eq!(chunk_shape([35, 50, 35], [1, 56, 40]), [11, 50, 35]);
     assert_eq!(chunk_shape([300, 512, 512], [1, 56, 40])[0], 1);
-    for spatial in [[1, 1, 1], [1, 7, 3], [5, 5000, 5000], [2000, 2, 2]] {
+    for spatial in [[0, 5, 5], [1, 1, 1], [1, 7, 3], [5, 5000, 5000], [2000, 2, 2]] {
         for patch in [[1, 1, 1], [1, 4096, 4096], [512, 512, 512], [7, 9, 11]] {
             let chunk = chunk_shape(spatial, patch);
             let voxels = chunk.iter().product::<usize>();

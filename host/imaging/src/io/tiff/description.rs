@@ -26,6 +26,7 @@ pub fn leading_axes(description: &str, page: &[usize]) -> Option<Vec<usize>> {
 pub fn slices(leading: Option<&[usize]>, pages: usize) -> Result<Option<usize>, Problem> {
     match leading {
         None | Some([]) => Ok((pages > 1).then_some(pages)),
+        Some([0]) => Err(("describes a stack of no slices".to_owned(), "it is damaged; write it again")),
         Some([slices]) => Ok(Some(*slices)),
         Some(more) => Err((
             format!("has {} axes, of the sizes {more:?} and those of a page", more.len() + 2),
@@ -37,6 +38,12 @@ pub fn slices(leading: Option<&[usize]>, pages: usize) -> Result<Option<usize>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stack_of_nothing_is_refused() {
+        assert!(slices(Some(&[0]), 1).is_err());
+        assert_eq!(slices(Some(&[3]), 1), Ok(Some(3)));
+    }
 
     #[test]
     fn what_programs_write_is_understood() {

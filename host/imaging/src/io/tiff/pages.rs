@@ -110,11 +110,16 @@ impl Pages {
         self.decoder.get_tag_ascii_string(Tag::ImageDescription).ok()
     }
 
-    /// Where the voxels begin, and whether their most significant bytes come first, if they are stored as they are.
+    /// Where the voxels begin, and whether their most significant bytes come first, if they are stored as they are, one after the other.
     pub fn raw_offset(&mut self) -> Option<(u64, bool)> {
         let raw =
             self.decoder.find_tag_unsigned(Tag::Compression).ok()?.unwrap_or(1u16) == 1 && self.kind.bits >= 8 && !self.kind.white_is_zero;
+        // Half floats are widened when they are decoded.
+        let raw = raw && usize::from(self.kind.bits) == self.number().size() * 8;
         let offsets = self.decoder.get_tag_u64_vec(Tag::StripOffsets).ok()?;
+        let counts = self.decoder.get_tag_u64_vec(Tag::StripByteCounts).ok()?;
+        let follows = |(pair, count): (&[u64], &u64)| pair[0].checked_add(*count) == Some(pair[1]);
+        let raw = raw && offsets.windows(2).zip(&counts).all(follows);
         let big_endian = self.decoder.byte_order() == ByteOrder::BigEndian;
         offsets.first().filter(|_| raw).map(|offset| (*offset, big_endian))
     }

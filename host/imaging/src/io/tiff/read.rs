@@ -24,7 +24,8 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
         let advice = "only single images can have colours; write a file of grey values for each colour";
         return Err(wrong(("is a stack of colour images".to_owned(), advice)));
     }
-    let beside = spacing::read(path)?;
+    // What lies beside a single image is none of its business.
+    let beside = if stack.is_some() { spacing::read(path)? } else { None };
     // What scikit-image takes for colours is not what is meant if it has a spacing.
     let colours = matches!(stack, Some(3 | 4)) && ends_with(path, ".tif") && beside.is_none();
     let shape = match stack {
