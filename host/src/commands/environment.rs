@@ -5,6 +5,7 @@ use crate::dataset::{Dataset, Progress};
 use crate::preprocess::Preparation;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// A data set and where its preprocessed form is.
@@ -27,8 +28,26 @@ impl Place {
             bar.rename(progress.stage);
             bar.set(progress.done as u64, progress.total as u64);
         };
-        work(&Preparation::new(&self.dataset, &self.preprocessed, threads, &show))
+        let preparation = Preparation::new(&self.dataset, &self.preprocessed, threads, &show);
+        let _lock = lock(preparation.folder())?;
+        work(&preparation)
     }
+}
+
+/// Lets one process after another prepare a data set: of five folds that are started at once, four wait for the first. Held until
+/// dropped; a file system without locks does without.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("preparing.lock");
+    let open = || {
+        std::fs::create_dir_all(folder)?;
+        File::create(&path)
+    };
+    let file = open().map_err(|e| anyhow!("cannot write {}: {e}; check that the folder is writable", path.display()))?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        log::warn!("{}: another process prepares this data set; waiting for it", path.display());
+        let _ = file.lock();
+    }
+    Ok(file)
 }
 
 /// Where data sets are found by name or id.
