@@ -1,51 +1,15 @@
 //! One chunk through Blosc: the codec `blosc` of Zarr v3, format of c-blosc 1.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::io;
 
 use blosc_src::{BLOSC_MAX_OVERHEAD, BLOSC_NOSHUFFLE, BLOSC_SHUFFLE, blosc_cbuffer_validate, blosc_compress_ctx, blosc_decompress_ctx};
 
-/// How chunks are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Codec {
-    pub compressor: Compressor,
-    pub filter: Filter,
-}
-
-/// Both write the same format, which is read at the same speed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compressor {
-    /// The quick one.
-    Lz4,
-    /// The slower, denser one.
-    Lz4Hc,
-}
-
-impl Compressor {
-    /// Its name in the metadata.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Lz4 => "lz4",
-            Self::Lz4Hc => "lz4hc",
-        }
-    }
-
-    /// Its level: LZ4's densest, and the quickest of LZ4HC that is better, which writes twice as fast as level 3 and takes a tenth more
-    /// room than level 5, which is nnU-Net's.
-    pub(super) fn level(self) -> u8 {
-        match self {
-            Self::Lz4 => 9,
-            Self::Lz4Hc => 2,
-        }
-    }
-
-    fn c_name(self) -> &'static CStr {
-        match self {
-            Self::Lz4 => c"lz4",
-            Self::Lz4Hc => c"lz4hc",
-        }
-    }
-}
+/// LZ4's slower, denser compressor. Decompressing is the same for both and quicker the denser the data.
+pub(super) const COMPRESSOR: &str = "lz4hc";
+/// The quickest of its levels that is better than plain LZ4: it writes twice as fast as level 3 and takes a tenth more room than
+/// level 5, which is nnU-Net's.
+pub(super) const LEVEL: u8 = 2;
 
 /// Which bytes of a chunk's numbers stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,26 +21,28 @@ pub(super) enum Filter {
 }
 
 /// Appends `values`, numbers of `size` bytes each, to `out`, compressed.
-pub(super) fn compress(values: &[u8], size: usize, codec: Codec, out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn compress(values: &[u8], size: usize, filter: Filter, out: &mut Vec<u8>) -> io::Result<()> {
     let capacity = values.len() + BLOSC_MAX_OVERHEAD as usize;
     out.reserve(capacity);
     // Without a filter Blosc still cuts the chunk into as many streams as a number has bytes, which costs matches.
-    let (filter, size) = match codec.filter {
+    let (filter, size) = match filter {
         Filter::None => (BLOSC_NOSHUFFLE, 1),
         Filter::Shuffle => (BLOSC_SHUFFLE, size),
     };
+    let name = c"lz4hc";
+    debug_assert_eq!(name.to_bytes(), COMPRESSOR.as_bytes());
     // SAFETY: source and destination are valid for the lengths given and do not overlap, since one is borrowed and the
     // other reserved by `out`; the name ends with a NUL. The function keeps no pointer.
     let written = unsafe {
         blosc_compress_ctx(
-            c_int::from(codec.compressor.level()),
+            c_int::from(LEVEL),
             filter as c_int,
             size,
             values.len(),
             values.as_ptr().cast(),
             out.spare_capacity_mut().as_mut_ptr().cast(),
             capacity,
-            codec.compressor.c_name().as_ptr(),
+            name.as_ptr(),
             values.len(),
             1,
         )

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::blosc::{Codec, Compressor, Filter};
+use super::blosc::{COMPRESSOR, Filter, LEVEL};
 
 /// Metadata of every group and array.
 pub(super) const METADATA: &str = "zarr.json";
@@ -89,7 +89,7 @@ pub(super) struct Layout {
     pub chunk: [usize; 4],
     /// Number of axes that the metadata names.
     pub rank: usize,
-    pub codec: Codec,
+    pub filter: Filter,
 }
 
 impl Layout {
@@ -118,14 +118,14 @@ impl Layout {
         let (grid, shape, chunk) = (self.grid(), &self.shape[axes.clone()], &self.chunk[axes]);
         // Without any row there is still a shard that has a size.
         let shard: Vec<usize> = (4 - self.rank..4).map(|axis| grid[axis].max(1) * self.chunk[axis]).collect();
-        let (shuffle, typesize) = match self.codec.filter {
+        let (shuffle, typesize) = match self.filter {
             Filter::None => ("noshuffle", 1),
             Filter::Shuffle => ("shuffle", self.item()),
         };
         let bytes = json!({"name": "bytes", "configuration": {"endian": "little"}});
         let blosc = json!({"name": "blosc", "configuration": {
-            "cname": self.codec.compressor.name(),
-            "clevel": self.codec.compressor.level(),
+            "cname": COMPRESSOR,
+            "clevel": LEVEL,
             "shuffle": shuffle,
             "typesize": typesize,
             "blocksize": self.chunk_items() * self.item()
@@ -160,11 +160,8 @@ impl Layout {
         let chunk = sizes(&sharding["chunk_shape"])?;
         let data_type = metadata["data_type"].as_str()?;
         let (data_type, _) = DATA_TYPES.into_iter().find(|(known, _)| *known == data_type)?;
-        let blosc = &sharding["codecs"][1]["configuration"];
-        let filter = if blosc["shuffle"] == "shuffle" { Filter::Shuffle } else { Filter::None };
-        let compressor = if blosc["cname"] == Compressor::Lz4.name() { Compressor::Lz4 } else { Compressor::Lz4Hc };
-        let codec = Codec { compressor, filter };
-        let layout = Self { data_type, shape: padded(&shape), chunk: padded(&chunk), rank: shape.len(), codec };
+        let filter = if sharding["codecs"][1]["configuration"]["shuffle"] == "shuffle" { Filter::Shuffle } else { Filter::None };
+        let layout = Self { data_type, shape: padded(&shape), chunk: padded(&chunk), rank: shape.len(), filter };
         let items = layout.chunk.iter().try_fold(1, |product: usize, size| product.checked_mul(*size))?;
         let fits = items > 0 && items.checked_mul(layout.item())? <= MAX_CHUNK;
         // No shard ends beyond what can be counted.

@@ -8,16 +8,14 @@ use std::path::Path;
 use rawzip::ZipArchiveWriter;
 use serde::Serialize;
 
-use super::blosc::{Codec, Compressor, Filter, compress};
+use super::blosc::{Filter, compress};
 use super::layout::{ABSENT, Element, Layout, MAX_CHUNK, METADATA};
 use crate::VolumeView;
 use crate::io::write_atomically;
 
-/// Chunks of an array that codecs are tried on at most, and one of how many is.
+/// Chunks of an array that both filters are tried on at most, and one of how many is.
 const TRIALS: usize = 8;
 const TRIAL_EVERY: usize = 16;
-/// The denser compressor is taken if it leaves less than this share of what the quick one does.
-const WORTH_DENSER: f64 = 0.95;
 /// Rows of a chunk of a table.
 const ROWS: usize = 1024;
 
@@ -84,9 +82,9 @@ pub fn write(path: &Path, attributes: &impl Serialize, arrays: &[NewArray]) -> R
         }
         for array in arrays {
             check(array)?;
-            let codec = better_codec(array)?;
+            let filter = better_filter(array)?;
             let NewArray { name, data_type, rank, shape, chunk, .. } = array;
-            let layout = Layout { data_type, shape: *shape, chunk: *chunk, rank: *rank, codec };
+            let layout = Layout { data_type, shape: *shape, chunk: *chunk, rank: *rank, filter };
             entry(&mut zip, &format!("{name}/{METADATA}"), |file| Ok(serde_json::to_writer(file, &layout.metadata())?))?;
             entry(&mut zip, &format!("{name}/{}", layout.shard_key()), |file| write_shard(file, &layout, &array.data))?;
         }
@@ -122,28 +120,21 @@ fn entry<W: Write>(zip: &mut ZipArchiveWriter<W>, name: &str, write: impl FnOnce
     Ok(())
 }
 
-/// What makes a few chunks from all over the array smaller: which filter, depends on whether an image was resampled (nnU-Net
-/// `nnUNetDatasetBlosc2._select_filter` tries both, too); whether the denser compressor is worth its time, on how noisy it is.
-fn better_codec(array: &NewArray) -> io::Result<Codec> {
-    let quick = |filter| Codec { compressor: Compressor::Lz4, filter };
+/// The filter that makes a few chunks from all over the array smaller; which it is depends on whether an image was resampled
+/// (nnU-Net `nnUNetDatasetBlosc2._select_filter` tries both, too).
+fn better_filter(array: &NewArray) -> io::Result<Filter> {
     let NewArray { data_type, rank, shape, chunk, .. } = array;
-    let layout = Layout { data_type, shape: *shape, chunk: *chunk, rank: *rank, codec: quick(Filter::None) };
+    let layout = Layout { data_type, shape: *shape, chunk: *chunk, rank: *rank, filter: Filter::None };
     let count: usize = layout.grid().iter().product();
     let trials = count.div_ceil(TRIAL_EVERY).min(TRIALS);
     let mut chunk = vec![0; layout.chunk_items() * layout.item()];
-    let mut size = |codec| {
-        let mut compressed = Vec::new();
-        for trial in 0..trials {
-            gather(&layout, &array.data, (2 * trial + 1) * count / (2 * trials), &mut chunk);
-            compress(&chunk, layout.item(), codec, &mut compressed)?;
-        }
-        io::Result::Ok(compressed.len())
-    };
-    let (plain, shuffled) = (size(quick(Filter::None))?, size(quick(Filter::Shuffle))?);
-    let filter = if shuffled < plain { Filter::Shuffle } else { Filter::None };
-    let dense = Codec { compressor: Compressor::Lz4Hc, filter };
-    let worth = (plain.min(shuffled) as f64) * WORTH_DENSER;
-    Ok(if (size(dense)? as f64) < worth { dense } else { quick(filter) })
+    let (mut plain, mut shuffled) = (Vec::new(), Vec::new());
+    for trial in 0..trials {
+        gather(&layout, &array.data, (2 * trial + 1) * count / (2 * trials), &mut chunk);
+        compress(&chunk, layout.item(), Filter::None, &mut plain)?;
+        compress(&chunk, layout.item(), Filter::Shuffle, &mut shuffled)?;
+    }
+    Ok(if shuffled.len() < plain.len() { Filter::Shuffle } else { Filter::None })
 }
 
 /// All chunks in C order, then their index.
@@ -160,7 +151,7 @@ fn write_shard(file: &mut dyn Write, layout: &Layout, data: &[u8]) -> io::Result
             continue;
         }
         compressed.clear();
-        compress(&chunk, layout.item(), layout.codec, &mut compressed)?;
+        compress(&chunk, layout.item(), layout.filter, &mut compressed)?;
         file.write_all(&compressed)?;
         index.extend([position, compressed.len() as u64]);
         position += compressed.len() as u64;
