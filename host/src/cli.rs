@@ -69,7 +69,7 @@ pub struct DataArgs {
 }
 
 /// How many cases at once.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct CaseThreads {
     /// Cases that are worked on at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
@@ -127,7 +127,7 @@ pub struct PlanArgs {
     #[allow(missing_docs)]
     pub threads: CaseThreads,
 
-    /// Replace plans of that name that are nnU-Net's or were edited; configurations that were added stay
+    /// Replace plans of that name that are nnU-Net's or were edited, and (plan-and-preprocess) cases that are there; added configurations stay
     #[arg(long, help_heading = "Files")]
     pub overwrite: bool,
 }
@@ -161,23 +161,11 @@ pub struct PreprocessArgs {
 pub struct PlanAndPreprocessArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub data: DataArgs,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub planner: PlannerArgs,
+    pub plan: PlanArgs,
 
     /// Configurations, separated by commas; default: all of the plans
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub configuration: Vec<String>,
-
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub threads: CaseThreads,
-
-    /// Replace plans that are nnU-Net's or were edited, and cases that are there
-    #[arg(long, help_heading = "Files")]
-    pub overwrite: bool,
 }
 
 /// Arguments of `host run`.
@@ -312,9 +300,9 @@ pub enum DatasetCommand {
         /// Print the findings as JSON
         #[arg(long)]
         json: bool,
-        /// Cases that are opened at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
-        #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
-        threads: Option<u16>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        threads: CaseThreads,
     },
     /// Bring a data set of another format to nnU-Net's; nothing that exists is replaced
     Convert {
@@ -330,9 +318,9 @@ pub enum DatasetCommand {
         /// Number of the new data set; default: that of the input
         #[arg(long, value_name = "N")]
         id: Option<u16>,
-        /// Cases that are converted at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
-        #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
-        threads: Option<u16>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        threads: CaseThreads,
     },
 }
 

@@ -12,9 +12,9 @@ use std::path::Path;
 /// Checks or converts a data set.
 pub fn execute(command: &DatasetCommand) -> Result<Outcome> {
     match command {
-        DatasetCommand::Check { dataset, json, threads } => check_dataset(dataset, *json, case_threads(*threads)?),
+        DatasetCommand::Check { dataset, json, threads } => check_dataset(dataset, *json, case_threads(threads)?),
         DatasetCommand::Convert { from: SourceFormat::Msd, input, output, id, threads } => {
-            convert_task(input, output.as_deref(), *id, case_threads(*threads)?)
+            convert_task(input, output.as_deref(), *id, case_threads(threads)?)
         }
     }
 }

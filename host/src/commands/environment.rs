@@ -21,8 +21,8 @@ impl Place {
     }
 
     /// Does `work` with a bar that shows how far it is.
-    pub fn prepare<T>(&self, threads: Option<&CaseThreads>, work: impl FnOnce(&Preparation) -> Result<T>) -> Result<T> {
-        let threads = case_threads(threads.and_then(|threads| threads.threads))?;
+    pub fn prepare<T>(&self, threads: &CaseThreads, work: impl FnOnce(&Preparation) -> Result<T>) -> Result<T> {
+        let threads = case_threads(threads)?;
         let bar = Bar::new("preparing", 0);
         let show = |progress: Progress| {
             bar.rename(progress.stage);
@@ -61,8 +61,8 @@ pub(super) fn results(given: Option<&Path>) -> PathBuf {
 }
 
 /// Every thread holds a whole case, so there are no more than nnU-Net has by default.
-pub(super) fn case_threads(given: Option<u16>) -> Result<usize> {
-    match (given, std::env::var("nnUNet_def_n_proc")) {
+pub(super) fn case_threads(given: &CaseThreads) -> Result<usize> {
+    match (given.threads, std::env::var("nnUNet_def_n_proc")) {
         (Some(threads), _) => Ok(threads.into()),
         (None, Ok(text)) => Ok(text.parse::<usize>().map_err(|_| anyhow!("nnUNet_def_n_proc is '{text}'; expected a number"))?.max(1)),
         (None, Err(_)) => Ok(cores().min(8)),

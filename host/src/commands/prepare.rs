@@ -12,8 +12,8 @@ use std::path::Path;
 /// Extracts the fingerprint.
 pub fn fingerprint(args: &FingerprintArgs) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
-    let (fingerprint, folder) = place
-        .prepare(Some(&args.threads), |preparation| Ok((preparation.fingerprint(args.overwrite)?, preparation.folder().to_owned())))?;
+    let (fingerprint, folder) =
+        place.prepare(&args.threads, |preparation| Ok((preparation.fingerprint(args.overwrite)?, preparation.folder().to_owned())))?;
     show_fingerprint(&fingerprint, &folder);
     Ok(Outcome::Done)
 }
@@ -22,8 +22,8 @@ pub fn fingerprint(args: &FingerprintArgs) -> Result<Outcome> {
 pub fn plan(args: &PlanArgs) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
     let options = options(&args.planner)?;
-    let (plans, folder) = place
-        .prepare(Some(&args.threads), |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
+    let (plans, folder) =
+        place.prepare(&args.threads, |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
     show_plans(&plans, &folder);
     Ok(Outcome::Done)
 }
@@ -31,7 +31,7 @@ pub fn plan(args: &PlanArgs) -> Result<Outcome> {
 /// Preprocesses.
 pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
-    let prepared = place.prepare(Some(&args.threads), |preparation| {
+    let prepared = place.prepare(&args.threads, |preparation| {
         let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
         Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?)
     })?;
@@ -41,11 +41,11 @@ pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
 
 /// Plans and preprocesses.
 pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
-    let place = Place::open(&args.data)?;
-    let options = options(&args.planner)?;
-    let (plans, folder, prepared) = place.prepare(Some(&args.threads), |preparation| {
-        let plans = preparation.plan(&options, args.overwrite)?;
-        let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?;
+    let place = Place::open(&args.plan.data)?;
+    let options = options(&args.plan.planner)?;
+    let (plans, folder, prepared) = place.prepare(&args.plan.threads, |preparation| {
+        let plans = preparation.plan(&options, args.plan.overwrite)?;
+        let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.plan.overwrite)?;
         Ok((plans, preparation.folder().to_owned(), prepared))
     })?;
     show_plans(&plans, &folder);

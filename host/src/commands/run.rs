@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::environment::{Place, cores, results};
-use crate::cli::{Precision, RunArgs};
+use crate::cli::{CaseThreads, Precision, RunArgs};
 use crate::dataset::Dataset;
 use crate::device;
 use crate::plan::PlanOptions;
@@ -68,7 +68,7 @@ impl Run {
             place.dataset.cases.len(),
             place.preprocessed.display()
         );
-        let mut prepared = place.prepare(None, |preparation| {
+        let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
             session::check_trainable(&place.dataset, &args.configuration, &plans.configuration(&args.configuration)?)?;
             Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
