@@ -11,6 +11,7 @@ pub mod demo;
 pub mod device;
 pub mod evaluate;
 pub mod fingerprint;
+mod hash;
 pub mod loading;
 pub mod network;
 pub mod plan;

@@ -8,6 +8,8 @@ pub mod json;
 pub mod dataset;
 #[path = "../../src/fingerprint/mod.rs"]
 pub mod fingerprint;
+#[path = "../../src/hash.rs"]
+mod hash;
 #[path = "../../src/plan/mod.rs"]
 pub mod plan;
 

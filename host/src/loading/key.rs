@@ -1,9 +1,9 @@
 //! One short word for everything that batches depend on.
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::{LoaderOptions, Source};
+use crate::hash::sha256;
 
 /// Raised whenever this program makes other batches of the same data with the same options.
 const REVISION: u32 = 1;
@@ -32,5 +32,7 @@ pub fn data_key(source: &Source, options: &LoaderOptions) -> String {
     };
     // Serialising plain data into memory cannot fail; numbers that JSON lacks become null.
     let text = serde_json::to_vec(&content).unwrap_or_default();
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut key = sha256(text);
+    key.truncate(16);
+    key
 }

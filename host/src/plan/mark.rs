@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::Plans;
+use crate::hash::sha256;
 
 /// Key of the mark in a plans file; nnU-Net ignores it.
 const KEY: &str = "written_by";
 
 /// What the planner wrote. Configurations that were added since are not part of it.
-#[derive(PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Mark {
     program: String,
     configurations: Vec<String>,
@@ -45,5 +45,5 @@ fn hash(plans: &Plans, configurations: &[String]) -> String {
     content.extra.shift_remove(KEY);
     content.configurations.retain(|name, _| configurations.contains(name));
     let text = serde_json::to_value(content).unwrap_or(Value::Null).to_string();
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(text)
 }

@@ -1,13 +1,13 @@
 //! Loads a library that has passed the gate, through the Rust door where it has one, else through the C door. Never unloads.
 
 use super::gate::{self, LoadError, Reason};
+use crate::hash::sha256;
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{LibHeader, lib_header_from_path};
 use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::Manifest;
 use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
-use sha2::{Digest, Sha256};
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 
@@ -54,10 +54,6 @@ pub fn inspect(path: &Path) -> Result<(Manifest, String, Result<(), LoadError>),
     let bytes = std::fs::read(path).map_err(|e| refuse(e.into()))?;
     let manifest = super::read_manifest(&bytes).map_err(|e| refuse(e.into()))?;
     Ok((manifest, sha256(&bytes), gate::check(path).map(drop).map_err(refuse)))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn open(path: &Path) -> Result<&'static Entry, Reason> {

@@ -12,11 +12,11 @@ use imaging::resample::{Order, Rule, new_shape, resample_image, resample_labels}
 use imaging::{BoundingBox, Volume, crop};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::locations::class_locations;
 use crate::dataset::{Case, CaseTarget, Dataset, Labels, SEGMENTATION, TargetKind, read_images, read_labels, read_regression};
+use crate::hash::sha256;
 use crate::plan::{Configuration, Plans};
 
 /// Value of label maps outside the nonzero mask of the image.
@@ -58,12 +58,12 @@ pub struct Properties {
 /// Path within `folder`, size and time of change of files, as a hash: a file that was replaced shows, also by an older one. Where the
 /// data set lies, and how its path is written, does not.
 pub(super) fn input_state<'a>(files: impl Iterator<Item = &'a Path>, folder: &Path) -> String {
-    let mut digest = Sha256::new();
+    let mut states = String::new();
     for path in files {
         let state = std::fs::metadata(path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
-        digest.update(format!("{}\0{state:?}\0", path.strip_prefix(folder).unwrap_or(path).display()));
+        states += &format!("{}\0{state:?}\0", path.strip_prefix(folder).unwrap_or(path).display());
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(states)
 }
 
 /// A training case with all its targets, read and cropped.

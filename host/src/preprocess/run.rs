@@ -7,18 +7,18 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::case::input_state;
 use super::{CroppedCase, Error, StoredCase, case_path, write_case};
 use crate::dataset::{Case, Dataset, Progress, Stage, TargetSource, for_each_case, write_json};
+use crate::hash::sha256;
 use crate::plan::{Configuration, Plans};
 
 /// Counted up whenever the same input gives other arrays or another layout.
 const VERSION: u32 = 3;
 const KEY_FILE: &str = "store.json";
 
-#[derive(PartialEq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct StoreKey {
     written_by: String,
     version: u32,
@@ -36,8 +36,10 @@ pub struct Job<'a> {
 }
 
 /// Preprocesses every case for every one of `jobs`, on `threads` threads; the files of a case are read once for all. Cases that
-/// are there and up to date are left, so that an interrupted run goes on where it was; with `overwrite` none is. Returns the stores' keys in the order of
-/// `jobs`: stores of equal keys hold equal arrays of equal files.
+/// are there and up to date are left, so that an interrupted run goes on where it was; with `overwrite` none is.
+///
+/// A store that was made by other plans or labels is emptied first. Returns the stores' keys in the order of `jobs`: stores of equal
+/// keys hold equal arrays of equal files.
 ///
 /// # Errors
 /// The first error that a case meets; what is complete stays.
@@ -110,12 +112,7 @@ fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Configuration) ->
         "resampling_fn_data_kwargs": configuration.resampling_fn_data_kwargs,
         "resampling_fn_seg_kwargs": configuration.resampling_fn_seg_kwargs,
     });
-    let digest = Sha256::digest(content.to_string().as_bytes());
-    StoreKey {
-        written_by: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(),
-        version: VERSION,
-        key: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
+    StoreKey { written_by: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(), version: VERSION, key: sha256(content.to_string()) }
 }
 
 /// Makes sure that whatever is in the folder belongs to `key`.
