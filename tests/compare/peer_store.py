@@ -87,9 +87,9 @@ def write(folder, case):
     labels = labels.astype(np.int8)
     blocks, chunks = comp_blosc2_params(image.shape, PATCH, image.itemsize)
     blocks_seg, chunks_seg = comp_blosc2_params(labels.shape, PATCH, labels.itemsize)
-    start = time.process_time()
+    start = time.perf_counter()
     nnUNetDatasetBlosc2.save_case(image, labels, {}, str(folder / case), chunks, blocks, chunks_seg, blocks_seg)
-    print("write", time.process_time() - start)
+    print("write", time.perf_counter() - start)
 
 
 def read(folder, case):
