@@ -1,5 +1,6 @@
 //! The command line: one enum, one variant a subcommand.
 
+use crate::loading::PipelineChoice;
 use crate::plan::PlannerKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ Examples:
   host run --plugin base --dataset /data/Dataset004_Hippocampus
   host run --plugin multi-output --options outputs.json --dataset 4 --fold 0,1,2,3,4
   host run --plugin ./libmine.so --set weight=0.5 --dataset 4 --resume
+  host augmentation preview --dataset 4 --augmentation da5
   host plugin inspect ./libmine.so";
 
 /// Trains nnU-Net-style segmentation networks; network heads and loss come from trainer plugins.
@@ -46,6 +48,9 @@ pub enum Command {
     /// Check a data set, or make one from another format
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// See how training patches are varied
+    #[command(subcommand)]
+    Augmentation(AugmentationCommand),
     /// Look at trainer plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -227,13 +232,17 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = Precision::Fp32, help_heading = "Training")]
     pub precision: Precision,
 
-    /// Augmentation of training patches
-    #[arg(long, default_value = "default", value_parser = imaging::augment::Augmentation::NAMES, help_heading = "Training")]
-    pub augmentation: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augmentation: AugmentationArgs,
 
     /// Label targets whose foreground decides where patches are taken
-    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Training")]
+    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Batches")]
     pub foreground: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sampling: SamplingArgs,
 
     /// cpu, cuda or cuda:N; default: the first GPU where CUDA is installed, else the CPU
     #[arg(long, default_value = "auto", help_heading = "Machine")]
@@ -266,6 +275,54 @@ pub struct RunArgs {
     /// Only predict and measure the validation cases with the final checkpoint
     #[arg(long, conflicts_with_all = ["resume", "overwrite"], help_heading = "Files")]
     pub validate_only: bool,
+}
+
+/// How training patches are varied.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AugmentationArgs {
+    /// default, da5, none, or a JSON file (`host augmentation show` prints one); default: what the plugin asks for, else `default`
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Batches")]
+    pub augmentation: Option<String>,
+
+    /// One value of the augmentation, e.g. mirror=null, spatial.labels=nearest, intensity.0.probability=0.5; may be repeated
+    #[arg(long = "augment", value_name = "KEY=VALUE", help_heading = "Batches")]
+    pub changes: Vec<String>,
+}
+
+impl AugmentationArgs {
+    /// As the loader wants it.
+    pub fn choice(&self) -> PipelineChoice {
+        PipelineChoice { pipeline: self.augmentation.clone(), changes: self.changes.clone() }
+    }
+}
+
+/// Which cases are drawn, and how often foreground.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// Share of samples that must show foreground
+    #[arg(long, default_value_t = 0.33, value_name = "SHARE", help_heading = "Batches")]
+    pub foreground_share: f64,
+
+    /// Which samples of a batch these are
+    #[arg(long, value_enum, default_value_t = Oversampling::Last, help_heading = "Batches")]
+    pub oversampling: Oversampling,
+
+    /// Samples that must show foreground draw its class first, then a case that shows it: rare classes become as frequent as others
+    #[arg(long, help_heading = "Batches")]
+    pub class_balanced: bool,
+
+    /// How often cases are drawn, in relation to each other: a JSON file {"case": weight, …}; 1 for those that it does not name
+    #[arg(long, value_name = "FILE", help_heading = "Batches")]
+    pub case_weights: Option<PathBuf>,
+}
+
+/// Which samples of a batch must show foreground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Oversampling {
+    /// The last ones, rounded as nnU-Net does: one of two.
+    Last,
+    /// Each with this probability.
+    Random,
 }
 
 /// Arithmetic of trunk and heads; losses are always computed in f32.
@@ -329,6 +386,66 @@ pub enum DatasetCommand {
 pub enum SourceFormat {
     /// Medical Segmentation Decathlon: a folder such as Task04_Hippocampus
     Msd,
+}
+
+/// `host augmentation …`.
+#[derive(Debug, Subcommand)]
+pub enum AugmentationCommand {
+    /// Print an augmentation with all its parameters, as the JSON that `--augmentation FILE` takes
+    Show {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        augmentation: AugmentationArgs,
+        /// Patch that it is for: ranges follow from its shape
+        #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X", default_value = "128,128,128")]
+        patch_size: Vec<usize>,
+    },
+    /// Draw patches of a preprocessed case before and after augmentation: image, every target, and both together
+    Preview(PreviewArgs),
+}
+
+/// Arguments of `host augmentation preview`.
+#[derive(Args, Debug)]
+pub struct PreviewArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    /// Id of the case; default: the first
+    #[arg(long, value_name = "ID")]
+    pub case: Option<String>,
+
+    /// Number of patches
+    #[arg(short = 'n', long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub number: u16,
+
+    /// The picture
+    #[arg(long, default_value = "augmentation.png", value_name = "OUT")]
+    pub png: PathBuf,
+
+    /// Configuration of the plans
+    #[arg(long, default_value = "3d_fullres", value_name = "NAME")]
+    pub configuration: String,
+
+    /// Name of the plans
+    #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
+    pub plans: String,
+
+    /// Patch in voxels; default: as planned
+    #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X")]
+    pub patch_size: Vec<usize>,
+
+    /// Decides which patches and how they are varied
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augmentation: AugmentationArgs,
+
+    /// Label targets whose foreground decides where patches are taken
+    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Batches")]
+    pub foreground: Vec<String>,
 }
 
 /// `host plugin …`.

@@ -4,6 +4,7 @@
 //! [`loading`] → [`network`] with a [`plugin`]'s trainer → [`train`] → [`predict`] → [`evaluate`] → [`report`].
 //! [`session`] puts one fold together, [`cli`] and [`commands`] are the program, [`shim`] is what libtorch offers only to C++.
 
+mod assign;
 pub mod cli;
 pub mod commands;
 pub mod dataset;

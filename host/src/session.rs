@@ -3,11 +3,11 @@
 //! Everything that can be refused is refused before the folder is touched: the plugin is loaded before preprocessing begins, and
 //! the model with the plugin's trainer is built before the first file is written.
 
-use crate::dataset::{Dataset, Target, TargetKind, TargetSource, splits::Fold, splits::Split, splits::split_for};
+use crate::dataset::{Dataset, Target, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
-use crate::loading::{Loader, LoaderOptions, Source, data_key};
+use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
 use crate::network::{Model, PlainConvUNet};
-use crate::plan::{Configuration, check_patch};
+use crate::plan::{Configuration, check_patch, three_dimensional};
 use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
@@ -42,8 +42,10 @@ pub struct Settings {
     pub seed: u64,
     /// bf16 autocast.
     pub bf16: bool,
-    /// Name of the augmentation.
-    pub augmentation: String,
+    /// How patches are varied.
+    pub augmentation: PipelineChoice,
+    /// Which cases, and how often foreground.
+    pub sampling: Sampling,
     /// Label targets whose foreground is sampled.
     pub foreground: Vec<String>,
     /// Where it computes.
@@ -98,14 +100,9 @@ impl<'a> Session<'a> {
         let kwargs = &configuration.architecture.arch_kwargs;
         let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
         check_patch(&patch_size, kwargs)?;
-        let patch = match patch_size[..] {
-            [y, x] => [1, y, x],
-            [z, y, x] => [z, y, x],
-            _ => unreachable!("checked"),
-        };
-        let Some(augmentation) = Augmentation::named(&settings.augmentation, patch, configuration.dims()) else {
-            bail!("unknown augmentation '{}'; there are: {}", settings.augmentation, Augmentation::NAMES.join(", "));
-        };
+        let patch = three_dimensional(&patch_size).expect("checked");
+        let wish = library.manifest.augmentation.as_deref();
+        let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         for name in &settings.foreground {
@@ -135,7 +132,8 @@ impl<'a> Session<'a> {
         let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *bf16)?;
         check_outputs(&model, &task)?;
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
-        let mirror = if augmentation.mirror.is_some() { (0..task.dims).collect() } else { Vec::new() };
+        let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
+        let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
         let folder = model_folder.join(format!("fold_{fold}"));
         Ok(Self { dataset, prepared, task, model, patch, mirror, split, augmentation, settings, folder })
     }
@@ -271,14 +269,7 @@ impl<'a> Session<'a> {
     }
 
     fn source(&self, cases: &[String]) -> Source {
-        let targets = self.dataset.description.targets.iter().map(|(name, target)| (name.clone(), target.kind.clone())).collect();
-        Source {
-            store: self.prepared.store.clone(),
-            key: self.prepared.store_key.clone(),
-            cases: cases.to_vec(),
-            targets,
-            use_mask_for_norm: self.prepared.configuration.use_mask_for_norm.clone(),
-        }
+        Source::of(self.dataset, self.prepared, cases.to_vec())
     }
 
     /// Options of the training and the validation loader, and the key of the data that they yield.
@@ -290,7 +281,7 @@ impl<'a> Session<'a> {
             batch_size: self.task.batch_size as usize,
             patch: self.patch,
             levels: self.level_shapes(),
-            oversample_foreground: 0.33,
+            sampling: self.settings.sampling.clone(),
             foreground: self.settings.foreground.clone(),
             augmentation,
             workers: self.settings.workers,
@@ -377,27 +368,14 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Refuses what can be planned and preprocessed but not trained yet: cascades, and targets that augmentation does not know.
-pub fn check_trainable(dataset: &Dataset, name: &str, configuration: &Configuration) -> Result<()> {
+/// Refuses what can be planned and preprocessed but not trained yet: cascades and residual encoders.
+pub fn check_trainable(name: &str, configuration: &Configuration) -> Result<()> {
     if let Some(stage) = &configuration.previous_stage {
         bail!(
             "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
         );
     }
     PlainConvUNet::check(&configuration.architecture)?;
-    for (name, target) in &dataset.description.targets {
-        let what = match target {
-            Target { weighs: Some(_), .. } => "weights",
-            Target { source: TargetSource::Derived { .. }, .. } => "a derived target",
-            Target { kind: TargetKind::Regression { vectors: true, .. }, .. } => "vectors",
-            _ => continue,
-        };
-        let path = dataset.folder.join("dataset.json");
-        bail!(
-            "{}: targets.{name} asks for {what}, which this version preprocesses but does not train with; remove the entry",
-            path.display()
-        );
-    }
     Ok(())
 }
 

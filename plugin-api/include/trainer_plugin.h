@@ -133,12 +133,17 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 #define TP_LIBTORCH "unknown"
 #endif
 
+/* Augmentation that the plugin is trained with unless the user names another one: default, da5 or none. Define it before including this. */
+#ifndef TP_AUGMENTATION
+#define TP_AUGMENTATION "default"
+#endif
+
 /* The manifest, readable without running the library, and the entry. All arguments but `table` are string literals. */
 #define TRAINER_PLUGIN(id, version, description, table)                                                                          \
     __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
         "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"api\":\"" TP_API                   \
         "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
-        "\",\"panic\":\"unwind\"}";                                                                                              \
+        "\",\"augmentation\":\"" TP_AUGMENTATION "\",\"panic\":\"unwind\"}";                                                       \
     TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }
 
 #endif

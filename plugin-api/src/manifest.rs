@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Host extensions without which it cannot work.
     #[serde(default)]
     pub requires: Vec<String>,
+    /// Augmentation that it is trained with unless the user names another one: `default`, `da5` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<String>,
 }
 
 /// Length of [`join`]'s result.
@@ -79,9 +82,11 @@ pub const fn join<const N: usize>(pieces: &[&str]) -> [u8; N] {
 }
 
 /// Exports a [`Trainer`](crate::Trainer) type as this library's plugin: manifest, and the Rust door. Call it once, at the crate's top.
+///
+/// `export_trainer!(Mine, augmentation = "da5")` asks for another augmentation than nnU-Net's default, see [`Manifest::augmentation`].
 #[macro_export]
 macro_rules! export_trainer {
-    ($trainer:ty) => {
+    ($trainer:ty $(, augmentation = $augmentation:literal)?) => {
         const _: () = {
             const PIECES: &[&str] = &[
                 "{\"id\":\"",
@@ -104,6 +109,7 @@ macro_rules! export_trainer {
                 $crate::manifest::TARGET,
                 "\",\"panic\":\"",
                 if cfg!(panic = "unwind") { "unwind" } else { "abort" },
+                $("\",\"augmentation\":\"", $augmentation,)?
                 "\"}",
             ];
 

@@ -2,14 +2,17 @@
 //!
 //! Data passes through it in this order: [`io`] reads a file into a [`Volume`] with its geometry; [`crop`] cuts away the
 //! empty border; [`normalise`] scales intensities; [`resample`] brings all cases to one spacing; [`augment`] cuts training
-//! patches and varies them. A prediction goes back the same way: resampled, uncropped, written with the source's geometry.
+//! patches and varies them; [`mod@derive`] makes further targets of the labels that come out. A prediction goes back the same
+//! way: resampled, uncropped, written with the source's geometry.
 //!
 //! Axes are always (channel, z, y, x) and spacings (z, y, x) in mm, as in nnU-Net. 2D data has one slice.
 
 pub mod augment;
 pub mod crop;
+pub mod derive;
 pub mod io;
 pub mod normalise;
+mod pages;
 pub mod resample;
 pub mod volume;
 pub mod zarr;

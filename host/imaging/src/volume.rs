@@ -2,11 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pages::ask_for_large_pages;
+
 /// Dense array of shape (C, Z, Y, X) in C order; 2D data has Z = 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Volume<T> {
     shape: [usize; 4],
     data: Vec<T>,
+}
+
+impl<T: Copy> Default for Volume<T> {
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl<T: Copy> Volume<T> {
@@ -71,22 +79,64 @@ impl<T: Copy> Volume<T> {
         VolumeView { shape: self.shape, data: &self.data }
     }
 
+    /// An empty volume, to be filled by [`Self::crop_into`] and the like.
+    pub fn empty() -> Self {
+        Self { shape: [0; 4], data: Vec::new() }
+    }
+
+    /// Gives the volume another shape and whatever content `fill` appends to the memory that it has, which is empty then.
+    ///
+    /// # Errors
+    /// Those of `fill`; the volume is empty then.
+    ///
+    /// # Panics
+    /// When `fill` does not append as many elements as `shape` says.
+    pub fn refill<E>(&mut self, shape: [usize; 4], fill: impl FnOnce(&mut Vec<T>) -> Result<(), E>) -> Result<(), E> {
+        self.shape = [0; 4];
+        self.data.clear();
+        let count = shape.iter().product::<usize>();
+        if self.data.capacity() < count && self.data.try_reserve_exact(count).is_ok() {
+            ask_for_large_pages(&mut self.data);
+        }
+        let filled = fill(&mut self.data);
+        if filled.is_err() {
+            self.data.clear();
+            return filled;
+        }
+        assert_eq!(count, self.data.len(), "shape {shape:?} and number of elements differ");
+        self.shape = shape;
+        Ok(())
+    }
+
     /// The part inside `bbox`, of every channel.
     ///
     /// # Panics
     /// When `bbox` reaches beyond the volume.
     pub fn crop(&self, bbox: &BoundingBox) -> Self {
+        let mut out = Self::empty();
+        self.crop_into(bbox, &mut out);
+        out
+    }
+
+    /// [`Self::crop`] into a volume whose memory is used again.
+    ///
+    /// # Panics
+    /// When `bbox` reaches beyond the volume.
+    pub fn crop_into(&self, bbox: &BoundingBox, out: &mut Self) {
         let [depth, height, width] = bbox.size();
-        let mut data = Vec::with_capacity(self.channels() * depth * height * width);
-        for c in 0..self.channels() {
-            for z in bbox.lower[0]..bbox.upper[0] {
-                for y in bbox.lower[1]..bbox.upper[1] {
-                    let row = self.row_start(c, z, y);
-                    data.extend_from_slice(&self.data[row + bbox.lower[2]..row + bbox.upper[2]]);
+        let shape = [self.channels(), depth, height, width];
+        let Ok(()) = out.refill(shape, |data| {
+            data.reserve(shape.iter().product());
+            for c in 0..self.channels() {
+                for z in bbox.lower[0]..bbox.upper[0] {
+                    for y in bbox.lower[1]..bbox.upper[1] {
+                        let row = self.row_start(c, z, y);
+                        data.extend_from_slice(&self.data[row + bbox.lower[2]..row + bbox.upper[2]]);
+                    }
                 }
             }
-        }
-        Self::new([self.channels(), depth, height, width], data)
+            Ok::<(), std::convert::Infallible>(())
+        });
     }
 
     /// Undoes [`Self::crop`]: a volume of spatial shape `full` that holds this one at `bbox` and `fill` elsewhere.

@@ -1,5 +1,6 @@
 //! The subcommands of the program, one file each.
 
+mod augmentation;
 mod dataset;
 mod demo;
 mod environment;
@@ -30,6 +31,7 @@ pub fn execute(cli: Cli) -> Result<Outcome> {
         Command::PlanAndPreprocess(args) => prepare::plan_and_preprocess(&args),
         Command::Demo(args) => demo::execute(&args),
         Command::Dataset(command) => dataset::execute(&command),
+        Command::Augmentation(command) => augmentation::execute(&command),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "host", &mut std::io::stdout());

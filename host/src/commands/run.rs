@@ -2,9 +2,11 @@
 
 use super::Outcome;
 use super::environment::{Place, cores, results};
-use crate::cli::{CaseThreads, Precision, RunArgs};
+use crate::assign::assign;
+use crate::cli::{CaseThreads, Oversampling, Precision, RunArgs, SamplingArgs};
 use crate::dataset::Dataset;
 use crate::device;
+use crate::loading::Sampling;
 use crate::plan::PlanOptions;
 use crate::plugin::{self, Library};
 use crate::preprocess::Prepared;
@@ -12,6 +14,7 @@ use crate::session::{self, Existing, Session, Settings};
 use crate::train::End;
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,7 +73,7 @@ impl Run {
         );
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
-            session::check_trainable(&place.dataset, &args.configuration, &plans.configuration(&args.configuration)?)?;
+            session::check_trainable(&args.configuration, &plans.configuration(&args.configuration)?)?;
             Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
         })?;
         let prepared = prepared.pop().expect("one for every configuration");
@@ -106,10 +109,28 @@ fn settings(args: &RunArgs) -> Result<Settings> {
         patch_size: args.patch_size.clone(),
         seed: args.seed,
         bf16: args.precision == Precision::Bf16,
-        augmentation: args.augmentation.clone(),
+        augmentation: args.augmentation.choice(),
+        sampling: sampling(&args.sampling)?,
         foreground: args.foreground.clone(),
         device: device::select(&args.device)?,
         workers,
+    })
+}
+
+fn sampling(args: &SamplingArgs) -> Result<Sampling> {
+    let case_weights = match &args.case_weights {
+        None => BTreeMap::new(),
+        Some(path) => {
+            let wrong = |e: &dyn std::fmt::Display| anyhow!("--case-weights {}: {e}; expected {{\"case\": weight, …}}", path.display());
+            let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+            serde_json::from_str(&text).map_err(|e| wrong(&e))?
+        }
+    };
+    Ok(Sampling {
+        foreground_share: args.foreground_share,
+        probabilistic: args.oversampling == Oversampling::Random,
+        class_balanced: args.class_balanced,
+        case_weights,
     })
 }
 
@@ -126,17 +147,7 @@ fn options(file: Option<&Path>, set: &[String]) -> Result<Value> {
         bail!("--options: the file must hold a JSON object, e.g. {{\"outputs\": {{…}}}}");
     }
     for assignment in set {
-        let Some((path, value)) = assignment.split_once('=') else {
-            bail!("--set {assignment}: expected KEY=VALUE, e.g. outputs.whole.weight=0.5");
-        };
-        let mut place = &mut options;
-        for key in path.split('.') {
-            if !place.is_object() {
-                *place = Value::Object(Map::new());
-            }
-            place = &mut place[key];
-        }
-        *place = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        assign(&mut options, assignment).map_err(|e| anyhow!("--set {e}"))?;
     }
     Ok(options)
 }
@@ -150,17 +161,4 @@ fn listen_for_interrupt() -> Result<()> {
         eprintln!("stopping after this iteration; again to stop at once");
     })
     .map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn assignments_reach_nested_keys() {
-        let set = ["outputs.whole.weight=0.5".to_owned(), "outputs.whole.loss=dice".to_owned()];
-        assert_eq!(options(None, &set).unwrap(), json!({"outputs": {"whole": {"weight": 0.5, "loss": "dice"}}}));
-        assert!(options(None, &["typo".to_owned()]).unwrap_err().to_string().contains("KEY=VALUE"));
-    }
 }

@@ -7,13 +7,13 @@
 //! can be told apart under mirroring and rotation. The further targets are `distance` (mm to the surface of both, positive
 //! outside, clipped) and `volume_class` (whether both together are smaller or larger than the median).
 
-mod distance;
 mod phantom;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imaging::Volume;
+use imaging::derive::{self, DistanceScratch};
 use imaging::io::{Geometry, write_atomically, write_image, write_labels};
 use serde_json::json;
 
@@ -102,11 +102,10 @@ fn organ_voxels(labels: &Volume<i16>) -> usize {
 /// Distance in mm to the nearest voxel on the other side of the organs' common surface: positive outside, negative inside.
 fn signed_distance(labels: &Volume<i16>) -> Volume<f32> {
     let inside: Vec<bool> = labels.data().iter().map(|label| *label > 0).collect();
-    let outside: Vec<bool> = inside.iter().map(|inside| !inside).collect();
-    let to_organ = distance::to_nearest(&inside, labels.spatial(), SPACING);
-    let to_background = distance::to_nearest(&outside, labels.spatial(), SPACING);
-    let clipped = |(organ, background): (f64, f64)| ((organ - background) as f32).clamp(-DISTANCE_LIMIT, DISTANCE_LIMIT);
-    Volume::new(labels.shape(), to_organ.into_iter().zip(to_background).map(clipped).collect())
+    let mut distances = vec![0.0; inside.len()];
+    derive::signed_distance(&inside, labels.spatial(), SPACING, &mut distances, &mut DistanceScratch::default());
+    distances.iter_mut().for_each(|distance| *distance = distance.clamp(-DISTANCE_LIMIT, DISTANCE_LIMIT));
+    Volume::new(labels.shape(), distances)
 }
 
 #[cfg(test)]

@@ -11,6 +11,17 @@ pub enum Error {
         /// What would be right.
         expected: &'static str,
     },
+    /// The pipeline cannot be carried out.
+    #[error("augmentation: {0}")]
+    Augmentation(#[from] imaging::augment::Error),
+    /// There is no such pipeline.
+    #[error("--augmentation {name}: {cause}")]
+    Pipeline {
+        /// Its name or file.
+        name: String,
+        /// Why not.
+        cause: String,
+    },
     /// Foreground is to be found in a target that has no labels.
     #[error("loading: found foreground target {found:?}, expected a labels target: {known}")]
     Foreground {

@@ -3,18 +3,20 @@
 use serde::Serialize;
 
 use super::{LoaderOptions, Source};
+use crate::dataset::{Target, TargetSource};
 use crate::hash::sha256;
 
 /// Raised whenever this program makes other batches of the same data with the same options.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 #[derive(Serialize)]
 struct Content<'a> {
     revision: u32,
     store: &'a str,
     cases: &'a [String],
-    /// Names with kinds: they decide on the form of the arrays.
+    /// Names with kinds, which decide on the form of the arrays, and how derived ones are made.
     targets: Vec<(&'a str, String)>,
+    spacing: [f64; 3],
     use_mask_for_norm: &'a [bool],
     options: &'a LoaderOptions,
 }
@@ -26,7 +28,8 @@ pub fn data_key(source: &Source, options: &LoaderOptions) -> String {
         revision: REVISION,
         store: &source.key,
         cases: &source.cases,
-        targets: source.targets.iter().map(|(name, kind)| (name.as_str(), format!("{kind:?}"))).collect(),
+        targets: source.targets.iter().map(|(name, target)| (name.as_str(), describe(target))).collect(),
+        spacing: source.spacing,
         use_mask_for_norm: &source.use_mask_for_norm,
         options,
     };
@@ -35,4 +38,11 @@ pub fn data_key(source: &Source, options: &LoaderOptions) -> String {
     let mut key = sha256(text);
     key.truncate(16);
     key
+}
+
+fn describe(target: &Target) -> String {
+    match &target.source {
+        TargetSource::Derived { from, operation } => format!("{:?} by {operation:?} of {from}", target.kind),
+        TargetSource::Maps(_) | TargetSource::Classes(_) => format!("{:?}", target.kind),
+    }
 }

@@ -1,77 +1,94 @@
 //! Worker threads that make batches ahead of time.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::sample::Sample;
-use super::targets::TargetBuilder;
-use super::{Array, Batch, Error, LoaderOptions, Source};
+use super::cases::Cases;
+use super::sample::{Drawn, Maker, Place, Times};
+use super::{Batch, Error, LoaderOptions, Source};
 
 /// Batches that a worker may have ready; together with the one it is working on, this bounds memory.
 const AHEAD: usize = 2;
 
 /// An endless sequence of batches.
 ///
-/// Of `n` workers, worker `w` makes the batches `w`, `w + n`, `w + 2n`, … and has a channel of its own. Taking from the channels
-/// in turn gives the batches in order without any sorting. Dropping the loader stops the workers and waits for them.
+/// Of `n` workers, worker `w` makes the batches `w`, `w + n`, `w + 2n`, … and has channels of its own: one on which batches come, one
+/// on which they go back to be filled again. Taking from them in turn gives the batches in order without any sorting.
+/// Dropping the loader stops the workers and waits for them.
 #[derive(Debug)]
 pub struct Loader {
-    batches: Vec<Receiver<Result<Batch, Error>>>,
+    workers: Vec<Worker>,
     threads: Vec<JoinHandle<()>>,
     /// The worker whose turn it is.
     turn: usize,
-    data_wait: Duration,
+    /// The batch that was given out last, and the worker it goes back to.
+    lent: Option<(usize, Batch)>,
+    waited: Duration,
+    times: Times,
+}
+
+#[derive(Debug)]
+struct Worker {
+    batches: Receiver<Result<(Batch, Times), Error>>,
+    used: Sender<Batch>,
 }
 
 impl Loader {
     /// Starts the workers. The first batch is that of `first`, an epoch and an iteration of it.
     ///
     /// # Errors
-    /// When options contradict each other or the source, or a thread cannot be started.
+    /// When options contradict each other or the source, a case cannot be read that balancing classes needs, or a thread cannot be started.
     pub fn start(source: Arc<Source>, options: LoaderOptions, iterations_per_epoch: u64, first: (u64, u64)) -> Result<Self, Error> {
         options.check(&source)?;
+        let cases = Arc::new(Cases::new(&source, &options)?);
         let options = Arc::new(options);
         let workers = options.workers.max(1);
         let per_epoch = iterations_per_epoch.max(1);
-        let mut loader = Self { batches: Vec::new(), threads: Vec::new(), turn: 0, data_wait: Duration::ZERO };
+        let mut loader =
+            Self { workers: Vec::new(), threads: Vec::new(), turn: 0, lent: None, waited: Duration::ZERO, times: Times::default() };
         for worker in 0..workers {
-            let (sender, receiver) = sync_channel(AHEAD);
-            let (source, options) = (Arc::clone(&source), Arc::clone(&options));
+            let ((sender, batches), (used, returned)) = (sync_channel(AHEAD), channel());
+            let (source, cases, options) = (Arc::clone(&source), Arc::clone(&cases), Arc::clone(&options));
             let start = first.0 * per_epoch + first.1 + worker as u64;
             let places = (start..).step_by(workers).map(move |n| (n / per_epoch, n % per_epoch));
             let thread = Builder::new().name(format!("loader {worker}"));
-            loader.threads.push(thread.spawn(move || work(&source, &options, places, &sender))?);
-            loader.batches.push(receiver);
+            loader.threads.push(thread.spawn(move || work(&source, &cases, &options, places, &sender, &returned))?);
+            loader.workers.push(Worker { batches, used });
         }
         Ok(loader)
     }
 
-    /// The next batch; waits until it is ready.
+    /// The next batch; waits until it is ready. Its memory is used again after the next call.
     ///
     /// # Errors
     /// When a case cannot be read or a worker panicked: names the case and the cause. Later calls fail, too.
-    pub fn next_batch(&mut self) -> Result<Batch, Error> {
+    pub fn next_batch(&mut self) -> Result<&Batch, Error> {
+        if let Some((worker, batch)) = self.lent.take() {
+            // A worker that has ended needs no memory.
+            let _ = self.workers[worker].used.send(batch);
+        }
         let start = Instant::now();
         let worker = self.turn;
         // A worker that ends without a word has closed its channel, so this never waits forever.
-        let batch = self.batches[worker].recv().unwrap_or(Err(Error::Ended { worker }))?;
-        self.turn = (worker + 1) % self.batches.len();
-        self.data_wait += start.elapsed();
-        Ok(batch)
+        let (batch, times) = self.workers[worker].batches.recv().unwrap_or(Err(Error::Ended { worker }))?;
+        self.turn = (worker + 1) % self.workers.len();
+        self.waited += start.elapsed();
+        self.times += times;
+        Ok(&self.lent.insert((worker, batch)).1)
     }
 
-    /// Time spent waiting in [`Self::next_batch`] since the last call of this.
-    pub fn take_data_wait(&mut self) -> Duration {
-        std::mem::take(&mut self.data_wait)
+    /// Time spent waiting in [`Self::next_batch`], and what the workers took for the batches it gave, since the last call of this.
+    pub fn take_times(&mut self) -> (Duration, Times) {
+        (std::mem::take(&mut self.waited), std::mem::take(&mut self.times))
     }
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
         // Sending fails as soon as nobody can receive: that is how workers learn that they are done.
-        self.batches.clear();
+        self.workers.clear();
         for thread in self.threads.drain(..) {
             // A panic was already an error of `next_batch`.
             let _ = thread.join();
@@ -80,32 +97,60 @@ impl Drop for Loader {
 }
 
 /// Makes the batches at `places` (epoch, iteration) until one fails or nobody wants them.
-fn work(source: &Source, options: &LoaderOptions, places: impl Iterator<Item = (u64, u64)>, batches: &SyncSender<Result<Batch, Error>>) {
-    for (epoch, iteration) in places {
-        let batch = make_batch(source, options, epoch, iteration);
-        let failed = batch.is_err();
-        if batches.send(batch).is_err() || failed {
+fn work(
+    source: &Source,
+    cases: &Cases,
+    options: &LoaderOptions,
+    places: impl Iterator<Item = (u64, u64)>,
+    batches: &SyncSender<Result<(Batch, Times), Error>>,
+    returned: &Receiver<Batch>,
+) {
+    let mut maker = Maker::default();
+    for place in places {
+        let mut batch = returned.try_recv().unwrap_or_else(|_| Batch::new(source, options));
+        let made = fill(&mut maker, source, cases, options, place, &mut batch);
+        let failed = made.is_err();
+        let times = std::mem::take(&mut maker.times);
+        if batches.send(made.map(|()| (batch, times))).is_err() || failed {
             return;
         }
     }
 }
 
-fn make_batch(source: &Source, options: &LoaderOptions, epoch: u64, iteration: u64) -> Result<Batch, Error> {
-    let size = options.batch_size;
-    let [depth, height, width] = options.patch;
-    let mut image = Array::filled(vec![size, source.use_mask_for_norm.len(), depth, height, width], 0.0);
-    let mut cases = Vec::with_capacity(size);
-    let mut builders: Vec<_> = source.targets.values().map(|kind| TargetBuilder::new(kind, size, &options.levels)).collect();
-    for index in 0..size {
-        let sample = Sample::make(source, options, epoch, iteration, index)?;
-        image.slot(index).copy_from_slice(sample.image.data());
-        cases.push(sample.case);
-        for (builder, target) in builders.iter_mut().zip(sample.targets) {
-            if let Some(target) = target {
-                builder.put(index, target);
-            }
+/// Makes every sample of a batch, and every sample all anew: nothing of what the memory held before is left.
+fn fill(
+    maker: &mut Maker,
+    source: &Source,
+    cases: &Cases,
+    options: &LoaderOptions,
+    (epoch, iteration): (u64, u64),
+    batch: &mut Batch,
+) -> Result<(), Error> {
+    for index in 0..options.batch_size {
+        let Drawn { case, stored, recipe } = Place { epoch, iteration, index }.draw(source, cases, options)?;
+        maker.make(source, options, (cases.id(case), &stored), &recipe, (batch, index))?;
+    }
+    batch.targets.values_mut().for_each(super::TargetBatch::finish);
+    Ok(())
+}
+
+/// The first batch, once as it would be without augmentation and once as it is.
+///
+/// # Errors
+/// As [`Loader::start`] and [`Loader::next_batch`].
+pub fn preview(source: &Source, options: &LoaderOptions) -> Result<[Batch; 2], Error> {
+    options.check(source)?;
+    let cases = Cases::new(source, options)?;
+    let mut maker = Maker::default();
+    let mut batches = [Batch::new(source, options), Batch::new(source, options)];
+    for index in 0..options.batch_size {
+        let Drawn { case, stored, recipe } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
+        for (batch, recipe) in batches.iter_mut().zip([recipe.plain(), recipe]) {
+            maker.make(source, options, (cases.id(case), &stored), &recipe, (batch, index))?;
         }
     }
-    let targets = source.targets.keys().cloned().zip(builders.into_iter().map(TargetBuilder::finish)).collect();
-    Ok(Batch { image, cases, targets })
+    for target in batches.iter_mut().flat_map(|batch| batch.targets.values_mut()) {
+        target.finish();
+    }
+    Ok(batches)
 }

@@ -1,7 +1,8 @@
 //! From the store to batches: which case, which patch of it, varied how, in what shape.
 //!
 //! ```text
-//! (seed, phase, epoch, iteration, sample) ─ random ─ case ─ sampler ─ patch ─ its part of the store ─ imaging::augment ─ levels ─ Batch
+//! (seed, phase, epoch, iteration, sample) ─ random ─ cases: which ─ sampler: where ─ recipe ─ its part of the store
+//!     ─ image and targets, moved alike ─ derived targets ─ coarser levels ─ Batch
 //! ```
 //!
 //! A [`Loader`] runs worker threads that make whole batches ahead of time. Sampling is that of nnU-Net's `data_loader.py`:
@@ -9,22 +10,28 @@
 //! numbers, which follow from its place in the run alone ([`random`]), so the number of workers never shows in the data, and a
 //! run that is resumed at a later epoch sees what the uninterrupted one would have seen.
 //!
+//! Workers write patches straight into the memory of a batch, which goes back to them when the next one is taken.
 //! Everything is named: a [`Batch`] holds the targets by name, and the levels of deep supervision below each name.
 //!
 //! Differences to nnU-Net: training patches are drawn at their final size, not with the margin that its rotation needs, which
 //! moves them by at most one voxel for patches of odd size; with several foreground targets the classes of all are drawn from.
 
 mod batch;
+mod cases;
 mod error;
 mod key;
 mod loader;
+mod pipeline;
 pub mod random;
 mod sample;
 mod sampler;
+#[cfg(test)]
+mod synchrony_tests;
 mod targets;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use imaging::augment::Augmentation;
@@ -34,9 +41,12 @@ use serde::Serialize;
 pub use batch::{Array, Batch, Levels, TargetBatch};
 pub use error::Error;
 pub use key::data_key;
-pub use loader::Loader;
+pub use loader::{Loader, preview};
+pub use pipeline::PipelineChoice;
+pub use sample::Times;
 
-use crate::dataset::TargetKind;
+use crate::dataset::{Dataset, Target, TargetKind, TargetSource};
+use crate::preprocess::Prepared;
 
 /// Where cases come from.
 #[derive(Clone, Debug)]
@@ -48,10 +58,32 @@ pub struct Source {
     /// The cases to draw from.
     pub cases: Vec<String>,
     /// Targets to load, in the order in which batches hold them.
-    pub targets: IndexMap<String, TargetKind>,
+    pub targets: IndexMap<String, Target>,
     /// For every image channel whether it was normalised within the nonzero mask only (plans: `use_mask_for_norm`). Training
     /// patches of such channels are zero outside the mask, also where interpolation has moved its border.
     pub use_mask_for_norm: Vec<bool>,
+    /// Of the voxels (z, y, x) in mm: distances and vectors are measured in it.
+    pub spacing: [f64; 3],
+}
+
+impl Source {
+    /// `cases` of a prepared data set, with all its targets.
+    pub fn of(dataset: &Dataset, prepared: &Prepared, cases: Vec<String>) -> Self {
+        Self {
+            store: prepared.store.clone(),
+            key: prepared.store_key.clone(),
+            cases,
+            targets: dataset.description.targets.clone(),
+            use_mask_for_norm: prepared.configuration.use_mask_for_norm.clone(),
+            // The distance of slices does not matter to patches of one slice.
+            spacing: prepared.configuration.spacing_zyx(1.0),
+        }
+    }
+
+    /// Channels of the image.
+    pub(super) fn channels(&self) -> usize {
+        self.use_mask_for_norm.len()
+    }
 }
 
 /// What batches are made of.
@@ -67,8 +99,8 @@ pub struct LoaderOptions {
     pub patch: [usize; 3],
     /// Sizes of the levels of deep supervision, finest first; the first is the patch itself.
     pub levels: Vec<[usize; 3]>,
-    /// Share of a batch that must show foreground (nnU-Net: 0.33, which is one of two).
-    pub oversample_foreground: f64,
+    /// Which cases, and how often foreground.
+    pub sampling: Sampling,
     /// Labels targets whose classes count as foreground.
     pub foreground: Vec<String>,
     /// How patches are varied.
@@ -76,6 +108,28 @@ pub struct LoaderOptions {
     /// Threads; at least one is started. Their number does not change the batches.
     #[serde(skip)]
     pub workers: usize,
+}
+
+/// Which cases are drawn, and how often a patch must show foreground.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sampling {
+    /// Share of samples that must show foreground (nnU-Net: 0.33, which is one of two).
+    pub foreground_share: f64,
+    /// Whether each sample shows foreground with that probability, instead of the last ones of every batch
+    /// (`nnUNetTrainer_probabilisticOversampling`).
+    pub probabilistic: bool,
+    /// Whether samples that must show foreground draw its class first, among all that the cases have, and then a case that shows it:
+    /// rare classes are then as frequent as others.
+    pub class_balanced: bool,
+    /// How often a case is drawn in relation to the others; 1 for those that are not named.
+    pub case_weights: BTreeMap<String, f64>,
+}
+
+impl Default for Sampling {
+    /// nnU-Net's.
+    fn default() -> Self {
+        Self { foreground_share: 0.33, probabilistic: false, class_balanced: false, case_weights: BTreeMap::new() }
+    }
 }
 
 /// What a batch is for.
@@ -117,9 +171,21 @@ impl LoaderOptions {
         if self.levels.first() != Some(&self.patch) || self.levels.iter().flatten().any(|&size| size == 0) {
             return wrong(format!("levels {:?}", self.levels), "the size of the patch first, and none to be zero");
         }
-        let is_labels = |kind: &TargetKind| matches!(kind, TargetKind::Labels(_));
+        self.augmentation.check(self.patch)?;
+        let Sampling { foreground_share, case_weights, .. } = &self.sampling;
+        if !(0.0..=1.0).contains(foreground_share) {
+            return wrong(format!("a share of {foreground_share} that shows foreground"), "a number from 0 to 1");
+        }
+        if let Some((case, weight)) = case_weights.iter().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0)) {
+            return wrong(format!("weight {weight} of case {case}"), "a number that is not negative");
+        }
+        if source.cases.iter().all(|case| case_weights.get(case) == Some(&0.0)) {
+            return wrong("no case with a weight above 0".to_owned(), "at least one; check the weights of cases");
+        }
+        let is_labels =
+            |target: &Target| matches!(target.kind, TargetKind::Labels(_)) && !matches!(target.source, TargetSource::Derived { .. });
         if let Some(name) = self.foreground.iter().find(|name| !source.targets.get(*name).is_some_and(is_labels)) {
-            let known = source.targets.iter().filter(|(_, kind)| is_labels(kind)).map(|(name, _)| name.as_str());
+            let known = source.targets.iter().filter(|(_, target)| is_labels(target)).map(|(name, _)| name.as_str());
             return Err(Error::Foreground { found: name.clone(), known: known.collect::<Vec<_>>().join(", ") });
         }
         Ok(())

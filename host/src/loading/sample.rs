@@ -2,113 +2,223 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use imaging::Volume;
-use imaging::augment::{AugmentedTarget, Patch, Target, augment};
-use rand::{Rng, RngExt};
+use imaging::augment::{Recipe, Scratch};
 
-use super::sampler::{Locations, Voxels, must_show_foreground, patch_origin};
-use super::targets::SampleTarget;
-use super::{Error, LoaderOptions, Phase, Source, random};
-use crate::dataset::{SEGMENTATION, TargetKind};
-use crate::preprocess::{StoredCase, case_path};
+use super::cases::{Cases, Opened, foreground};
+use super::sampler::{Locations, Voxels, patch_origin};
+use super::targets::{DeriveMemory, Origin, put_derived, put_labels, put_regression};
+use super::{Batch, Error, Levels, LoaderOptions, Phase, Source, random};
+use crate::dataset::{SEGMENTATION, Target, TargetKind, TargetSource};
+use crate::preprocess::StoredCase;
 
-/// A patch of one case.
-pub(super) struct Sample {
-    pub case: String,
-    pub image: Volume<f32>,
-    /// In the order of [`Source::targets`]; none where the case lacks it.
-    pub targets: Vec<Option<SampleTarget>>,
+/// What makes samples: memory that is used for all of them, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Maker {
+    image: Volume<f32>,
+    map: Volume<f32>,
+    labels: Volume<i16>,
+    /// The patch of every labels target, in the order of [`Source::targets`]; empty for the others and for what a case lacks.
+    patches: Vec<Vec<i16>>,
+    scratch: Scratch,
+    derive: DeriveMemory,
+    /// Time spent since it was last asked for.
+    pub times: Times,
 }
 
-impl Sample {
-    /// Makes sample `index` of the batch of `iteration` of `epoch`.
-    pub(super) fn make(source: &Source, options: &LoaderOptions, epoch: u64, iteration: u64, index: usize) -> Result<Self, Error> {
-        let mut rng = random::generator(options.seed, options.phase, epoch, iteration, index as u32);
-        let case = &source.cases[rng.random_range(0..source.cases.len())];
-        let show_foreground = must_show_foreground(index, options.batch_size, options.oversample_foreground);
-        report_panic(case, || Self::load(source, options, case, show_foreground, &mut rng))
+/// What loading takes, of all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// Reading and decompressing what patches show.
+    pub read: Duration,
+    /// Everything else: making patches and targets of it.
+    pub augment: Duration,
+}
+
+impl std::ops::AddAssign for Times {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.augment += other.augment;
     }
+}
 
-    fn load(source: &Source, options: &LoaderOptions, case: &str, show_foreground: bool, rng: &mut impl Rng) -> Result<Self, Error> {
-        let failed = |error| Error::Read { case: case.to_owned(), source: Box::new(error) };
-        let stored = StoredCase::open(&case_path(&source.store, case)).map_err(failed)?;
-        check_channels(case, "image", stored.channels(), source.use_mask_for_norm.len())?;
+/// Where in a run a sample belongs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub epoch: u64,
+    pub iteration: u64,
+    /// Its number in the batch.
+    pub index: usize,
+}
 
-        let centre = match locations(&stored, source, options).draw(show_foreground, rng) {
-            Some((Voxels { target, class, .. }, number)) => stored.location(target, class, number).map_err(failed)?,
+/// Everything random of a sample, decided.
+pub(super) struct Drawn<'a> {
+    /// Its number.
+    pub case: usize,
+    pub stored: Opened<'a>,
+    pub recipe: Recipe,
+}
+
+impl Place {
+    /// Draws the sample of this place.
+    pub(super) fn draw<'a>(self, source: &Source, cases: &'a Cases, options: &LoaderOptions) -> Result<Drawn<'a>, Error> {
+        let Self { epoch, iteration, index } = self;
+        let mut rng = random::generator(options.seed, options.phase, epoch, iteration, index as u32);
+        let show_foreground = options.sampling.must_show_foreground(index, options.batch_size, &mut rng);
+        let (case, class) = cases.draw(show_foreground, &mut rng);
+        let id = cases.id(case);
+        let stored = cases.open(case)?;
+        check_channels(id, "image", stored.channels(), source.channels())?;
+        let centre = match locations(&stored, source, options, class).draw(show_foreground, &mut rng) {
+            Some((Voxels { target, class, .. }, number)) => stored.location(target, class, number).map_err(failed(id))?,
             None => None,
         };
-        let origin = patch_origin(stored.spatial(), options.patch, centre, rng);
-        let patch = Patch::draw(&options.augmentation, stored.spatial(), origin, options.patch, rng);
-
-        // Image and dense targets go through augmentation together; classes have no place.
-        let image = stored.image(patch.source()).map_err(failed)?;
-        let (mut names, mut dense) = (Vec::new(), Vec::new());
-        for (name, kind) in &source.targets {
-            let target = match kind {
-                TargetKind::Labels(_) => stored.labels(name, patch.source()).map_err(failed)?.map(Target::Labels),
-                TargetKind::Regression { channels, pad, .. } => {
-                    let values = stored.map(name, patch.source()).map_err(failed)?;
-                    if let Some(values) = &values {
-                        check_channels(case, name, values.channels(), *channels)?;
-                    }
-                    values.map(|values| Target::Regression { values, pad: *pad })
-                }
-                TargetKind::Class { .. } => None,
-            };
-            if let Some(target) = target {
-                names.push(name);
-                dense.push(target);
-            }
-        }
-        let (mut image, augmented) = augment(&options.augmentation, &patch, image, dense, rng);
-
-        let mut augmented: Vec<_> = names.into_iter().zip(augmented).collect();
-        // nnU-Net masks training patches only.
-        if options.phase == Phase::Train
-            && let Some((_, AugmentedTarget::Labels(labels))) = augmented.iter().find(|(name, _)| *name == SEGMENTATION)
-        {
-            mask(&mut image, labels, &source.use_mask_for_norm);
-        }
-        let take = |(name, kind): (&String, &TargetKind)| match kind {
-            TargetKind::Class { .. } => stored.class(name).map(SampleTarget::Class),
-            _ => {
-                let position = augmented.iter().position(|(other, _)| *other == name)?;
-                Some(SampleTarget::Patch(augmented.swap_remove(position).1))
-            }
-        };
-        let targets = source.targets.iter().map(take).collect();
-        Ok(Self { case: case.to_owned(), image, targets })
+        let origin = patch_origin(stored.spatial(), options.patch, centre, &mut rng);
+        let recipe = Recipe::draw(&options.augmentation, stored.spatial(), origin, options.patch, stored.channels(), &mut rng);
+        Ok(Drawn { case, stored, recipe })
     }
 }
 
-/// Where a patch of this case may be centred.
-fn locations<'a>(stored: &StoredCase, source: &Source, options: &'a LoaderOptions) -> Locations<'a> {
-    let mut locations = Locations::default();
-    for target in &options.foreground {
-        let Some(TargetKind::Labels(labels)) = source.targets.get(target) else { continue };
-        // The store numbers classes as `Labels::foreground` does; one past them are annotated voxels.
-        let classes = labels.foreground().len();
-        for (class, &count) in stored.location_counts(target).iter().enumerate().filter(|(_, count)| **count > 0) {
-            let voxels = Voxels { target, class, count };
-            if class < classes {
-                locations.foreground.push(voxels);
-            } else {
-                locations.annotated.get_or_insert(voxels);
+impl Maker {
+    /// Makes sample `index` of `batch` by `recipe`. A panic becomes an error that names the case, so that a run ends with a message instead
+    /// of waiting forever.
+    pub(super) fn make(
+        &mut self,
+        source: &Source,
+        options: &LoaderOptions,
+        (id, stored): (&str, &StoredCase),
+        recipe: &Recipe,
+        (batch, index): (&mut Batch, usize),
+    ) -> Result<(), Error> {
+        batch.cases[index].clear();
+        batch.cases[index].push_str(id);
+        report_panic(id, || self.carry_out(source, options, (id, stored), recipe, (batch, index)))
+    }
+
+    fn carry_out(
+        &mut self,
+        source: &Source,
+        options: &LoaderOptions,
+        (id, stored): (&str, &StoredCase),
+        recipe: &Recipe,
+        (batch, index): (&mut Batch, usize),
+    ) -> Result<(), Error> {
+        let start = Instant::now();
+        let read_before = self.times.read;
+        self.read(|maker| stored.read_image(recipe.source(), &mut maker.image).map_err(failed(id)))?;
+        let image = batch.image.slot(index);
+        recipe.image(self.image.view(), image, &mut self.scratch);
+
+        self.patches.resize_with(source.targets.len(), Vec::new);
+        let voxels = options.patch.iter().product();
+        for (number, (name, target)) in source.targets.iter().enumerate() {
+            let out = &mut batch.targets[number];
+            self.patches[number].clear();
+            if matches!(target.source, TargetSource::Derived { .. }) {
+                continue;
+            }
+            let present = match &target.kind {
+                TargetKind::Labels(kind) => {
+                    let present = self.read(|maker| stored.read_labels(name, recipe.source(), &mut maker.labels).map_err(failed(id)))?;
+                    if present {
+                        let patch = &mut self.patches[number];
+                        patch.resize(voxels, 0);
+                        recipe.labels(self.labels.view(), patch, &mut self.scratch);
+                        put_labels(out, kind, index, patch);
+                        out.set_present(index, true);
+                    }
+                    present
+                }
+                TargetKind::Regression { channels, pad, vectors } => {
+                    let present = self.read(|maker| stored.read_map(name, recipe.source(), &mut maker.map).map_err(failed(id)))?;
+                    if present {
+                        check_channels(id, name, self.map.channels(), *channels)?;
+                        put_regression(out, index, recipe, &self.map, *pad, vectors.then_some(source.spacing));
+                    }
+                    present
+                }
+                TargetKind::Class { .. } => match (stored.class(name), &mut out.levels) {
+                    (Some(class), Levels::Class(classes)) => {
+                        classes.data[index] = class as i64;
+                        out.set_present(index, true);
+                        true
+                    }
+                    _ => false,
+                },
+            };
+            if !present {
+                out.set_absent(index);
             }
         }
+        for (number, target) in source.targets.values().enumerate() {
+            self.derive(target, source, options, number, index, batch);
+        }
+        // nnU-Net masks training patches only.
+        if options.phase == Phase::Train
+            && let Some(segmentation) = source.targets.get_index_of(SEGMENTATION)
+        {
+            mask(batch.image.slot(index), &self.patches[segmentation], &source.use_mask_for_norm);
+        }
+        self.times.augment += start.elapsed() - (self.times.read - read_before);
+        Ok(())
     }
-    locations
+
+    /// Makes target number `number`, if it is a derived one.
+    fn derive(&mut self, target: &Target, source: &Source, options: &LoaderOptions, number: usize, index: usize, batch: &mut Batch) {
+        let TargetSource::Derived { from, operation } = &target.source else { return };
+        let out = &mut batch.targets[number];
+        let origin = source.targets.get_full(from).and_then(|(from, _, origin)| match &origin.kind {
+            TargetKind::Labels(kind) => Some((kind, &self.patches[from])),
+            _ => None,
+        });
+        match origin {
+            Some((kind, labels)) if !labels.is_empty() => {
+                let origin = Origin { kind, labels, patch: options.patch, spacing: source.spacing };
+                put_derived(out, &target.kind, index, operation, &origin, &mut self.derive);
+            }
+            _ => out.set_absent(index),
+        }
+    }
+
+    /// Runs `read` and counts its time.
+    fn read<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let start = Instant::now();
+        let done = read(self);
+        self.times.read += start.elapsed();
+        done
+    }
+}
+
+fn failed(id: &str) -> impl Fn(crate::preprocess::Error) -> Error {
+    move |error| Error::Read { case: id.to_owned(), source: Box::new(error) }
+}
+
+/// Where a patch of this case may be centred: on the class that was drawn with it, if one was.
+fn locations<'a>(stored: &StoredCase, source: &Source, options: &'a LoaderOptions, class: Option<(&str, usize)>) -> Locations<'a> {
+    let mut foreground = foreground(stored, source, options);
+    if let Some((target, number)) = class {
+        foreground.retain(|voxels| voxels.target == target && voxels.class == number);
+    }
+    let annotated = options.foreground.iter().find_map(|target| {
+        let TargetKind::Labels(labels) = &source.targets.get(target)?.kind else { return None };
+        // The store numbers classes as `Labels::foreground` does; one past them are annotated voxels.
+        let class = labels.foreground().len();
+        let count = *stored.location_counts(target).get(class)?;
+        (count > 0).then_some(Voxels { target, class, count })
+    });
+    Locations { foreground, annotated }
 }
 
 /// Sets the channels that were normalised within a mask to zero outside it.
-fn mask(image: &mut Volume<f32>, labels: &Volume<i16>, use_mask: &[bool]) {
-    for channel in (0..image.channels()).filter(|&channel| use_mask[channel]) {
-        for (value, label) in image.channel_mut(channel).iter_mut().zip(labels.data()) {
-            if *label < 0 {
-                *value = 0.0;
-            }
+fn mask(image: &mut [f32], labels: &[i16], use_mask: &[bool]) {
+    if labels.is_empty() {
+        return;
+    }
+    for (channel, _) in image.chunks_exact_mut(labels.len()).zip(use_mask).filter(|(_, use_mask)| **use_mask) {
+        for (value, label) in channel.iter_mut().zip(labels) {
+            *value = if *label < 0 { 0.0 } else { *value };
         }
     }
 }
@@ -120,9 +230,9 @@ fn check_channels(case: &str, what: &str, found: usize, expected: usize) -> Resu
     Err(Error::Content { case: case.to_owned(), found: format!("{what} with {found} channels"), expected: format!("{expected} channels") })
 }
 
-/// Runs `work`; a panic becomes an error that names the case, so that a run ends with a message instead of waiting forever.
+/// Runs `work`; a panic becomes an error.
 fn report_panic<T>(case: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    // What a panic leaves half done is dropped with the sample.
+    // What a panic leaves half done is dropped with the batch.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let cause = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned();
@@ -145,8 +255,8 @@ mod tests {
 
     #[test]
     fn only_masked_channels_are_masked() {
-        let mut image = Volume::filled([2, 1, 1, 3], 5.0);
-        mask(&mut image, &Volume::new([1, 1, 1, 3], vec![-1, 0, 1]), &[false, true]);
-        assert_eq!(image.data(), [5.0, 5.0, 5.0, 0.0, 5.0, 5.0]);
+        let mut image = [5.0; 6];
+        mask(&mut image, &[-1, 0, 1], &[false, true]);
+        assert_eq!(image, [5.0, 5.0, 5.0, 0.0, 5.0, 5.0]);
     }
 }

@@ -2,11 +2,18 @@
 
 use rand::{Rng, RngExt};
 
-/// Whether sample `index` of a batch must show foreground: the last ones must.
-///
-/// `not index < round(batch_size * (1 - share))`, with Python's rounding of halves to even.
-pub(super) fn must_show_foreground(index: usize, batch_size: usize, share: f64) -> bool {
-    index as f64 >= (batch_size as f64 * (1.0 - share)).round_ties_even()
+use super::Sampling;
+
+impl Sampling {
+    /// Whether sample `index` of a batch must show foreground: the last ones must, or each with the same probability.
+    ///
+    /// The last ones are those with `not index < round(batch_size * (1 - share))`, with Python's rounding of halves to even.
+    pub(super) fn must_show_foreground(&self, index: usize, batch_size: usize, rng: &mut impl Rng) -> bool {
+        if self.probabilistic {
+            return rng.random::<f64>() < self.foreground_share;
+        }
+        index as f64 >= (batch_size as f64 * (1.0 - self.foreground_share)).round_ties_even()
+    }
 }
 
 /// A list of voxels in the store: all of one class.
@@ -73,13 +80,20 @@ mod tests {
 
     #[test]
     fn the_last_third_of_a_batch_shows_foreground() {
-        let forced = |batch_size| (0..batch_size).filter(|&i| must_show_foreground(i, batch_size, 0.33)).collect::<Vec<_>>();
-        assert_eq!(forced(2), [1]);
-        assert_eq!(forced(5), [3, 4]);
-        assert_eq!(forced(12), [8, 9, 10, 11]);
-        assert!(must_show_foreground(0, 1, 1.0) && !must_show_foreground(1, 2, 0.0));
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut forced = |foreground_share, batch_size| {
+            let sampling = Sampling { foreground_share, ..Sampling::default() };
+            (0..batch_size).filter(|&i| sampling.must_show_foreground(i, batch_size, &mut rng)).collect::<Vec<_>>()
+        };
+        assert_eq!(forced(0.33, 2), [1]);
+        assert_eq!(forced(0.33, 5), [3, 4]);
+        assert_eq!(forced(0.33, 12), [8, 9, 10, 11]);
+        assert_eq!((forced(1.0, 1), forced(0.0, 2)), (vec![0], vec![]));
         // round(2.5) is 2 in Python: sample 2 of 5 is forced at a share of one half.
-        assert!(must_show_foreground(2, 5, 0.5) && !must_show_foreground(1, 5, 0.5));
+        assert_eq!(forced(0.5, 5), [2, 3, 4]);
+        let random = Sampling { probabilistic: true, ..Sampling::default() };
+        let count = (0..10_000).filter(|_| random.must_show_foreground(0, 2, &mut rng)).count();
+        assert!((3150..3450).contains(&count), "{count} of 10000");
     }
 
     #[test]

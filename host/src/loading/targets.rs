@@ -1,148 +1,123 @@
-//! Fills the arrays of one target, sample by sample.
+//! Makes the patch of one target: what a case has of it, moved with its image, or derived from another target's patch.
 
 use imaging::Volume;
-use imaging::augment::{AugmentedTarget, downsample_nearest};
+use imaging::augment::Recipe;
+use imaging::derive::{DistanceScratch, SkeletonScratch, boundary, signed_distance, skeleton};
 
-use super::{Array, Levels, TargetBatch};
-use crate::dataset::{Labels, TargetKind};
+use super::Levels;
+use super::batch::{TargetBatch, coarsen, region_channels};
+use crate::dataset::{Labels, Operation, TargetKind};
 
-/// What one case has of a target: cut to the patch, or the class of the whole case.
-#[derive(Debug)]
-pub(super) enum SampleTarget {
-    Patch(AugmentedTarget),
-    Class(usize),
+/// Memory for derived targets.
+#[derive(Debug, Default)]
+pub(super) struct DeriveMemory {
+    /// Where the label map is foreground.
+    foreground: Vec<bool>,
+    /// The label map with background wherever it is no foreground.
+    cleaned: Vec<i16>,
+    /// What was made of it.
+    labels: Vec<i16>,
+    distance: DistanceScratch,
+    skeleton: SkeletonScratch,
 }
 
-/// One target of a batch that is being put together.
-pub(super) struct TargetBuilder<'a> {
-    kind: &'a TargetKind,
-    target: TargetBatch,
-}
-
-impl<'a> TargetBuilder<'a> {
-    /// Arrays for `batch_size` patches with deep-supervision levels of sizes `shapes`; all is absent so far.
-    pub(super) fn new(kind: &'a TargetKind, batch_size: usize, shapes: &[[usize; 3]]) -> Self {
-        let levels = match kind {
-            TargetKind::Labels(labels) if labels.has_regions() => {
-                Levels::Regions(arrays(batch_size, region_channels(labels).len(), shapes, false))
-            }
-            TargetKind::Labels(_) => Levels::Labels(arrays(batch_size, 1, shapes, 0)),
-            TargetKind::Regression { channels, .. } => Levels::Regression(arrays(batch_size, *channels, shapes, 0.0)),
-            TargetKind::Class { .. } => Levels::Class(Array::filled(vec![batch_size], 0)),
-        };
-        let valid = match kind {
-            TargetKind::Class { .. } => Vec::new(),
-            _ => arrays(batch_size, 1, shapes, false),
-        };
-        Self { kind, target: TargetBatch { levels, valid, presence: vec![false; batch_size] } }
-    }
-
-    /// Sets the patch of sample `index`.
-    pub(super) fn put(&mut self, index: usize, sample: SampleTarget) {
-        let TargetBatch { levels, valid, presence } = &mut self.target;
-        presence[index] = true;
-        match (levels, sample) {
-            (Levels::Labels(levels), SampleTarget::Patch(AugmentedTarget::Labels(labels))) => {
-                fill(levels, index, &labels, |label, slot| {
-                    slot.iter_mut().zip(label).for_each(|(out, label)| *out = i64::from((*label).max(0)));
-                });
-                valid.iter_mut().for_each(|level| level.slot(index).fill(true));
-            }
-            (Levels::Regions(levels), SampleTarget::Patch(AugmentedTarget::Labels(labels))) => {
-                let TargetKind::Labels(meaning) = self.kind else { unreachable!("regions are labels") };
-                let regions = region_channels(meaning);
-                fill(levels, index, &labels, |label, slot| {
-                    for (channel, region) in slot.chunks_exact_mut(label.len()).zip(&regions) {
-                        channel.iter_mut().zip(label).for_each(|(out, label)| *out = region.contains(&(*label).max(0)));
-                    }
-                });
-                valid.iter_mut().for_each(|level| level.slot(index).fill(true));
-            }
-            (Levels::Regression(levels), SampleTarget::Patch(AugmentedTarget::Regression { values, valid: inside })) => {
-                fill(levels, index, &values, |values, slot| slot.copy_from_slice(values));
-                fill(valid, index, &inside, |inside, slot| slot.copy_from_slice(inside));
-            }
-            (Levels::Class(classes), SampleTarget::Class(class)) => classes.data[index] = class as i64,
-            (_, sample) => unreachable!("{sample:?} is not of its target's kind"),
+/// Sets sample `index` to the patch `labels` of a label map, in which -1 is what lies outside.
+pub(super) fn put_labels(target: &mut TargetBatch, kind: &Labels, index: usize, labels: &[i16]) {
+    match &mut target.levels {
+        Levels::Labels(levels) => {
+            levels[0].slot(index).iter_mut().zip(labels).for_each(|(out, label)| *out = (*label).max(0));
+            coarsen(levels, index);
         }
-    }
-
-    pub(super) fn finish(mut self) -> TargetBatch {
-        if self.target.valid.iter().all(|level| level.data.iter().all(|valid| *valid)) {
-            self.target.valid.clear();
+        Levels::Regions(levels) => {
+            let slot = levels[0].slot(index);
+            for (channel, region) in slot.chunks_exact_mut(labels.len()).zip(region_channels(kind)) {
+                channel.iter_mut().zip(labels).for_each(|(out, label)| *out = region.contains(&(*label).max(0)));
+            }
+            coarsen(levels, index);
         }
-        self.target
+        Levels::Regression(_) | Levels::Class(_) => unreachable!("the target has labels"),
     }
 }
 
-/// The label values of every region channel, the ignore label last.
-fn region_channels(labels: &Labels) -> Vec<Vec<i16>> {
-    let regions = labels.foreground().into_iter().map(|(_, values)| values);
-    regions.chain(labels.ignore.map(|ignore| vec![ignore])).collect()
+/// Sets sample `index` to the patch of a regression target, of which `source` is [`Recipe::source`]. With `vectors` it holds vectors
+/// on voxels that far apart.
+pub(super) fn put_regression(
+    target: &mut TargetBatch,
+    index: usize,
+    recipe: &Recipe,
+    source: &Volume<f32>,
+    pad: f32,
+    vectors: Option<[f64; 3]>,
+) {
+    let Levels::Regression(levels) = &mut target.levels else { unreachable!("the target has real numbers") };
+    let slot = levels[0].slot(index);
+    recipe.regression(source.view(), pad, slot);
+    if let Some(spacing) = vectors {
+        recipe.turn_vectors(slot, spacing);
+    }
+    coarsen(levels, index);
+    recipe.inside(target.mask(index));
+    target.set_present(index, false);
 }
 
-fn arrays<T: Copy>(batch_size: usize, channels: usize, shapes: &[[usize; 3]], value: T) -> Vec<Array<T>> {
-    shapes.iter().map(|[z, y, x]| Array::filled(vec![batch_size, channels, *z, *y, *x], value)).collect()
+/// A label map that a target is derived from.
+pub(super) struct Origin<'a> {
+    /// What its labels mean.
+    pub kind: &'a Labels,
+    /// Its patch, in which -1 is what lies outside and counts as background.
+    pub labels: &'a [i16],
+    /// (Z, Y, X).
+    pub patch: [usize; 3],
+    /// (z, y, x) in mm.
+    pub spacing: [f64; 3],
 }
 
-/// Calls `write` with the voxels of every level and the place for them in sample `index`. Coarser levels pick the voxels
-/// nearest to theirs (nnU-Net `DownsampleSegForDSTransform`), so labels stay labels.
-fn fill<T: Copy, U: Copy>(levels: &mut [Array<U>], index: usize, patch: &Volume<T>, write: impl Fn(&[T], &mut [U])) {
-    for level in levels {
-        let shape = [level.shape[2], level.shape[3], level.shape[4]];
-        if shape == patch.spatial() {
-            write(patch.data(), level.slot(index));
-        } else {
-            write(downsample_nearest(patch.view(), shape).data(), level.slot(index));
+/// Sets sample `index` to what `operation` makes of a label map. Where that has its ignore label, nothing is known; nor is a
+/// distance where the patch shows no border.
+pub(super) fn put_derived(
+    target: &mut TargetBatch,
+    kind: &TargetKind,
+    index: usize,
+    operation: &Operation,
+    origin: &Origin,
+    memory: &mut DeriveMemory,
+) {
+    let Origin { labels, patch, spacing, .. } = *origin;
+    let ignore = origin.kind.ignore;
+    let is_foreground = |label: i16| label > 0 && Some(label) != ignore;
+    memory.foreground.clear();
+    memory.foreground.extend(labels.iter().map(|label| is_foreground(*label)));
+    memory.labels.resize(labels.len(), 0);
+    let derived = &mut memory.labels[..];
+    let mut known = true;
+    match operation {
+        Operation::SignedDistance => {
+            let Levels::Regression(levels) = &mut target.levels else { unreachable!("distances are real numbers") };
+            known = signed_distance(&memory.foreground, patch, spacing, levels[0].slot(index), &mut memory.distance);
+            coarsen(levels, index);
         }
+        Operation::Boundary => {
+            memory.cleaned.clear();
+            memory.cleaned.extend(labels.iter().map(|label| if is_foreground(*label) { *label } else { 0 }));
+            boundary(&memory.cleaned, patch, derived);
+        }
+        Operation::Skeleton => skeleton(&memory.foreground, patch, derived, &mut memory.skeleton),
+        Operation::Subset(names) => subset(origin.kind, names, labels, derived),
     }
+    if let TargetKind::Labels(kind) = kind {
+        put_labels(target, kind, index, &memory.labels);
+    }
+    let ignored = ignore.is_some_and(|ignore| labels.contains(&ignore));
+    if !known || ignored {
+        target.mask(index).iter_mut().zip(labels).for_each(|(valid, label)| *valid = known && Some(*label) != ignore);
+    }
+    target.set_present(index, known && !ignored);
 }
 
-#[cfg(test)]
-mod tests {
-    use indexmap::IndexMap;
-
-    use super::*;
-
-    fn labels(names: &[(&str, &[i16])], ignore: Option<i16>) -> TargetKind {
-        let names: IndexMap<_, _> = names.iter().map(|(name, values)| ((*name).to_owned(), values.to_vec())).collect();
-        TargetKind::Labels(Labels { names, ignore, region_order: None })
-    }
-
-    fn patch() -> SampleTarget {
-        SampleTarget::Patch(AugmentedTarget::Labels(Volume::new([1, 1, 2, 4], vec![-1, 1, 2, 3, 0, 2, 3, 1])))
-    }
-
-    const SHAPES: [[usize; 3]; 2] = [[1, 2, 4], [1, 1, 2]];
-
-    #[test]
-    fn labels_lose_their_padding_and_keep_the_ignore_label() {
-        let kind = labels(&[("background", &[0]), ("a", &[1]), ("b", &[2])], Some(3));
-        let mut builder = TargetBuilder::new(&kind, 2, &SHAPES);
-        builder.put(1, patch());
-        let target = builder.finish();
-        let Levels::Labels(levels) = &target.levels else { panic!("wrong kind") };
-        assert_eq!(levels[0].shape, [2, 1, 1, 2, 4]);
-        assert_eq!(levels[0].data, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 0, 2, 3, 1]);
-        // Row 1 of 2, columns 1 and 3 of 4.
-        assert_eq!(levels[1].data, [0, 0, 2, 1]);
-        assert_eq!(target.presence, [false, true]);
-        assert_eq!(target.valid[1].data, [false, false, true, true]);
-    }
-
-    #[test]
-    fn regions_become_channels_with_the_ignore_label_last() {
-        let kind = labels(&[("background", &[0]), ("whole", &[1, 2]), ("core", &[2])], Some(3));
-        let mut builder = TargetBuilder::new(&kind, 1, &SHAPES);
-        builder.put(0, patch());
-        let target = builder.finish();
-        let Levels::Regions(levels) = &target.levels else { panic!("wrong kind") };
-        assert_eq!(levels[0].shape, [1, 3, 1, 2, 4]);
-        let ones = |row: &[bool]| row.iter().map(|v| u8::from(*v)).collect::<Vec<_>>();
-        assert_eq!(ones(&levels[0].data[..8]), [0, 1, 1, 0, 0, 1, 0, 1]);
-        assert_eq!(ones(&levels[0].data[8..16]), [0, 0, 1, 0, 0, 1, 0, 0]);
-        assert_eq!(ones(&levels[0].data[16..]), [0, 0, 0, 1, 0, 0, 1, 0]);
-        assert_eq!(ones(&levels[1].data), [1, 1, 1, 0, 0, 0]);
-        assert!(target.valid.is_empty(), "all is valid");
+/// Number `i + 1` where a label belongs to `names[i]`, the last one that it belongs to; else 0.
+fn subset(kind: &Labels, names: &[String], labels: &[i16], out: &mut [i16]) {
+    let values: Vec<&[i16]> = names.iter().map(|name| kind.names.get(name).map_or(&[][..], Vec::as_slice)).collect();
+    for (out, label) in out.iter_mut().zip(labels) {
+        *out = values.iter().rposition(|values| values.contains(label)).map_or(0, |position| position as i16 + 1);
     }
 }

@@ -7,7 +7,7 @@ use imaging::{BoundingBox, Volume};
 use tempfile::TempDir;
 
 use super::*;
-use crate::dataset::{Labels, SEGMENTATION};
+use crate::dataset::{Labels, Operation, SEGMENTATION};
 use crate::preprocess::{PreprocessedCase, Properties, case_path, write_case};
 
 const ITERATIONS: u64 = 4;
@@ -17,21 +17,44 @@ fn segmentation() -> TargetKind {
     TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None })
 }
 
+fn of_files(kind: TargetKind) -> Target {
+    Target { kind, source: TargetSource::Maps(String::new()), optional: true, weighs: None }
+}
+
+fn derived(operation: Operation, kind: TargetKind) -> Target {
+    let source = TargetSource::Derived { from: SEGMENTATION.to_owned(), operation };
+    Target { kind, source, optional: false, weighs: None }
+}
+
 /// Four cases with a ball each; the third has no distance map and no class.
 fn store() -> (TempDir, Source) {
+    store_with(|_, _| ())
+}
+
+/// With the cases changed, by their number.
+fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let cases: Vec<String> = (0..4).map(|i| format!("case_{i}")).collect();
     for (i, case) in cases.iter().enumerate() {
-        write_case(&case_path(folder.path(), case), &ball(i), [8, 16, 12]).expect("written");
+        let mut ball = ball(i);
+        change(i, &mut ball);
+        write_case(&case_path(folder.path(), case), &ball, [8, 16, 12]).expect("written");
     }
     let targets = [
-        ("segmentation", segmentation()),
-        ("distance", TargetKind::Regression { channels: 1, pad: 10.0, vectors: false }),
-        ("size", TargetKind::Class { classes: vec!["small".to_owned(), "large".to_owned()] }),
+        ("segmentation", of_files(segmentation())),
+        ("distance", of_files(TargetKind::Regression { channels: 1, pad: 10.0, vectors: false })),
+        ("size", of_files(TargetKind::Class { classes: vec!["small".to_owned(), "large".to_owned()] })),
+        ("depth", derived(Operation::SignedDistance, TargetKind::Regression { channels: 1, pad: 0.0, vectors: false })),
+        ("border", derived(Operation::Boundary, segmentation())),
     ];
-    let targets = targets.map(|(name, kind)| (name.to_owned(), kind)).into();
-    let source =
-        Source { store: folder.path().to_path_buf(), key: "test".to_owned(), cases, targets, use_mask_for_norm: vec![true, false] };
+    let source = Source {
+        store: folder.path().to_path_buf(),
+        key: "test".to_owned(),
+        cases,
+        targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
+        use_mask_for_norm: vec![true, false],
+        spacing: [1.0; 3],
+    };
     (folder, source)
 }
 
@@ -75,7 +98,7 @@ fn options(patch: [usize; 3], workers: usize) -> LoaderOptions {
         batch_size: 3,
         patch,
         levels: LoaderOptions::level_shapes(patch, &[[1, 2, 2]]),
-        oversample_foreground: 0.33,
+        sampling: Sampling::default(),
         foreground: vec![SEGMENTATION.to_owned()],
         augmentation: Augmentation::standard(patch, dims),
         workers,
@@ -84,7 +107,7 @@ fn options(patch: [usize; 3], workers: usize) -> LoaderOptions {
 
 fn batches(source: &Arc<Source>, options: LoaderOptions, first_epoch: u64, count: usize) -> Vec<Batch> {
     let mut loader = Loader::start(Arc::clone(source), options, ITERATIONS, (first_epoch, 0)).expect("started");
-    (0..count).map(|_| loader.next_batch().expect("a batch")).collect()
+    (0..count).map(|_| loader.next_batch().expect("a batch").clone()).collect()
 }
 
 #[test]
@@ -93,7 +116,7 @@ fn batches_do_not_depend_on_workers_or_on_where_a_run_starts() {
     let source = Arc::new(source);
     for patch in [[8, 16, 12], [1, 16, 24]] {
         let reference = batches(&source, options(patch, 1), 0, 12);
-        for workers in [2, 5] {
+        for workers in [2, 7] {
             assert_eq!(batches(&source, options(patch, workers), 0, 12), reference, "{workers} workers");
         }
         assert_eq!(batches(&source, options(patch, 3), 2, 4), reference[8..], "started at epoch 2");
@@ -108,11 +131,11 @@ fn batches_have_the_promised_shapes_and_miss_what_cases_lack() {
     let mut missing = 0;
     for batch in batches(&source, options([8, 16, 12], 2), 0, 12) {
         assert_eq!(batch.image.shape, [3, 2, 8, 16, 12]);
-        assert_eq!(batch.targets.keys().collect::<Vec<_>>(), ["segmentation", "distance", "size"]);
+        assert_eq!(batch.targets.keys().collect::<Vec<_>>(), ["segmentation", "distance", "size", "depth", "border"]);
         let Levels::Labels(labels) = &batch.targets["segmentation"].levels else { panic!("wrong kind") };
         assert_eq!(labels.iter().map(|level| &level.shape[..]).collect::<Vec<_>>(), [[3, 1, 8, 16, 12], [3, 1, 8, 8, 6]]);
         assert!(labels.iter().flat_map(|level| &level.data).all(|label| (0..=2).contains(label)));
-        assert!(batch.targets["segmentation"].valid.is_empty());
+        assert!(batch.targets["segmentation"].valid().is_empty());
         // One of three samples is forced, and its centre is foreground unless it was turned: here it always holds some.
         assert!(labels[0].data[2 * 8 * 16 * 12..].iter().any(|label| *label > 0));
 
@@ -124,7 +147,8 @@ fn batches_have_the_promised_shapes_and_miss_what_cases_lack() {
             let present = case != "case_2";
             assert_eq!(distance.presence[index], present);
             assert_eq!(batch.targets["size"].presence[index], present);
-            for (level, valid) in levels.iter().zip(&distance.valid) {
+            assert!(present || !distance.valid().is_empty());
+            for (level, valid) in levels.iter().zip(distance.valid()) {
                 let voxels = level.data.len() / 3;
                 let range = index * voxels..(index + 1) * voxels;
                 assert_eq!(valid.data[range.clone()].iter().any(|valid| *valid), present);
@@ -137,6 +161,71 @@ fn batches_have_the_promised_shapes_and_miss_what_cases_lack() {
         }
     }
     assert!(missing > 0, "the case without a distance map was drawn");
+}
+
+#[test]
+fn cases_are_drawn_by_weight_and_classes_evenly() {
+    let (_folder, source) = store();
+    let source = Arc::new(source);
+    let drawn = |sampling: Sampling| {
+        let options = LoaderOptions { sampling, augmentation: Augmentation::none(), ..options([4, 4, 4], 1) };
+        let batches = batches(&source, options, 0, 200);
+        let count = |case: &str| batches.iter().flat_map(|batch| &batch.cases).filter(|other| *other == case).count();
+        ["case_0", "case_1", "case_2", "case_3"].map(count)
+    };
+    let weights = [("case_0", 0.0), ("case_1", 3.0)].map(|(case, weight)| (case.to_owned(), weight)).into();
+    let counts = drawn(Sampling { case_weights: weights, ..Sampling::default() });
+    assert!(counts[0] == 0 && (320..400).contains(&counts[1]) && (90..150).contains(&counts[2]), "{counts:?}");
+    let counts = drawn(Sampling { class_balanced: true, foreground_share: 1.0, ..Sampling::default() });
+    assert!(counts.iter().all(|count| (110..190).contains(count)), "{counts:?}");
+
+    // Only one case has class 1 (label 2 is everywhere): half of the samples are centred on it.
+    let (_folder, rare) = store_with(|number, case| {
+        if number != 1 {
+            case.locations[SEGMENTATION][0].clear();
+        }
+    });
+    let options = |class_balanced| LoaderOptions {
+        sampling: Sampling { class_balanced, foreground_share: 1.0, ..Sampling::default() },
+        augmentation: Augmentation::none(),
+        ..options([4, 4, 4], 1)
+    };
+    let rare = Arc::new(rare);
+    let share = |class_balanced| {
+        let batches = batches(&rare, options(class_balanced), 0, 100);
+        batches.iter().flat_map(|batch| &batch.cases).filter(|case| *case == "case_1").count()
+    };
+    // 1/2 + 1/2 · 1/4 of 300, and 1/4 of 300.
+    assert!((160..215).contains(&share(true)) && (50..100).contains(&share(false)), "{} {}", share(true), share(false));
+}
+
+#[test]
+fn derived_targets_follow_from_the_augmented_labels() {
+    let (_folder, source) = store();
+    let source = Arc::new(source);
+    let mut without_border = 0;
+    for batch in batches(&source, options([8, 16, 12], 1), 0, 12) {
+        let Levels::Labels(labels) = &batch.targets[SEGMENTATION].levels else { panic!("wrong kind") };
+        let Levels::Regression(depth) = &batch.targets["depth"].levels else { panic!("wrong kind") };
+        let Levels::Labels(border) = &batch.targets["border"].levels else { panic!("wrong kind") };
+        let voxels = 8 * 16 * 12;
+        for index in 0..3 {
+            let range = index * voxels..(index + 1) * voxels;
+            let foreground = labels[0].data[range.clone()].iter().filter(|label| **label > 0).count();
+            if foreground == 0 || foreground == voxels {
+                without_border += 1;
+                assert!(batch.targets["depth"].valid()[0].data[range].iter().all(|valid| !valid));
+                continue;
+            }
+            for voxel in range {
+                let (label, depth, border) = (labels[0].data[voxel], depth[0].data[voxel], border[0].data[voxel]);
+                assert_eq!(label > 0, depth < 0.0);
+                assert!(border == 0 || label > 0);
+                assert!(label == 0 || depth > -1.01 || border == 0 || border == 1);
+            }
+        }
+    }
+    assert!(without_border < 30, "{without_border} of 36 patches show no border");
 }
 
 #[test]
@@ -172,8 +261,8 @@ fn a_case_that_cannot_be_read_is_an_error_with_its_name_and_dropping_never_hangs
 fn stores_of_another_shape_are_refused() {
     let (_folder, mut source) = store();
     source.use_mask_for_norm = vec![false];
-    let error = Loader::start(Arc::new(source), options([8, 16, 12], 1), 1, (0, 0)).expect("started").next_batch();
-    let message = error.expect_err("must be refused").to_string();
+    let mut loader = Loader::start(Arc::new(source), options([8, 16, 12], 1), 1, (0, 0)).expect("started");
+    let message = loader.next_batch().expect_err("must be refused").to_string();
     assert!(message.contains("image with 2 channels, expected 1 channels"), "{message}");
 }
 
@@ -189,6 +278,12 @@ fn contradictions_are_refused_before_any_thread_starts() {
     assert!(refuse(&source, &|options| options.levels = vec![[4, 8, 6]]).contains("levels [[4, 8, 6]]"));
     let message = refuse(&source, &|options| options.foreground = vec!["distance".to_owned()]);
     assert!(message.contains("\"distance\"") && message.ends_with("a labels target: segmentation"), "{message}");
+    assert!(refuse(&source, &|options| options.foreground = vec!["border".to_owned()]).contains("a labels target: segmentation"));
+    assert!(refuse(&source, &|options| options.sampling.foreground_share = 1.5).contains("a share of 1.5"));
+    let weights = |weights: &[(&str, f64)]| weights.iter().map(|(case, weight)| ((*case).to_owned(), *weight)).collect();
+    assert!(refuse(&source, &|options| options.sampling.case_weights = weights(&[("case_0", -1.0)])).contains("weight -1 of case case_0"));
+    let none = [("case_0", 0.0), ("case_1", 0.0), ("case_2", 0.0), ("case_3", 0.0)];
+    assert!(refuse(&source, &|options| options.sampling.case_weights = weights(&none)).contains("no case with a weight above 0"));
     assert!(refuse(&Source { cases: vec![], ..source.clone() }, &|_| ()).contains("no cases"));
 }
 
@@ -210,7 +305,7 @@ fn the_data_key_changes_with_all_that_changes_batches() {
     let others = [
         data_key(&source, &LoaderOptions { seed: 12, ..base.clone() }),
         data_key(&source, &LoaderOptions { augmentation: Augmentation::none(), ..base.clone() }),
-        data_key(&source, &LoaderOptions { oversample_foreground: 0.5, ..base.clone() }),
+        data_key(&source, &LoaderOptions { sampling: Sampling { foreground_share: 0.5, ..Sampling::default() }, ..base.clone() }),
         data_key(&Source { cases: source.cases[1..].to_vec(), ..source.clone() }, &base),
         data_key(&Source { key: "other".to_owned(), ..source.clone() }, &base),
     ];

@@ -31,7 +31,7 @@ pub use architecture::{ArchKwargs, Architecture};
 pub use configuration::{Configuration, NextStage, Resampling};
 pub use error::Error;
 pub use options::{PlanOptions, PlannerKind};
-pub use patch::check_patch;
+pub use patch::{check_patch, three_dimensional};
 pub use planner::plan;
 
 use crate::dataset::{hint, write_json};

@@ -18,6 +18,15 @@ pub fn check_patch(patch: &[usize], network: &ArchKwargs) -> Result<(), Error> {
     Err(Error::Patch { found: show(patch), divisor: show(&strides), nearest: nearest(patch, &strides) })
 }
 
+/// Two or three sizes as (Z, Y, X), where 2D has one slice; none for any other number of them.
+pub fn three_dimensional(sizes: &[usize]) -> Option<[usize; 3]> {
+    match *sizes {
+        [y, x] => Some([1, y, x]),
+        [z, y, x] => Some([z, y, x]),
+        _ => None,
+    }
+}
+
 /// The largest size below and the smallest above, each axis on its own; 40×40×40 for a single 40.
 fn nearest(patch: &[usize], strides: &[usize]) -> String {
     let wanted = |axis: usize| patch.get(axis).or(patch.last()).copied().unwrap_or(0);

@@ -137,24 +137,35 @@ impl StoredCase {
     /// # Panics
     /// Like all that read a box: when it reaches beyond [`Self::spatial`].
     pub fn image(&self, bbox: &BoundingBox) -> Result<Volume<f32>, Error> {
-        let image = self.store.volume(IMAGE, bbox)?;
-        Ok(image.unwrap_or_else(|| unreachable!("checked when the file was opened")))
+        let mut out = Volume::empty();
+        self.read_image(bbox, &mut out)?;
+        Ok(out)
     }
 
-    /// The label map (1, Z, Y, X) of a target inside `bbox`, -1 outside the nonzero mask; `None` where the case lacks it.
+    /// [`Self::image`] into a volume whose memory is used again.
     ///
     /// # Errors
     /// When the file is damaged there.
-    pub fn labels(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<i16>>, Error> {
-        Ok(self.store.volume(&labels_name(target), bbox)?)
+    pub fn read_image(&self, bbox: &BoundingBox, out: &mut Volume<f32>) -> Result<(), Error> {
+        // That there is one was checked when the file was opened.
+        self.store.read_volume(IMAGE, bbox, out)?;
+        Ok(())
     }
 
-    /// The regression or weight map (C, Z, Y, X) of a target inside `bbox`; `None` where the case lacks it.
+    /// Reads the label map (1, Z, Y, X) of a target inside `bbox`, -1 outside the nonzero mask; false where the case lacks it.
     ///
     /// # Errors
     /// When the file is damaged there.
-    pub fn map(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<f32>>, Error> {
-        Ok(self.store.volume(&map_name(target), bbox)?)
+    pub fn read_labels(&self, target: &str, bbox: &BoundingBox, out: &mut Volume<i16>) -> Result<bool, Error> {
+        Ok(self.store.read_volume(&labels_name(target), bbox, out)?)
+    }
+
+    /// Reads the regression or weight map (C, Z, Y, X) of a target inside `bbox`; false where the case lacks it.
+    ///
+    /// # Errors
+    /// When the file is damaged there.
+    pub fn read_map(&self, target: &str, bbox: &BoundingBox, out: &mut Volume<f32>) -> Result<bool, Error> {
+        Ok(self.store.read_volume(&map_name(target), bbox, out)?)
     }
 
     /// The class index of a target; `None` where the case lacks it.
@@ -207,6 +218,21 @@ impl StoredCase {
                 Some(CaseTarget::File(_)) => has(labels_name(name)) || has(map_name(name)),
                 None => true,
             })
+    }
+}
+
+#[cfg(test)]
+impl StoredCase {
+    /// The label map of a target inside `bbox`; `None` where the case lacks it.
+    pub fn labels(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<i16>>, Error> {
+        let mut out = Volume::empty();
+        Ok(self.read_labels(target, bbox, &mut out)?.then_some(out))
+    }
+
+    /// The regression or weight map of a target inside `bbox`; `None` where the case lacks it.
+    pub fn map(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<f32>>, Error> {
+        let mut out = Volume::empty();
+        Ok(self.read_map(target, bbox, &mut out)?.then_some(out))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a person sees of a run: lines on the console and in `log.txt`, one JSON record an epoch in `metrics.jsonl`, pictures.
 
 mod bar;
-pub mod overlay;
+pub mod picture;
 mod run_log;
 
 pub use bar::Bar;

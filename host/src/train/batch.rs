@@ -3,19 +3,22 @@
 use crate::loading::{self, Array, Levels};
 use crate::network::Error;
 use plugin_api::{Batch, Target};
-use tch::{Device, Tensor, kind::Element};
+use tch::{Device, Kind, Tensor, kind::Element};
 
 /// Moves `batch` to `device`; 2D networks get (B, C, Y, X).
 pub fn to_tensors(batch: &loading::Batch, dims: usize, device: Device) -> Result<Batch, Error> {
     let move_target = |target: &loading::TargetBatch| {
         Ok::<_, Error>(Target {
             levels: match &target.levels {
-                Levels::Labels(levels) => all(levels, dims, device)?,
+                // Two bytes a voxel on the way to the device, eight there: losses take them as indices.
+                Levels::Labels(levels) => {
+                    all(levels, dims, device)?.iter().map(|level| level.f_to_kind(Kind::Int64)).collect::<Result<_, _>>()?
+                }
                 Levels::Regions(levels) => all(levels, dims, device)?,
                 Levels::Regression(levels) => all(levels, dims, device)?,
                 Levels::Class(class) => vec![tensor(class, dims, device)?],
             },
-            valid: all(&target.valid, dims, device)?,
+            valid: all(target.valid(), dims, device)?,
             presence: Tensor::f_from_slice(&target.presence)?.f_to_device(device)?,
         })
     };

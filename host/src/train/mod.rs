@@ -16,7 +16,7 @@ use crate::loading::{self, Loader};
 use crate::network::{self, Model};
 use crate::report::{Bar, LogError, RunLog, format_duration};
 use crate::shim::mix;
-use plugin_api::{Epoch, EpochReport, Phase, Step, Task};
+use plugin_api::{Batch, Epoch, EpochReport, Phase, Step, Task};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -170,15 +170,14 @@ impl Training<'_> {
     /// One optimiser step.
     fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
         let step = self.step_info(Phase::Train, self.progress.iteration);
-        let batch = self.train.next_batch()?;
+        let batch = to_tensors(self.train.next_batch()?, self.task.dims, self.model.parameters.device())?;
         self.train_on(&batch, &step, learning_rate).map_err(|source| failed(&step, &batch, source))
     }
 
-    fn train_on(&mut self, batch: &loading::Batch, step: &Step, learning_rate: f64) -> Result<(), network::Error> {
-        let batch = to_tensors(batch, self.task.dims, self.model.parameters.device())?;
+    fn train_on(&mut self, batch: &Batch, step: &Step, learning_rate: f64) -> Result<(), network::Error> {
         clear_gradients(&self.model.parameters)?;
         let outputs = self.model.forward(&batch.image, supervised_levels(step), true, step.seed)?;
-        let terms = self.model.trainer.loss(&outputs, &batch, step)?;
+        let terms = self.model.trainer.loss(&outputs, batch, step)?;
         if let Some(loss) = total(&terms)? {
             loss.f_backward()?;
             let norm = clip_gradients(&self.model.parameters, CLIP_NORM)?;
@@ -200,23 +199,16 @@ impl Training<'_> {
                 return Ok(None);
             }
             let step = self.step_info(Phase::Validate, iteration);
-            let batch = self.validation.next_batch()?;
+            let batch = to_tensors(self.validation.next_batch()?, self.task.dims, self.model.parameters.device())?;
             self.validate_on(&batch, &step, &mut sums, &mut online).map_err(|source| failed(&step, &batch, source))?;
         }
         Ok(Some((sums, online)))
     }
 
-    fn validate_on(
-        &mut self,
-        batch: &loading::Batch,
-        step: &Step,
-        sums: &mut TermSums,
-        online: &mut metrics::Online,
-    ) -> Result<(), network::Error> {
-        let batch = to_tensors(batch, self.task.dims, self.model.parameters.device())?;
+    fn validate_on(&mut self, batch: &Batch, step: &Step, sums: &mut TermSums, online: &mut metrics::Online) -> Result<(), network::Error> {
         let outputs = self.model.forward(&batch.image, supervised_levels(step), false, step.seed)?;
-        sums.add(&self.model.trainer.loss(&outputs, &batch, step)?)?;
-        online.add(&outputs, &batch, self.task)
+        sums.add(&self.model.trainer.loss(&outputs, batch, step)?)?;
+        online.add(&outputs, batch, self.task)
     }
 
     fn step_info(&self, phase: Phase, iteration: u64) -> Step {
@@ -241,6 +233,8 @@ impl Training<'_> {
             *ema = (1.0 - EMA_NEWEST) * *ema + EMA_NEWEST * value;
         }
         let train = std::mem::take(&mut self.progress.sums);
+        let (waited, times) = self.train.take_times();
+        let (waited_to_validate, times_to_validate) = self.validation.take_times();
         let record = EpochRecord {
             epoch,
             learning_rate,
@@ -250,7 +244,9 @@ impl Training<'_> {
             validation_loss: validation.total(),
             ema: self.progress.ema.clone(),
             seconds,
-            data_wait: self.train.take_data_wait().as_secs_f64() + self.validation.take_data_wait().as_secs_f64(),
+            data_wait: (waited + waited_to_validate).as_secs_f64(),
+            data_read: (times.read + times_to_validate.read).as_secs_f64(),
+            data_augment: (times.augment + times_to_validate.augment).as_secs_f64(),
             metrics,
         };
         self.log_epoch(&record);
@@ -276,9 +272,12 @@ impl Training<'_> {
 
     fn log_epoch(&mut self, record: &EpochRecord) {
         let (epoch, epochs) = (record.epoch, self.task.epochs);
-        let (seconds, wait) = (format_duration(record.seconds), record.data_wait);
-        self.log
-            .line(&format!("Epoch {epoch} of {epochs}: learning rate {:.5}, {seconds}, waited {wait:.1} s for data", record.learning_rate));
+        let seconds = format_duration(record.seconds);
+        let EpochRecord { learning_rate, data_wait, data_read, data_augment, .. } = record;
+        self.log.line(&format!(
+            "Epoch {epoch} of {epochs}: learning rate {learning_rate:.5}, {seconds}, waited {data_wait:.1} s for data \
+             (workers read for {data_read:.1} s and augmented for {data_augment:.1} s)"
+        ));
         let (train, validation) = (record.train_loss, record.validation_loss);
         self.log.line(&format!("  loss            train {train:8.4}   validation {validation:8.4}"));
         for (name, mean) in &record.train {
@@ -305,7 +304,7 @@ fn supervised_levels(step: &Step) -> usize {
     step.deep_supervision_weights.iter().filter(|weight| **weight != 0.0).count()
 }
 
-fn failed(step: &Step, batch: &loading::Batch, source: network::Error) -> Error {
+fn failed(step: &Step, batch: &Batch, source: network::Error) -> Error {
     Error::Step { epoch: step.epoch, iteration: step.iteration, cases: batch.cases.join(", "), source }
 }
 

@@ -27,4 +27,8 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Of these, spent waiting for batches (a time).
     pub data_wait: f64,
+    /// What all workers together took to read and decompress what its batches show (a time).
+    pub data_read: f64,
+    /// And to make patches and targets of it (a time).
+    pub data_augment: f64,
 }

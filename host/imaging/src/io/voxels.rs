@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::{Error, Geometry};
 use crate::Volume;
+use crate::pages::ask_for_large_pages;
 
 /// How many bytes are decoded at a time: few enough to stay in a core's cache.
 const SLAB: usize = 1 << 18;
@@ -130,26 +131,11 @@ impl Stored<'_> {
     }
 }
 
-/// An empty vector with room for `count` voxels, in large pages where there are such: a volume is written once from end to end, and much
-/// of the time that takes goes into page faults.
+/// An empty vector with room for `count` voxels.
 fn reserve<T>(count: usize) -> io::Result<Vec<T>> {
     let mut data = Vec::new();
     data.try_reserve_exact(count).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-    #[cfg(target_os = "linux")]
-    {
-        /// No page is larger on the machines this runs on; `madvise` wants the beginning of one.
-        const PAGE: usize = 1 << 16;
-        /// Below, it is not worth a system call.
-        const LARGE: usize = 1 << 22;
-        let room: &mut [std::mem::MaybeUninit<T>] = data.spare_capacity_mut();
-        let (start, length) = (room.as_mut_ptr().cast::<u8>(), size_of_val(room));
-        let ahead = start.align_offset(PAGE);
-        if length >= LARGE && ahead < length {
-            // SAFETY: the range lies inside the allocation behind `room`, which is borrowed mutably, and the advice changes how memory is
-            // provided and not what it holds. A refusal is as good as none.
-            unsafe { libc::madvise(start.add(ahead).cast(), length - ahead, libc::MADV_HUGEPAGE) };
-        }
-    }
+    ask_for_large_pages(&mut data);
     Ok(data)
 }
 

@@ -94,17 +94,29 @@ impl Store {
     /// # Panics
     /// When `bbox` reaches beyond the volume.
     pub fn volume<T: Element>(&self, name: &str, bbox: &BoundingBox) -> Result<Option<Volume<T>>, Error> {
-        let Some(array) = self.arrays.iter().find(|array| array.name == name) else { return Ok(None) };
+        let mut out = Volume::empty();
+        Ok(self.read_volume(name, bbox, &mut out)?.then_some(out))
+    }
+
+    /// [`Self::volume`] into a volume whose memory is used again; false, and `out` as it was, where there is no such array.
+    ///
+    /// # Errors
+    /// As [`Self::volume`].
+    ///
+    /// # Panics
+    /// As [`Self::volume`].
+    pub fn read_volume<T: Element>(&self, name: &str, bbox: &BoundingBox, out: &mut Volume<T>) -> Result<bool, Error> {
+        let Some(array) = self.arrays.iter().find(|array| array.name == name) else { return Ok(false) };
         let [channels, shape @ ..] = array.layout.shape;
         let (lower, upper) = (bbox.lower, bbox.upper);
         assert!((0..3).all(|axis| lower[axis] <= upper[axis] && upper[axis] <= shape[axis]), "{bbox:?} reaches beyond {shape:?}");
         let (lower, upper) = ([0, lower[0], lower[1], lower[2]], [channels, upper[0], upper[1], upper[2]]);
-        let values = match array.layout.data_type {
-            narrow if narrow == T::Narrow::DATA_TYPE => self.read::<T::Narrow, T>(array, lower, upper)?,
-            _ => self.read::<T, T>(array, lower, upper)?,
-        };
         let [depth, height, width] = bbox.size();
-        Ok(Some(Volume::new([channels, depth, height, width], values)))
+        out.refill([channels, depth, height, width], |values| match array.layout.data_type {
+            narrow if narrow == T::Narrow::DATA_TYPE => self.read::<T::Narrow, T>(array, lower, upper, values),
+            _ => self.read::<T, T>(array, lower, upper, values),
+        })?;
+        Ok(true)
     }
 
     /// Row `row` of the table `name`; none where there is no such array or row.
@@ -114,12 +126,19 @@ impl Store {
     pub fn row<T: Element>(&self, name: &str, row: usize) -> Result<Option<[T; 3]>, Error> {
         let array = self.arrays.iter().find(|array| array.name == name);
         let Some(array) = array.filter(|array| matches!(array.layout.shape, [1, 1, rows, 3] if row < rows)) else { return Ok(None) };
-        let values = self.read::<T, T>(array, [0, 0, row, 0], [1, 1, row + 1, 3])?;
+        let mut values = Vec::with_capacity(3);
+        self.read::<T, T>(array, [0, 0, row, 0], [1, 1, row + 1, 3], &mut values)?;
         Ok(values.try_into().ok())
     }
 
-    /// The numbers from `lower` up to `upper`, in C order; kept as `S`.
-    fn read<S: Element + Into<T>, T: Element>(&self, array: &Array, lower: [usize; 4], upper: [usize; 4]) -> Result<Vec<T>, Error> {
+    /// Puts the numbers from `lower` up to `upper`, in C order, into `values`, which is empty; the file has them as `S`.
+    fn read<S: Element + Into<T>, T: Element>(
+        &self,
+        array: &Array,
+        lower: [usize; 4],
+        upper: [usize; 4],
+        values: &mut Vec<T>,
+    ) -> Result<(), Error> {
         let damaged = |found: String, expected: String| Error::Damaged { path: self.path.clone(), found, expected };
         let layout = &array.layout;
         if layout.data_type != S::DATA_TYPE {
@@ -127,12 +146,11 @@ impl Store {
         }
         let size: [usize; 4] = std::array::from_fn(|axis| upper[axis] - lower[axis]);
         let count = size.iter().product();
-        let mut values: Vec<T> = Vec::new();
         if values.try_reserve_exact(count).is_err() {
             return Err(damaged(format!("{}: {size:?}", array.name), "a volume that fits into memory".to_owned()));
         }
         if count == 0 {
-            return Ok(values);
+            return Ok(());
         }
         let out = &mut values.spare_capacity_mut()[..count];
         let mut chunk = vec![S::zeroed(); layout.chunk_items()];
@@ -157,7 +175,7 @@ impl Store {
         }
         // SAFETY: the chunks visited cover the box, and `scatter` has written every number of theirs that lies in it.
         unsafe { values.set_len(count) };
-        Ok(values)
+        Ok(())
     }
 
     /// The compressed bytes of a chunk, empty where it was left out; none when the index points outside the shard.

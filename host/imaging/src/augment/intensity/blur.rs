@@ -1,87 +1,114 @@
 //! Gaussian blur.
 
+use multiversion::multiversion;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::Volume;
-use crate::augment::random::{chance, uniform};
+use super::Operation;
+use super::channel::Channel;
+use crate::augment::random::uniform;
+use crate::augment::scratch::Scratch;
 
-/// Blurs some channels, with a width of its own along each axis (batchgeneratorsv2 `noise/gaussian_blur.py`).
+/// Blurs some channels (batchgeneratorsv2 `noise/gaussian_blur.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blur {
     /// Range of the standard deviation in voxels.
     pub sigma: [f64; 2],
+    /// Whether every axis has a width of its own.
+    pub sigma_per_axis: bool,
     /// For each channel.
     pub channel_probability: f64,
 }
 
 impl Blur {
-    pub(super) fn apply(&self, image: &mut Volume<f32>, rng: &mut impl Rng) {
-        let spatial = image.spatial();
-        for c in 0..image.channels() {
-            if chance(rng, self.channel_probability) {
-                let sigmas = std::array::from_fn(|_| uniform(rng, self.sigma));
-                blur(image.channel_mut(c), spatial, sigmas);
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
+        let mut sigmas = [uniform(rng, self.sigma); 3];
+        if self.sigma_per_axis {
+            sigmas[1..].fill_with(|| uniform(rng, self.sigma));
+        }
+        Operation::Blur { sigmas }
+    }
+}
+
+/// Convolves along z, y and x with normalised Gaussians, reflecting the channel at its borders. An axis of one voxel stays.
+pub(super) fn blur(channel: &mut Channel, sigmas: [f64; 3], scratch: &mut Scratch) {
+    let spatial = channel.spatial;
+    let values = channel.settle();
+    let plane = spatial[1] * spatial[2];
+    let [kernel_z, kernel_y, kernel_x] = std::array::from_fn(|axis| if spatial[axis] > 1 { kernel(sigmas[axis]) } else { vec![1.0] });
+    let (original, [first, second, line]) = scratch.copy_and_buffers(values, [plane, plane, spatial[2] + kernel_x.len()]);
+    // Slice by slice, so that only the first of three passes leaves the cache.
+    for (z, slice) in values.chunks_exact_mut(plane).enumerate() {
+        sum_blocks(original, spatial[0], z, &kernel_z, first);
+        for (y, row) in second.chunks_exact_mut(spatial[2]).enumerate() {
+            sum_blocks(first, spatial[1], y, &kernel_y, row);
+        }
+        for (row, out) in second.chunks_exact(spatial[2]).zip(slice.chunks_exact_mut(spatial[2])) {
+            convolve_row(row, &kernel_x, line, out);
+        }
+    }
+}
+
+/// Sets `out` to the weighted sum of those blocks around block `number` of `source`, which has `count` of them, each as long as `out`.
+fn sum_blocks(source: &[f32], count: usize, number: usize, kernel: &[f32], out: &mut [f32]) {
+    let (radius, size) = (kernel.len() / 2, out.len());
+    let block = |k: usize| reflect(number as isize + k as isize - radius as isize, count) * size;
+    sum_shifted(source, kernel, block, out);
+}
+
+/// Convolves a row. `line` has room for the row with what is reflected at its ends.
+fn convolve_row(row: &[f32], kernel: &[f32], line: &mut [f32], out: &mut [f32]) {
+    let (radius, width) = (kernel.len() / 2, row.len());
+    line[radius..radius + width].copy_from_slice(row);
+    for i in 0..radius {
+        line[i] = row[reflect(i as isize - radius as isize, width)];
+        line[radius + width + i] = row[reflect((width + i) as isize, width)];
+    }
+    sum_shifted(line, kernel, |k| k, out);
+}
+
+/// Sets `out` to the sum of the parts of `source` that begin at `start` of each number of `kernel`, weighted with that.
+fn sum_shifted(source: &[f32], kernel: &[f32], start: impl Fn(usize) -> usize, out: &mut [f32]) {
+    /// Longer kernels than this are summed in several rounds.
+    const TAPS: usize = 8;
+    for (round, weights) in kernel.chunks(TAPS).enumerate() {
+        let mut parts = [(0.0, &source[..0]); TAPS];
+        for (k, (part, weight)) in parts.iter_mut().zip(weights).enumerate() {
+            *part = (*weight, &source[start(round * TAPS + k)..][..out.len()]);
+        }
+        sum(&parts[..weights.len()], round > 0, out);
+    }
+}
+
+/// Several numbers of the sum are kept in registers while all weights are applied.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn sum(parts: &[(f32, &[f32])], add: bool, out: &mut [f32]) {
+    const LANES: usize = 64;
+    let (chunks, rest) = out.as_chunks_mut::<LANES>();
+    let done = chunks.len() * LANES;
+    for (number, out) in chunks.iter_mut().enumerate() {
+        let mut sum = if add { *out } else { [0.0; LANES] };
+        for (weight, part) in parts {
+            for (sum, value) in sum.iter_mut().zip(&part[number * LANES..(number + 1) * LANES]) {
+                *sum += weight * value;
             }
         }
+        *out = sum;
+    }
+    for (i, out) in rest.iter_mut().enumerate() {
+        let sum = parts.iter().map(|(weight, part)| weight * part[done + i]).sum::<f32>();
+        *out = if add { *out + sum } else { sum };
     }
 }
 
-/// Convolves `channel` along z, y and x with normalised Gaussians, reflecting it at its borders. An axis of one voxel stays.
-pub(super) fn blur(channel: &mut [f32], [depth, height, width]: [usize; 3], sigmas: [f64; 3]) {
-    let mut scratch = Vec::new();
-    let plane = height * width;
-    if depth > 1 {
-        convolve_blocks(channel, plane, &kernel(sigmas[0]), &mut scratch);
-    }
-    if height > 1 {
-        let kernel = kernel(sigmas[1]);
-        channel.chunks_exact_mut(plane).for_each(|plane| convolve_blocks(plane, width, &kernel, &mut scratch));
-    }
-    if width > 1 {
-        let kernel = kernel(sigmas[2]);
-        channel.chunks_exact_mut(width).for_each(|row| convolve_row(row, &kernel, &mut scratch));
-    }
-}
-
-/// Convolves along the axis whose steps are blocks of `size` elements.
-fn convolve_blocks(data: &mut [f32], size: usize, kernel: &[f32], scratch: &mut Vec<f32>) {
-    scratch.clear();
-    scratch.extend_from_slice(data);
-    let blocks = data.len() / size;
-    let radius = kernel.len() / 2;
-    for (i, out) in data.chunks_exact_mut(size).enumerate() {
-        out.fill(0.0);
-        for (k, weight) in kernel.iter().enumerate() {
-            let block = reflect(i as isize + k as isize - radius as isize, blocks);
-            let source = &scratch[block * size..(block + 1) * size];
-            for (out, value) in out.iter_mut().zip(source) {
-                *out += weight * value;
-            }
-        }
-    }
-}
-
-fn convolve_row(row: &mut [f32], kernel: &[f32], scratch: &mut Vec<f32>) {
-    let radius = (kernel.len() / 2) as isize;
-    let width = row.len() as isize;
-    scratch.clear();
-    scratch.extend((-radius..0).map(|i| row[reflect(i, row.len())]));
-    scratch.extend_from_slice(row);
-    scratch.extend((width..width + radius).map(|i| row[reflect(i, row.len())]));
-    row.fill(0.0);
-    for (k, weight) in kernel.iter().enumerate() {
-        for (out, value) in row.iter_mut().zip(&scratch[k..]) {
-            *out += weight * value;
-        }
-    }
-}
-
-/// Index `i` of an axis of `n > 1` elements that is mirrored at the centres of its outermost elements.
+/// Index `i` of an axis of `n` elements that is mirrored at the centres of its outermost elements.
 fn reflect(i: isize, n: usize) -> usize {
     let last = n as isize - 1;
-    let folded = i.rem_euclid(2 * last);
+    if (0..=last).contains(&i) {
+        return i as usize;
+    }
+    let folded = i.rem_euclid((2 * last).max(1));
     (if folded > last { 2 * last - folded } else { folded }) as usize
 }
 
@@ -104,6 +131,11 @@ fn kernel(sigma: f64) -> Vec<f32> {
 mod tests {
     use super::*;
 
+    fn blurred(mut values: Vec<f32>, spatial: [usize; 3]) -> Vec<f32> {
+        blur(&mut Channel::new(&mut values, spatial), [1.0; 3], &mut Scratch::default());
+        values
+    }
+
     #[test]
     fn kernels_are_as_long_as_those_of_batchgenerators() {
         // _round_to_nearest_odd(6 * sigma + 0.5), with Python's rounding of halves to even.
@@ -113,12 +145,9 @@ mod tests {
 
     #[test]
     fn constant_images_stay_and_thin_ones_are_reflected_repeatedly() {
-        let mut channel = vec![2.5; 2 * 3 * 4];
-        blur(&mut channel, [2, 3, 4], [1.0; 3]);
-        assert!(channel.iter().all(|v| (v - 2.5).abs() < 1e-6));
+        assert!(blurred(vec![2.5; 2 * 3 * 4], [2, 3, 4]).iter().all(|v| (v - 2.5).abs() < 1e-6));
         assert_eq!([-3, -2, -1, 0, 1, 2, 3, 4].map(|i| reflect(i, 2)), [1, 0, 1, 0, 1, 0, 1, 0]);
-        let mut slice = vec![0.0, 1.0, 0.0, 0.0];
-        blur(&mut slice, [1, 1, 4], [1.0; 3]);
+        let slice = blurred(vec![0.0, 1.0, 0.0, 0.0], [1, 1, 4]);
         assert!(slice[0] > slice[2], "reflection at voxel centres: the left neighbour sees the peak twice");
     }
 }

@@ -1,9 +1,10 @@
-//! Multiplicative brightness.
+//! Brightness: a factor, or a shift.
 
-use rand::Rng;
+use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
-use crate::Volume;
+use super::Operation;
 use crate::augment::random::factor;
 
 /// Multiplies each channel by a factor (batchgeneratorsv2 `intensity/brightness.py`).
@@ -15,15 +16,23 @@ pub struct Brightness {
 }
 
 impl Brightness {
-    pub(super) fn apply(&self, image: &mut Volume<f32>, rng: &mut impl Rng) {
-        for c in 0..image.channels() {
-            brightness(image.channel_mut(c), factor(rng, self.factor) as f32);
-        }
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
+        Operation::Scale { factor: factor(rng, self.factor) }
     }
 }
 
-pub(super) fn brightness(channel: &mut [f32], factor: f32) {
-    for value in channel {
-        *value *= factor;
+/// Adds a number to some channels, drawn from a normal distribution around 0 (batchgeneratorsv2 `intensity/brightness.py`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrightnessShift {
+    /// Its standard deviation.
+    pub sigma: f64,
+    /// For each channel.
+    pub channel_probability: f64,
+}
+
+impl BrightnessShift {
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
+        Operation::Shift { by: self.sigma * rng.sample::<f64, _>(StandardNormal) }
     }
 }

@@ -3,8 +3,9 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::statistics::Statistics;
-use crate::Volume;
+use super::Operation;
+use super::channel::Channel;
+use super::statistics::raise_and_measure;
 use crate::augment::random::factor;
 
 /// Raises each channel, scaled to 0 to 1, to a power, then gives it back its mean and standard deviation
@@ -19,31 +20,24 @@ pub struct Gamma {
 }
 
 impl Gamma {
-    pub(super) fn apply(&self, image: &mut Volume<f32>, rng: &mut impl Rng) {
-        for c in 0..image.channels() {
-            gamma(image.channel_mut(c), factor(rng, self.exponent) as f32, self.inverted);
-        }
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
+        Operation::Gamma { exponent: factor(rng, self.exponent), inverted: self.inverted }
     }
 }
 
-pub(super) fn gamma(channel: &mut [f32], exponent: f32, inverted: bool) {
+pub(super) fn gamma(channel: &mut Channel, exponent: f32, inverted: bool) {
     /// Of batchgeneratorsv2: keeps flat channels from dividing by zero.
     const EPSILON: f32 = 1e-7;
-    let before = Statistics::of(channel);
+    let before = channel.statistics();
     let range = before.max - before.min;
     let scale = 1.0 / range.max(EPSILON);
     // The inverted image runs from -max to -min; scaled to 0 to 1 that is (max - value) / range.
-    for value in channel.iter_mut() {
-        let position = if inverted { before.max - *value } else { *value - before.min };
-        *value = (position * scale).powf(exponent);
-    }
-    let after = Statistics::of(channel);
+    let (factor, shift) = if inverted { (-scale, before.max * scale) } else { (scale, -before.min * scale) };
+    channel.replace(|values, pending| Some(raise_and_measure(values, pending.then_scale(factor, shift), exponent)));
+    let after = channel.statistics();
     // Scaled back by `range` before the standard deviation is restored; here both in one step.
     let stretch = range * before.std as f32 / (range * after.std as f32).max(EPSILON) * if inverted { -1.0 } else { 1.0 };
-    let (mean_before, mean_after) = (before.mean as f32, after.mean as f32);
-    for value in channel {
-        *value = (*value - mean_after) * stretch + mean_before;
-    }
+    channel.scale(stretch, (before.mean - after.mean * f64::from(stretch)) as f32);
 }
 
 #[cfg(test)]
@@ -54,16 +48,22 @@ mod tests {
     fn mean_and_spread_stay_and_flat_channels_too() {
         let original: Vec<f32> = (0..1000).map(|i| ((i * 37) % 101) as f32 / 7.0 - 3.0).collect();
         for inverted in [false, true] {
-            let mut channel = original.clone();
+            let mut values = original.clone();
+            let mut channel = Channel::new(&mut values, [10; 3]);
+            let before = channel.statistics();
             gamma(&mut channel, 1.4, inverted);
-            let (before, after) = (Statistics::of(&original), Statistics::of(&channel));
+            let known = channel.statistics();
+            let after = Channel::new(channel.settle(), [10; 3]).statistics();
             assert!((before.mean - after.mean).abs() < 1e-4 && (before.std - after.std).abs() < 1e-4, "{after:?}");
-            assert!(channel.iter().zip(&original).any(|(a, b)| (a - b).abs() > 0.1));
+            assert!((known.mean - after.mean).abs() < 1e-4 && (known.max - after.max).abs() < 1e-4, "{known:?} {after:?}");
+            assert!(values.iter().zip(&original).any(|(a, b)| (a - b).abs() > 0.1));
             // The order of intensities stays as well: the darkest voxel is the darkest.
-            assert_eq!(channel.iter().position(|v| *v == after.min), original.iter().position(|v| *v == before.min));
+            assert_eq!(values.iter().position(|v| *v == after.min), original.iter().position(|v| *v == before.min));
         }
         let mut flat = vec![2.0; 10];
-        gamma(&mut flat, 0.8, false);
+        let mut channel = Channel::new(&mut flat, [1, 1, 10]);
+        gamma(&mut channel, 0.8, false);
+        channel.settle();
         assert_eq!(flat, [2.0; 10]);
     }
 }

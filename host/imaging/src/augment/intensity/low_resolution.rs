@@ -1,11 +1,14 @@
 //! Simulated low resolution.
 
+use multiversion::multiversion;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::augment::nearest::downsample_nearest;
-use crate::augment::random::{chance, uniform};
-use crate::{Volume, VolumeView};
+use super::Operation;
+use super::channel::Channel;
+use crate::augment::downsample::indices;
+use crate::augment::random::uniform;
+use crate::augment::scratch::Scratch;
 
 /// Samples some channels more coarsely and interpolates them back (batchgeneratorsv2 `spatial/low_resolution.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,49 +23,50 @@ pub struct LowResolution {
 }
 
 impl LowResolution {
-    pub(super) fn apply(&self, image: &mut Volume<f32>, rng: &mut impl Rng) {
-        let spatial = image.spatial();
-        for c in 0..image.channels() {
-            if chance(rng, self.channel_probability) {
-                let scale = uniform(rng, self.scale);
-                let scales = [if self.in_plane { 1.0 } else { scale }, scale, scale];
-                low_resolution(image.channel_mut(c), spatial, scales);
-            }
-        }
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
+        let scale = uniform(rng, self.scale);
+        Operation::LowResolution { scales: [if self.in_plane { 1.0 } else { scale }, scale, scale] }
     }
 }
 
 /// Down to `round(size * scale)` by picking voxels (nearest-exact), up again linearly (`align_corners=False`).
-pub(super) fn low_resolution(channel: &mut [f32], spatial: [usize; 3], scales: [f64; 3]) {
+pub(super) fn low_resolution(channel: &mut Channel, scales: [f64; 3], scratch: &mut Scratch) {
+    let spatial = channel.spatial;
     // The scale passes through f32 in batchgeneratorsv2, and Python rounds halves to even.
     let shape: [usize; 3] = std::array::from_fn(|axis| {
         let size = spatial[axis] as f64 * f64::from(scales[axis] as f32);
         (size.round_ties_even() as usize).max(1)
     });
-    let full = VolumeView { shape: [1, spatial[0], spatial[1], spatial[2]], data: &*channel };
-    let small = downsample_nearest(full, shape);
-    upsample_linear(small.data(), shape, channel, spatial);
+    let picked: [Vec<usize>; 3] = std::array::from_fn(|axis| indices(spatial[axis], shape[axis]));
+    let [zs, ys, xs] = std::array::from_fn(|axis| neighbours(shape[axis], spatial[axis]));
+    let [_, height, width] = spatial;
+    let values = channel.settle();
+    let [coarse, row] = scratch.buffers([shape[0] * shape[1] * width, shape[2]]);
+    // Rows are picked, and stretched along x while they are few; then blended along y and z, which needs no picking.
+    let mut rows = coarse.chunks_exact_mut(width);
+    for &z in &picked[0] {
+        for (&y, out) in picked[1].iter().zip(&mut rows) {
+            let source = &values[(z * height + y) * width..][..width];
+            row.iter_mut().zip(&picked[2]).for_each(|(value, &x)| *value = source[x]);
+            out.iter_mut().zip(&xs).for_each(|(value, x)| *value = row[x.low] * (1.0 - x.fraction) + row[x.high] * x.fraction);
+        }
+    }
+    let mut rows = values.chunks_exact_mut(width);
+    for z in &zs {
+        for (y, out) in ys.iter().zip(&mut rows) {
+            let row = |z: usize, y: usize| &coarse[(z * shape[1] + y) * width..][..width];
+            blend([row(z.low, y.low), row(z.low, y.high), row(z.high, y.low), row(z.high, y.high)], z.fraction, y.fraction, out);
+        }
+    }
 }
 
-fn upsample_linear(small: &[f32], shape: [usize; 3], channel: &mut [f32], spatial: [usize; 3]) {
-    let [zs, ys, xs] = std::array::from_fn(|axis| neighbours(shape[axis], spatial[axis]));
-    let [_, height, width] = shape;
-    // First along z and y, on rows that are still short; then along x.
-    let mut blended = vec![0.0; width];
-    let mut rows = channel.chunks_exact_mut(spatial[2]);
-    for z in &zs {
-        for y in &ys {
-            let row = |z: usize, y: usize| &small[(z * height + y) * width..][..width];
-            let corners = [row(z.low, y.low), row(z.low, y.high), row(z.high, y.low), row(z.high, y.high)];
-            for (x, value) in blended.iter_mut().enumerate() {
-                let low = corners[0][x] * (1.0 - y.fraction) + corners[1][x] * y.fraction;
-                let high = corners[2][x] * (1.0 - y.fraction) + corners[3][x] * y.fraction;
-                *value = low * (1.0 - z.fraction) + high * z.fraction;
-            }
-            for (value, x) in rows.next().into_iter().flatten().zip(&xs) {
-                *value = blended[x.low] * (1.0 - x.fraction) + blended[x.high] * x.fraction;
-            }
-        }
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn blend(rows: [&[f32]; 4], z: f32, y: f32, out: &mut [f32]) {
+    let rows = rows.map(|row| &row[..out.len()]);
+    for (x, value) in out.iter_mut().enumerate() {
+        let low = rows[0][x] * (1.0 - y) + rows[1][x] * y;
+        let high = rows[2][x] * (1.0 - y) + rows[3][x] * y;
+        *value = low * (1.0 - z) + high * z;
     }
 }
 

@@ -1,10 +1,12 @@
 //! Additive Gaussian noise.
 
-use rand::{Rng, RngExt};
-use rand_distr::StandardNormal;
+use multiversion::multiversion;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::Volume;
+use super::channel::{Channel, Pointwise};
+use crate::augment::math::normal;
 use crate::augment::random::uniform;
 
 /// Adds normal noise of one strength to all channels (batchgeneratorsv2 `intensity/gaussian_noise.py`).
@@ -16,29 +18,49 @@ pub struct Noise {
 }
 
 impl Noise {
-    pub(super) fn apply(&self, image: &mut Volume<f32>, rng: &mut impl Rng) {
-        let sigma = uniform(rng, self.sigma) as f32;
-        for value in image.data_mut() {
-            *value += sigma * rng.sample::<f32, _>(StandardNormal);
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> f64 {
+        uniform(rng, self.sigma)
+    }
+}
+
+/// Adds normal noise with standard deviation `sigma`; equal seeds add equal noise.
+pub(super) fn add(channel: &mut Channel, sigma: f32, seed: u64) {
+    channel.replace(|values, pending| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut bits = [0_u32; 256];
+        for values in values.chunks_mut(bits.len()) {
+            rng.fill_bytes(bytemuck::cast_slice_mut(&mut bits));
+            add_to(values, pending, sigma, &bits);
         }
+        None
+    });
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn add_to(values: &mut [f32], pending: Pointwise, sigma: f32, bits: &[u32]) {
+    for (value, bits) in values.iter_mut().zip(bits) {
+        *value = pending.at(*value) + sigma * normal(*bits);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
-    use crate::augment::intensity::statistics::Statistics;
+    use crate::augment::intensity::channel::Channel;
 
     #[test]
     fn noise_has_the_drawn_standard_deviation_and_no_mean() {
-        let mut image = Volume::filled([2, 20, 30, 40], 3.0);
-        Noise { sigma: [0.5, 0.5] }.apply(&mut image, &mut ChaCha8Rng::seed_from_u64(5));
-        let statistics = Statistics::of(image.data());
-        assert!((statistics.mean - 3.0).abs() < 0.01, "{statistics:?}");
-        assert!((statistics.std - 0.5).abs() < 0.01, "{statistics:?}");
-        assert_ne!(image.channel(0), image.channel(1));
+        let noisy = |seed| {
+            let mut values = vec![1.0; 30_000];
+            let mut channel = Channel::new(&mut values, [10, 50, 60]);
+            channel.scale(2.0, 1.0);
+            add(&mut channel, 0.5, seed);
+            let statistics = channel.statistics();
+            assert!((statistics.mean - 3.0).abs() < 0.01, "{statistics:?}");
+            assert!((statistics.std - 0.5).abs() < 0.01, "{statistics:?}");
+            values
+        };
+        assert_eq!(noisy(1), noisy(1));
+        assert_ne!(noisy(1), noisy(2));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Used for simulated low resolution, and by the loader for the targets of deep supervision.
 
-use crate::{Volume, VolumeView};
+use crate::VolumeView;
 
 /// For each of `to` output positions along an axis, the nearest of `from` input positions.
 ///
@@ -12,25 +12,29 @@ pub(super) fn indices(from: usize, to: usize) -> Vec<usize> {
     (0..to).map(|i| (((i as f32 + 0.5) * scale) as usize).min(from.saturating_sub(1))).collect()
 }
 
-/// Picks from every channel of `source` the voxels nearest to those of a grid of spatial shape `shape`.
-pub fn downsample_nearest<T: Copy>(source: VolumeView<'_, T>, shape: [usize; 3]) -> Volume<T> {
+/// Picks from every channel of `source` the voxels nearest to those of a grid of spatial shape `shape`, and puts them into `out`.
+///
+/// # Panics
+/// When `out` is too short or too long for them.
+pub fn downsample_nearest<T: Copy>(source: VolumeView<'_, T>, shape: [usize; 3], out: &mut [T]) {
     let [channels, depth, height, width] = source.shape;
+    assert_eq!(out.len(), channels * shape.iter().product::<usize>(), "not the size of the coarser volume");
     let (from_z, from_y, from_x) = (indices(depth, shape[0]), indices(height, shape[1]), indices(width, shape[2]));
-    let mut data = Vec::with_capacity(channels * shape.iter().product::<usize>());
+    let mut rows = out.chunks_exact_mut(shape[2]);
     for c in 0..channels {
         for &z in &from_z {
-            for &y in &from_y {
+            for (&y, out) in from_y.iter().zip(&mut rows) {
                 let row = &source.data[((c * depth + z) * height + y) * width..][..width];
-                data.extend(from_x.iter().map(|&x| row[x]));
+                out.iter_mut().zip(&from_x).for_each(|(out, &x)| *out = row[x]);
             }
         }
     }
-    Volume::new([channels, shape[0], shape[1], shape[2]], data)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Volume;
 
     #[test]
     fn indices_equal_those_of_torch() {
@@ -45,9 +49,9 @@ mod tests {
     #[test]
     fn every_axis_and_channel_is_picked_from() {
         let volume = Volume::new([2, 2, 4, 6], (0..96).collect::<Vec<i32>>());
-        let small = downsample_nearest(volume.view(), [1, 2, 3]);
-        assert_eq!(small.shape(), [2, 1, 2, 3]);
+        let mut small = [0; 12];
+        downsample_nearest(volume.view(), [1, 2, 3], &mut small);
         let expected = |c: i32, y: i32, x: i32| ((c * 2 + 1) * 4 + y) * 6 + x;
-        assert_eq!(small.channel(1), [1, 3].map(|y| [1, 3, 5].map(|x| expected(1, y, x))).concat());
+        assert_eq!(small[6..], [1, 3].map(|y| [1, 3, 5].map(|x| expected(1, y, x))).concat());
     }
 }

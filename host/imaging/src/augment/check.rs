@@ -1,0 +1,142 @@
+//! What a pipeline must not say.
+
+use super::intensity::{
+    Blur, Brightness, BrightnessGradient, BrightnessShift, BumpRange, Contrast, Gamma, Intensity, LocalGamma, LowResolution, Median, Noise,
+    Rectangles, Sharpen,
+};
+use super::{Augmentation, Step};
+
+/// A pipeline that cannot be carried out.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{place} is {found}, expected {expected}")]
+pub struct Error {
+    /// The key, such as `intensity[2].blur.sigma`.
+    pub place: String,
+    /// What it says.
+    pub found: String,
+    /// What it might say.
+    pub expected: String,
+}
+
+type Result = std::result::Result<(), Error>;
+
+fn require(right: bool, place: &str, found: impl std::fmt::Debug, expected: impl Into<String>) -> Result {
+    if right { Ok(()) } else { Err(Error { place: place.to_owned(), found: format!("{found:?}"), expected: expected.into() }) }
+}
+
+fn probability(place: &str, value: f64) -> Result {
+    require((0.0..=1.0).contains(&value), place, value, "a probability, from 0 to 1")
+}
+
+/// `[least, greatest]`, both from `low` to `high`.
+fn range(place: &str, range: [f64; 2], low: f64, high: f64) -> Result {
+    let right = range[0] >= low && range[0] <= range[1] && range[1] <= high;
+    require(right, place, range, format!("[least, greatest], both from {low} to {high}"))
+}
+
+fn counts(place: &str, range: [usize; 2], high: usize) -> Result {
+    require((1..=range[1]).contains(&range[0]) && range[1] <= high, place, range, format!("[least, greatest], both from 1 to {high}"))
+}
+
+fn axes(place: &str, axes: &[usize]) -> Result {
+    let different = axes.iter().enumerate().all(|(i, axis)| *axis < 3 && !axes[..i].contains(axis));
+    require(different, place, axes, "different axes, 0 (z), 1 (y) or 2 (x)")
+}
+
+impl Augmentation {
+    /// Checks that it can be carried out on patches of size `patch` (Z, Y, X).
+    ///
+    /// # Errors
+    /// When something is out of range, or axes of different sizes would be exchanged: names the key.
+    pub fn check(&self, patch: [usize; 3]) -> Result {
+        if let Some(spatial) = &self.spatial {
+            probability("spatial.rotation_probability", spatial.rotation_probability)?;
+            range("spatial.rotation_degrees", spatial.rotation_degrees, -360.0, 360.0)?;
+            probability("spatial.axis_probability", spatial.axis_probability)?;
+            probability("spatial.scaling_probability", spatial.scaling_probability)?;
+            range("spatial.scaling", spatial.scaling, 0.05, 20.0)?;
+            require(spatial.in_plane || patch[0] > 1, "spatial.in_plane", false, "true, since patches have one slice")?;
+        }
+        if let Some(turn) = &self.turn {
+            probability("turn.turn_probability", turn.turn_probability)?;
+            probability("turn.exchange_probability", turn.exchange_probability)?;
+            axes("turn.axes", &turn.axes)?;
+            let alike = turn.axes.iter().all(|axis| patch[*axis] == patch[turn.axes[0]]);
+            require(alike, "turn.axes", &turn.axes, format!("axes along which the patch {patch:?} has one size"))?;
+        }
+        if let Some(mirror) = &self.mirror {
+            probability("mirror.probability", mirror.probability)?;
+            axes("mirror.axes", &mirror.axes)?;
+        }
+        if let Some(stage) = &self.previous_stage {
+            probability("previous_stage.morphology_probability", stage.morphology_probability)?;
+            probability("previous_stage.morphology_label_probability", stage.morphology_label_probability)?;
+            range("previous_stage.radius", stage.radius, 1.0, 64.0)?;
+            probability("previous_stage.removal_probability", stage.removal_probability)?;
+            probability("previous_stage.removal_label_probability", stage.removal_label_probability)?;
+            probability("previous_stage.removal_below", stage.removal_below)?;
+        }
+        check_steps("intensity", &self.intensity)
+    }
+}
+
+fn check_steps(place: &str, steps: &[Step]) -> Result {
+    for (number, step) in steps.iter().enumerate() {
+        let place = format!("{place}[{number}]");
+        probability(&format!("{place}.probability"), step.probability)?;
+        check_transform(&place, &step.transform)?;
+    }
+    Ok(())
+}
+
+fn check_transform(place: &str, transform: &Intensity) -> Result {
+    let (name, channel_probability) = match transform {
+        Intensity::OneOf(steps) => {
+            let place = format!("{place}.one_of");
+            require(!steps.is_empty(), &place, steps, "at least one step")?;
+            return check_steps(&place, steps);
+        }
+        Intensity::Noise(_) => ("noise", 1.0),
+        Intensity::Blur(Blur { channel_probability, .. }) => ("blur", *channel_probability),
+        Intensity::Brightness(_) => ("brightness", 1.0),
+        Intensity::BrightnessShift(BrightnessShift { channel_probability, .. }) => ("brightness_shift", *channel_probability),
+        Intensity::Contrast(Contrast { channel_probability, .. }) => ("contrast", *channel_probability),
+        Intensity::LowResolution(LowResolution { channel_probability, .. }) => ("low_resolution", *channel_probability),
+        Intensity::Gamma(_) => ("gamma", 1.0),
+        Intensity::Median(Median { channel_probability, .. }) => ("median", *channel_probability),
+        Intensity::Rectangles(Rectangles { channel_probability, .. }) => ("rectangles", *channel_probability),
+        Intensity::BrightnessGradient(BrightnessGradient { channel_probability, .. }) => ("brightness_gradient", *channel_probability),
+        Intensity::LocalGamma(LocalGamma { channel_probability, .. }) => ("local_gamma", *channel_probability),
+        Intensity::Sharpen(Sharpen { channel_probability, .. }) => ("sharpen", *channel_probability),
+    };
+    let key = |key: &str| format!("{place}.{name}.{key}");
+    probability(&key("channel_probability"), channel_probability)?;
+    let bump = |bump: &BumpRange| {
+        range(&key("bump.centre"), bump.centre, -10.0, 10.0)?;
+        bump.width.iter().try_for_each(|width| range(&key("bump.width"), *width, 0.1, 1e5))
+    };
+    match transform {
+        Intensity::OneOf(_) => Ok(()),
+        Intensity::Noise(Noise { sigma }) => range(&key("sigma"), *sigma, 0.0, 1e3),
+        Intensity::Blur(Blur { sigma, .. }) => range(&key("sigma"), *sigma, 0.05, 50.0),
+        Intensity::Brightness(Brightness { factor }) => range(&key("factor"), *factor, 0.0, 1e3),
+        Intensity::BrightnessShift(BrightnessShift { sigma, .. }) => range(&key("sigma"), [0.0, *sigma], 0.0, 1e3),
+        Intensity::Contrast(Contrast { factor, .. }) => range(&key("factor"), *factor, 0.0, 1e3),
+        Intensity::LowResolution(LowResolution { scale, .. }) => range(&key("scale"), *scale, 0.01, 1.0),
+        Intensity::Gamma(Gamma { exponent, .. }) => range(&key("exponent"), *exponent, 0.01, 100.0),
+        Intensity::Median(Median { size, .. }) => counts(&key("size"), *size, 15),
+        Intensity::Rectangles(Rectangles { count, size, .. }) => {
+            counts(&key("count"), *count, 1000)?;
+            size.iter().try_for_each(|size| counts(&key("size"), *size, 100_000))
+        }
+        Intensity::BrightnessGradient(BrightnessGradient { bump: range_of_bump, strength, .. }) => {
+            bump(range_of_bump)?;
+            range(&key("strength"), *strength, 0.0, 1e3)
+        }
+        Intensity::LocalGamma(LocalGamma { bump: range_of_bump, exponent, .. }) => {
+            bump(range_of_bump)?;
+            exponent.iter().try_for_each(|exponent| range(&key("exponent"), *exponent, 0.01, 100.0))
+        }
+        Intensity::Sharpen(Sharpen { strength, .. }) => range(&key("strength"), *strength, 0.0, 1e3),
+    }
+}

@@ -1,0 +1,152 @@
+//! What varies across the patch: a smooth bump that brightens, or where gamma is stronger.
+
+use multiversion::multiversion;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::Operation;
+use super::channel::Channel;
+use crate::augment::math::power;
+use crate::augment::random::{chance, uniform};
+
+/// Adds a smooth bump to some channels (batchgeneratorsv2 `local/brightness_gradient.py`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrightnessGradient {
+    /// Where bumps are and how wide.
+    pub bump: BumpRange,
+    /// Range of the height of the peak, which is positive or negative equally often.
+    pub strength: [f64; 2],
+    /// For each channel.
+    pub channel_probability: f64,
+}
+
+impl BrightnessGradient {
+    pub(super) fn draw(&self, size: [usize; 3], rng: &mut impl Rng) -> Operation {
+        let bump = self.bump.draw(size, rng);
+        let sign = if chance(rng, 0.5) { -1.0 } else { 1.0 };
+        Operation::BrightnessGradient { bump, strength: sign * uniform(rng, self.strength) }
+    }
+}
+
+/// Blends some channels, scaled to 0 to 1, with a power of themselves where a smooth bump is high (batchgeneratorsv2
+/// `local/local_gamma.py`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalGamma {
+    /// Where bumps are and how wide.
+    pub bump: BumpRange,
+    /// Two ranges of the exponent; each is drawn from equally often.
+    pub exponent: [[f64; 2]; 2],
+    /// For each channel.
+    pub channel_probability: f64,
+}
+
+impl LocalGamma {
+    pub(super) fn draw(&self, size: [usize; 3], rng: &mut impl Rng) -> Operation {
+        let bump = self.bump.draw(size, rng);
+        let range = self.exponent[usize::from(!chance(rng, 0.5))];
+        Operation::LocalGamma { bump, exponent: uniform(rng, range) }
+    }
+}
+
+/// Where bumps are and how wide. Both are drawn for every axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BumpRange {
+    /// Range of the centre, as a share of the patch's size.
+    pub centre: [f64; 2],
+    /// Range of the standard deviation along (z, y, x), in voxels; its logarithm is drawn uniformly.
+    pub width: [[f64; 2]; 3],
+}
+
+impl BumpRange {
+    fn draw(&self, size: [usize; 3], rng: &mut impl Rng) -> Bump {
+        Bump {
+            centre: size.map(|size| uniform(rng, self.centre) * size as f64),
+            width: self.width.map(|range| uniform(rng, range.map(f64::ln)).exp()),
+        }
+    }
+}
+
+/// A Gaussian, integrated over each voxel and scaled to run from 0 to 1 within the patch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::augment) struct Bump {
+    /// (z, y, x) in voxels, from the lower face of the patch; may lie outside.
+    pub centre: [f64; 3],
+    /// Standard deviation along (z, y, x) in voxels.
+    pub width: [f64; 3],
+}
+
+/// A bump of one patch: a product of one factor for each axis.
+struct Profile {
+    axes: [Vec<f32>; 3],
+    /// Scales the product to 0 to 1.
+    factor: f32,
+    shift: f32,
+}
+
+impl Bump {
+    fn profile(&self, spatial: [usize; 3]) -> Profile {
+        let axes: [Vec<f32>; 3] = std::array::from_fn(|axis| {
+            if spatial[axis] == 1 {
+                return vec![1.0];
+            }
+            let below = |face: usize| {
+                let distance = (face as f64 - 0.5 - self.centre[axis]) / self.width[axis];
+                0.5 * libm::erfc(-distance / std::f64::consts::SQRT_2)
+            };
+            (0..spatial[axis]).map(|i| (below(i + 1) - below(i)) as f32).collect()
+        });
+        let extreme = |pick: fn(f32, f32) -> f32| axes.iter().map(|axis| axis.iter().copied().reduce(pick).unwrap_or(1.0)).product::<f32>();
+        let (low, high) = (extreme(f32::min), extreme(f32::max));
+        let factor = if high > low { 1.0 / (high - low) } else { 1.0 };
+        Profile { axes, factor, shift: -low * factor }
+    }
+}
+
+impl Profile {
+    /// Calls `visit` with every row of a channel, and what the factor for x has to be multiplied by there.
+    fn for_each_row(&self, values: &mut [f32], mut visit: impl FnMut(&mut [f32], f32)) {
+        let [zs, ys, xs] = &self.axes;
+        let mut rows = values.chunks_exact_mut(xs.len());
+        for z in zs {
+            for (y, row) in ys.iter().zip(&mut rows) {
+                visit(row, z * y * self.factor);
+            }
+        }
+    }
+}
+
+/// Adds `bump`, its peak being `strength` high.
+pub(super) fn add_gradient(channel: &mut Channel, bump: &Bump, strength: f32) {
+    let profile = bump.profile(channel.spatial);
+    profile.for_each_row(channel.settle(), |row, factor| add_row(row, &profile.axes[2], factor * strength, profile.shift * strength));
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn add_row(row: &mut [f32], xs: &[f32], factor: f32, shift: f32) {
+    for (value, x) in row.iter_mut().zip(xs) {
+        *value += x * factor + shift;
+    }
+}
+
+/// Blends the channel with its power `exponent`, taken between its extremes, by the height of `bump`.
+pub(super) fn local_gamma(channel: &mut Channel, bump: &Bump, exponent: f32) {
+    /// Of batchgeneratorsv2: keeps flat channels from dividing by zero.
+    const EPSILON: f32 = 1e-8;
+    let profile = bump.profile(channel.spatial);
+    let before = channel.statistics();
+    let range = (before.max - before.min).max(EPSILON);
+    profile.for_each_row(channel.settle(), |row, factor| {
+        raise_row(row, &profile.axes[2], [factor, profile.shift], [before.min, range], exponent);
+    });
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn raise_row(row: &mut [f32], xs: &[f32], [factor, shift]: [f32; 2], [min, range]: [f32; 2], exponent: f32) {
+    for (value, x) in row.iter_mut().zip(xs) {
+        let (share, position) = (x * factor + shift, (*value - min) / range);
+        *value = (position * (1.0 - share) + power(position, exponent) * share) * range + min;
+    }
+}

@@ -1,0 +1,146 @@
+//! `host augmentation show | preview`: how training patches are varied, in numbers and in pictures.
+
+use std::io::{Write, stdout};
+
+use anyhow::{Result, anyhow, bail};
+use imaging::Volume;
+
+use super::Outcome;
+use super::environment::Place;
+use crate::cli::{AugmentationArgs, AugmentationCommand, CaseThreads, PreviewArgs};
+use crate::dataset::Dataset;
+use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Source, preview};
+use crate::plan::{PlanOptions, three_dimensional};
+use crate::preprocess::Prepared;
+use crate::report::picture::Layer;
+use crate::report::picture::contact_sheet::{self, Line};
+use crate::report::picture::overlay::best_planes;
+
+/// Prints a pipeline, or draws what it does.
+pub fn execute(command: &AugmentationCommand) -> Result<Outcome> {
+    match command {
+        AugmentationCommand::Show { augmentation, patch_size } => show(augmentation, patch_size)?,
+        AugmentationCommand::Preview(args) => draw(args)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn show(args: &AugmentationArgs, patch_size: &[usize]) -> Result<()> {
+    let Some(patch) = three_dimensional(patch_size).filter(|patch| !patch.contains(&0)) else {
+        bail!("--patch-size {patch_size:?}: expected two or three sizes above 0");
+    };
+    let pipeline = args.choice().resolve(None, patch, patch_size.len())?;
+    writeln!(stdout(), "{}", serde_json::to_string_pretty(&pipeline)?)?;
+    Ok(())
+}
+
+fn draw(args: &PreviewArgs) -> Result<()> {
+    let place = Place::open(&args.data)?;
+    let case = case(&place.dataset, args.case.as_deref())?;
+    let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
+        let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
+        Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
+    })?;
+    let prepared = prepared.pop().expect("one for every configuration");
+    let (source, options) = source_and_options(args, &place.dataset, &prepared, case)?;
+    let [before, after] = preview(&source, &options)?;
+    let names: Vec<&str> = drawn_targets(&before).collect();
+    let shown: Vec<Shown> =
+        (0..options.batch_size).flat_map(|sample| [Shown::new(&before, sample, &names), Shown::new(&after, sample, &names)]).collect();
+    contact_sheet::write(&args.png, source.spacing, &shown.iter().map(Shown::line).collect::<Vec<_>>())?;
+    println!("{}: {} patches of {}, one line before and one after augmentation", args.png.display(), args.number, source.cases[0]);
+    println!("Columns: image{}", names.iter().map(|name| format!(", {name}, {name} over the image")).collect::<String>());
+    Ok(())
+}
+
+fn case(dataset: &Dataset, wanted: Option<&str>) -> Result<String> {
+    let ids = dataset.case_ids();
+    match wanted {
+        None => ids.first().cloned().ok_or_else(|| anyhow!("{}: there are no cases", dataset.folder.display())),
+        Some(wanted) if ids.iter().any(|id| id == wanted) => Ok(wanted.to_owned()),
+        Some(wanted) => {
+            let hint = crate::dataset::hint(wanted, ids.iter().map(String::as_str).take(20));
+            bail!("--case {wanted}: {} has no such case; {hint}", dataset.folder.display())
+        }
+    }
+}
+
+/// Batches of one case, every patch of which shows foreground if there is any.
+fn source_and_options(args: &PreviewArgs, dataset: &Dataset, prepared: &Prepared, case: String) -> Result<(Source, LoaderOptions)> {
+    let configuration = &prepared.configuration;
+    let size = if args.patch_size.is_empty() { &configuration.patch_size } else { &args.patch_size };
+    let patch = three_dimensional(size).filter(|patch| size.len() == configuration.dims() && !patch.contains(&0));
+    let Some(patch) = patch else {
+        bail!("--patch-size {size:?}: expected {} sizes above 0, as {} has", configuration.dims(), args.configuration);
+    };
+    let options = LoaderOptions {
+        seed: args.seed,
+        phase: Phase::Train,
+        batch_size: args.number.into(),
+        patch,
+        levels: vec![patch],
+        sampling: Sampling { foreground_share: 1.0, ..Sampling::default() },
+        foreground: args.foreground.clone(),
+        augmentation: args.augmentation.choice().resolve(None, patch, configuration.dims())?,
+        workers: 1,
+    };
+    Ok((Source::of(dataset, prepared, vec![case]), options))
+}
+
+/// Names of the targets that have voxels.
+fn drawn_targets(batch: &Batch) -> impl Iterator<Item = &str> {
+    batch.targets.iter().filter(|(_, target)| !matches!(target.levels, Levels::Class(_))).map(|(name, _)| name.as_str())
+}
+
+/// One sample of a batch.
+struct Shown {
+    image: Volume<f32>,
+    targets: Vec<Drawn>,
+    slice: usize,
+}
+
+/// What is drawn of a target.
+enum Drawn {
+    Labels(Volume<i16>),
+    Values(Volume<f32>),
+}
+
+impl Shown {
+    fn new(batch: &Batch, sample: usize, names: &[&str]) -> Self {
+        let shape = |shape: &[usize], channels: usize| [channels, shape[2], shape[3], shape[4]];
+        let targets = names.iter().map(|name| match &batch.targets[*name].levels {
+            Levels::Labels(levels) => Drawn::Labels(Volume::new(shape(&levels[0].shape, 1), levels[0].sample(sample).to_vec())),
+            Levels::Regions(levels) => Drawn::Labels(paint(shape(&levels[0].shape, 1), levels[0].sample(sample))),
+            Levels::Regression(levels) => {
+                Drawn::Values(Volume::new(shape(&levels[0].shape, levels[0].shape[1]), levels[0].sample(sample).to_vec()))
+            }
+            Levels::Class(_) => unreachable!("left out"),
+        });
+        let targets: Vec<Drawn> = targets.collect();
+        let image = &batch.image;
+        let slice = targets.iter().find_map(|target| if let Drawn::Labels(labels) = target { Some(best_planes(labels)[0]) } else { None });
+        Self {
+            image: Volume::new(shape(&image.shape, image.shape[1]), image.sample(sample).to_vec()),
+            targets,
+            slice: slice.unwrap_or(image.shape[2] / 2),
+        }
+    }
+
+    fn line(&self) -> Line<'_> {
+        let layers = self.targets.iter().map(|drawn| match drawn {
+            Drawn::Labels(labels) => Layer::Labels(labels),
+            Drawn::Values(values) => Layer::Values(values),
+        });
+        Line { image: &self.image, layers: layers.collect(), slice: self.slice }
+    }
+}
+
+/// Regions as labels: the last one that a voxel belongs to.
+fn paint(shape: [usize; 4], regions: &[bool]) -> Volume<i16> {
+    let voxels: usize = shape.iter().product();
+    let mut labels = vec![0; voxels];
+    for (number, region) in regions.chunks_exact(voxels.max(1)).enumerate() {
+        labels.iter_mut().zip(region).filter(|(_, inside)| **inside).for_each(|(label, _)| *label = number as i16 + 1);
+    }
+    Volume::new(shape, labels)
+}

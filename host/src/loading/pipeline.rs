@@ -1,0 +1,92 @@
+//! Which augmentation: one by name, or any from a file, with changes.
+
+use std::path::Path;
+
+use imaging::augment::Augmentation;
+
+use super::Error;
+use crate::assign::assign;
+use crate::dataset::hint;
+
+/// What a user wants of augmentation.
+#[derive(Clone, Debug, Default)]
+pub struct PipelineChoice {
+    /// A name that [`Augmentation::named`] knows, or a JSON file; none for what the plugin asks for, or else `default`.
+    pub pipeline: Option<String>,
+    /// `key.path=value` in the pipeline's JSON.
+    pub changes: Vec<String>,
+}
+
+impl PipelineChoice {
+    /// The pipeline for patches of size `patch` (Z, Y, X; Z = 1 for `dims` = 2); `wish` is what the plugin's manifest asks for.
+    ///
+    /// # Errors
+    /// When there is no such pipeline or file, or it cannot be carried out on such patches.
+    pub fn resolve(&self, wish: Option<&str>, patch: [usize; 3], dims: usize) -> Result<Augmentation, Error> {
+        let name = self.pipeline.as_deref().or(wish).unwrap_or("default");
+        let wrong = |cause: String| Error::Pipeline { name: name.to_owned(), cause };
+        let mut pipeline = match Augmentation::named(name, patch, dims) {
+            Some(pipeline) => pipeline,
+            None if Path::new(name).exists() => {
+                let text = std::fs::read_to_string(name).map_err(|error| wrong(error.to_string()))?;
+                serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
+            }
+            None => {
+                let hint = hint(name, Augmentation::NAMES);
+                return Err(wrong(format!("there is no such file or pipeline; {hint}")));
+            }
+        };
+        if !self.changes.is_empty() {
+            let mut document = serde_json::to_value(&pipeline).map_err(|error| wrong(error.to_string()))?;
+            for change in &self.changes {
+                assign(&mut document, change).map_err(|error| wrong(error.to_string()))?;
+            }
+            pipeline = serde_json::from_value(document).map_err(|error| wrong(format!("{}: {error}", self.changes.join(" "))))?;
+        }
+        pipeline.check(patch).map_err(|error| wrong(error.to_string()))?;
+        Ok(pipeline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: [usize; 3] = [16; 3];
+
+    fn choice(pipeline: &str, changes: &[&str]) -> PipelineChoice {
+        PipelineChoice { pipeline: Some(pipeline.to_owned()), changes: changes.iter().map(|change| (*change).to_owned()).collect() }
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_plugin_and_changes_apply() {
+        let named = |name| Augmentation::named(name, PATCH, 3).expect("known");
+        assert_eq!(PipelineChoice::default().resolve(None, PATCH, 3).expect("default"), named("default"));
+        assert_eq!(PipelineChoice::default().resolve(Some("da5"), PATCH, 3).expect("known"), named("da5"));
+        assert_eq!(choice("none", &[]).resolve(Some("da5"), PATCH, 3).expect("known"), named("none"));
+        let changed = choice("default", &["mirror=null", "spatial.labels=nearest", "intensity.0.probability=0"]);
+        let changed = changed.resolve(None, PATCH, 3).expect("possible");
+        let spatial = changed.spatial.expect("turns");
+        assert!(
+            changed.mirror.is_none()
+                && spatial.labels == imaging::augment::Interpolation::Nearest
+                && changed.intensity[0].probability == 0.0
+        );
+    }
+
+    #[test]
+    fn files_are_read_and_mistakes_are_named() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("mine.json");
+        let text = serde_json::to_string(&Augmentation::da5(PATCH, 3)).expect("plain data");
+        std::fs::write(&path, text).expect("written");
+        let path = path.to_str().expect("a name");
+        assert_eq!(choice(path, &[]).resolve(None, PATCH, 3).expect("valid"), Augmentation::da5(PATCH, 3));
+        let refused = |choice: PipelineChoice| choice.resolve(None, PATCH, 3).expect_err("must be refused").to_string();
+        assert!(refused(choice("defualt", &[])).contains("did you mean \"default\"?"));
+        assert!(refused(choice("default", &["mirror.axis=1"])).contains("unknown field `axis`"));
+        assert!(refused(choice("default", &["mirror.axes=[3]"])).contains("mirror.axes is [3], expected different axes"));
+        std::fs::write(folder.path().join("mine.json"), "{\"spatial\": null}").expect("written");
+        assert!(refused(choice(path, &[])).contains("missing field `intensity`"));
+    }
+}
