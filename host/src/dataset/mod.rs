@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod convert;
+mod derive;
 mod description;
 mod discovery;
 mod error;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+pub use derive::{DeriveMemory, Derived, Origin, derive};
 pub use description::Description;
 pub use error::Error;
 pub use labels::Labels;

@@ -9,9 +9,9 @@ use imaging::augment::{Recipe, Scratch};
 
 use super::cases::{Cases, Opened, foreground};
 use super::sampler::{Locations, Voxels, patch_origin};
-use super::targets::{DeriveMemory, Origin, put_derived, put_labels, put_regression};
+use super::targets::{put_derived, put_labels, put_regression};
 use super::{Batch, Error, Levels, LoaderOptions, Phase, Source, random};
-use crate::dataset::{SEGMENTATION, Target, TargetKind, TargetSource};
+use crate::dataset::{DeriveMemory, Origin, SEGMENTATION, Target, TargetKind, TargetSource};
 use crate::preprocess::StoredCase;
 
 /// What makes samples: memory that is used for all of them, one after the other.
@@ -24,6 +24,7 @@ pub(super) struct Maker {
     patches: Vec<Vec<i16>>,
     scratch: Scratch,
     derive: DeriveMemory,
+    derived: Vec<i16>,
     /// Time spent since it was last asked for.
     pub times: Times,
 }
@@ -175,8 +176,8 @@ impl Maker {
         });
         match origin {
             Some((kind, labels)) if !labels.is_empty() => {
-                let origin = Origin { kind, labels, patch: options.patch, spacing: source.spacing };
-                put_derived(out, &target.kind, index, operation, &origin, &mut self.derive);
+                let origin = Origin { kind, labels, spatial: options.patch, spacing: source.spacing };
+                put_derived(out, &target.kind, index, operation, &origin, (&mut self.derive, &mut self.derived));
             }
             _ => out.set_absent(index),
         }

@@ -2,24 +2,10 @@
 
 use imaging::Volume;
 use imaging::augment::Recipe;
-use imaging::derive::{DistanceScratch, SkeletonScratch, boundary, signed_distance, skeleton};
 
 use super::Levels;
 use super::batch::{TargetBatch, coarsen, region_channels};
-use crate::dataset::{Labels, Operation, TargetKind};
-
-/// Memory for derived targets.
-#[derive(Debug, Default)]
-pub(super) struct DeriveMemory {
-    /// Where the label map is foreground.
-    foreground: Vec<bool>,
-    /// The label map with background wherever it is no foreground.
-    cleaned: Vec<i16>,
-    /// What was made of it.
-    labels: Vec<i16>,
-    distance: DistanceScratch,
-    skeleton: SkeletonScratch,
-}
+use crate::dataset::{DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, derive};
 
 /// Sets sample `index` to the patch `labels` of a label map, in which -1 is what lies outside.
 pub(super) fn put_labels(target: &mut TargetBatch, kind: &Labels, index: usize, labels: &[i16]) {
@@ -60,64 +46,33 @@ pub(super) fn put_regression(
     target.set_present(index, false);
 }
 
-/// A label map that a target is derived from.
-pub(super) struct Origin<'a> {
-    /// What its labels mean.
-    pub kind: &'a Labels,
-    /// Its patch, in which -1 is what lies outside and counts as background.
-    pub labels: &'a [i16],
-    /// (Z, Y, X).
-    pub patch: [usize; 3],
-    /// (z, y, x) in mm.
-    pub spacing: [f64; 3],
-}
-
 /// Sets sample `index` to what `operation` makes of a label map. Where that has its ignore label, nothing is known; nor is a
-/// distance where the patch shows no border.
+/// distance where the patch shows no border. `labels` is memory for what comes out.
 pub(super) fn put_derived(
     target: &mut TargetBatch,
     kind: &TargetKind,
     index: usize,
     operation: &Operation,
     origin: &Origin,
-    memory: &mut DeriveMemory,
+    (memory, labels): (&mut DeriveMemory, &mut Vec<i16>),
 ) {
-    let Origin { labels, patch, spacing, .. } = *origin;
-    let ignore = origin.kind.ignore;
-    let is_foreground = |label: i16| label > 0 && Some(label) != ignore;
-    memory.foreground.clear();
-    memory.foreground.extend(labels.iter().map(|label| is_foreground(*label)));
-    memory.labels.resize(labels.len(), 0);
-    let derived = &mut memory.labels[..];
-    let mut known = true;
-    match operation {
-        Operation::SignedDistance => {
-            let Levels::Regression(levels) = &mut target.levels else { unreachable!("distances are real numbers") };
-            known = signed_distance(&memory.foreground, patch, spacing, levels[0].slot(index), &mut memory.distance);
+    let known = match (kind, &mut target.levels) {
+        (_, Levels::Regression(levels)) => {
+            let known = derive(operation, origin, memory, Derived::Values(levels[0].slot(index)));
             coarsen(levels, index);
+            known
         }
-        Operation::Boundary => {
-            memory.cleaned.clear();
-            memory.cleaned.extend(labels.iter().map(|label| if is_foreground(*label) { *label } else { 0 }));
-            boundary(&memory.cleaned, patch, derived);
+        (TargetKind::Labels(kind), _) => {
+            labels.resize(origin.labels.len(), 0);
+            let known = derive(operation, origin, memory, Derived::Labels(labels));
+            put_labels(target, kind, index, labels);
+            known
         }
-        Operation::Skeleton => skeleton(&memory.foreground, patch, derived, &mut memory.skeleton),
-        Operation::Subset(names) => subset(origin.kind, names, labels, derived),
+        _ => unreachable!("nothing else is derived"),
+    };
+    let ignored = origin.kind.ignore.filter(|ignore| origin.labels.contains(ignore));
+    if !known || ignored.is_some() {
+        target.mask(index).iter_mut().zip(origin.labels).for_each(|(valid, label)| *valid = known && Some(*label) != ignored);
     }
-    if let TargetKind::Labels(kind) = kind {
-        put_labels(target, kind, index, &memory.labels);
-    }
-    let ignored = ignore.is_some_and(|ignore| labels.contains(&ignore));
-    if !known || ignored {
-        target.mask(index).iter_mut().zip(labels).for_each(|(valid, label)| *valid = known && Some(*label) != ignore);
-    }
-    target.set_present(index, known && !ignored);
-}
-
-/// Number `i + 1` where a label belongs to `names[i]`, the last one that it belongs to; else 0.
-fn subset(kind: &Labels, names: &[String], labels: &[i16], out: &mut [i16]) {
-    let values: Vec<&[i16]> = names.iter().map(|name| kind.names.get(name).map_or(&[][..], Vec::as_slice)).collect();
-    for (out, label) in out.iter_mut().zip(labels) {
-        *out = values.iter().rposition(|values| values.contains(label)).map_or(0, |position| position as i16 + 1);
-    }
+    target.set_present(index, known && ignored.is_none());
 }

@@ -1,13 +1,13 @@
 //! Predicts and measures the validation cases of a fold.
 
 use super::{Error, Prediction, export, sliding_window, write};
-use crate::dataset::{Case, CaseTarget, Dataset, Labels, TargetKind};
+use crate::dataset::{Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, derive};
 use crate::evaluate::{Files, classification, regression, segmentation};
 use crate::network::Model;
 use crate::preprocess::{Prepared, StoredCase, case_path};
 use crate::report::Bar;
-use imaging::BoundingBox;
 use imaging::io::{read_image, read_labels};
+use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +69,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
             let ending = if matches!(prediction, Prediction::Class(_)) { ".json" } else { &validation.dataset.description.file_ending };
             let path = summary.folder.join(format!("{id}{ending}"));
             write(&path, &prediction, &targets[&name], &geometry)?;
-            summary.add(case, path, &prediction)?;
+            summary.add(validation.dataset, case, path, &prediction)?;
         }
         bar.step();
     }
@@ -106,7 +106,11 @@ impl Summary {
     }
 
     /// Compares a prediction with the case's own target; a case without it is left out.
-    fn add(&mut self, case: &Case, path: PathBuf, prediction: &Prediction) -> Result<(), Error> {
+    fn add(&mut self, dataset: &Dataset, case: &Case, path: PathBuf, prediction: &Prediction) -> Result<(), Error> {
+        if let Some(TargetSource::Derived { from, operation }) = dataset.description.targets.get(&self.target).map(|target| &target.source)
+        {
+            return self.add_derived(dataset, case, path, prediction, (from, operation));
+        }
         let Some(Some(target)) = case.targets.get(&self.target) else { return Ok(()) };
         match (&mut self.metrics, prediction, target) {
             (Metrics::Labels { labels, summary }, Prediction::Labels(prediction), CaseTarget::File(reference)) => {
@@ -122,6 +126,42 @@ impl Summary {
                 summary.add(classification::case_metrics(case.id.clone(), scores.clone(), *reference)?);
             }
             _ => return Err(Error::Target { path, reason: format!("the prediction is of another kind than target '{}'", self.target) }),
+        }
+        Ok(())
+    }
+
+    /// Compares a prediction with what `operation` makes of the label map of target `from`. Cases without a border have no distance to it,
+    /// and are left out.
+    fn add_derived(
+        &mut self,
+        dataset: &Dataset,
+        case: &Case,
+        path: PathBuf,
+        prediction: &Prediction,
+        (from, operation): (&str, &Operation),
+    ) -> Result<(), Error> {
+        let kind = dataset.description.targets.get(from).map(|target| &target.kind);
+        let (Some(TargetKind::Labels(kind)), Some(Some(CaseTarget::File(file)))) = (kind, case.targets.get(from)) else { return Ok(()) };
+        let map = read_labels(file)?;
+        let origin = Origin { kind, labels: map.volume.data(), spatial: map.volume.spatial(), spacing: map.geometry.spacing() };
+        let files = Files { prediction: path, reference: file.clone() };
+        let memory = &mut DeriveMemory::default();
+        match (&mut self.metrics, prediction) {
+            (Metrics::Labels { labels, summary }, Prediction::Labels(prediction)) => {
+                let mut reference = Volume::filled(map.volume.shape(), 0);
+                derive(operation, &origin, memory, Derived::Labels(reference.data_mut()));
+                summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), labels.ignore)?);
+            }
+            (Metrics::Regression(summary), Prediction::Regression(prediction)) => {
+                let mut reference = Volume::filled(map.volume.shape(), 0.0);
+                if derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
+                    summary.add(regression::case_metrics(files, prediction, &reference, None)?);
+                }
+            }
+            _ => {
+                let reason = format!("the prediction is of another kind than target '{}'", self.target);
+                return Err(Error::Target { path: files.prediction, reason });
+            }
         }
         Ok(())
     }
