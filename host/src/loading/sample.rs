@@ -32,8 +32,10 @@ pub(super) struct Maker {
 /// What loading takes, of all workers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Times {
-    /// Reading and decompressing what patches show.
+    /// Reading what patches show from the disk.
     pub read: Duration,
+    /// Decompressing it.
+    pub decode: Duration,
     /// Everything else: making patches and targets of it.
     pub augment: Duration,
 }
@@ -41,6 +43,7 @@ pub struct Times {
 impl std::ops::AddAssign for Times {
     fn add_assign(&mut self, other: Self) {
         self.read += other.read;
+        self.decode += other.decode;
         self.augment += other.augment;
     }
 }
@@ -107,8 +110,11 @@ impl Maker {
         (batch, index): (&mut Batch, usize),
     ) -> Result<(), Error> {
         let start = Instant::now();
-        let read_before = self.times.read;
-        self.read(|maker| stored.read_image(recipe.source(), &mut maker.image).map_err(failed(id)))?;
+        stored.fetch(recipe.source());
+        let fetched = Instant::now();
+        self.times.read += fetched - start;
+        let decode_before = self.times.decode;
+        self.decode(|maker| stored.read_image(recipe.source(), &mut maker.image).map_err(failed(id)))?;
         let image = batch.image.slot(index);
         recipe.image(self.image.view(), image, &mut self.scratch);
 
@@ -122,7 +128,7 @@ impl Maker {
             }
             let present = match &target.kind {
                 TargetKind::Labels(kind) => {
-                    let present = self.read(|maker| stored.read_labels(name, recipe.source(), &mut maker.labels).map_err(failed(id)))?;
+                    let present = self.decode(|maker| stored.read_labels(name, recipe.source(), &mut maker.labels).map_err(failed(id)))?;
                     if present {
                         let patch = &mut self.patches[number];
                         patch.resize(voxels, 0);
@@ -133,7 +139,7 @@ impl Maker {
                     present
                 }
                 TargetKind::Regression { channels, pad, vectors } => {
-                    let present = self.read(|maker| stored.read_map(name, recipe.source(), &mut maker.map).map_err(failed(id)))?;
+                    let present = self.decode(|maker| stored.read_map(name, recipe.source(), &mut maker.map).map_err(failed(id)))?;
                     if present {
                         check_channels(id, name, self.map.channels(), *channels)?;
                         put_regression(out, index, recipe, &self.map, *pad, vectors.then_some(source.spacing));
@@ -162,7 +168,7 @@ impl Maker {
         {
             mask(batch.image.slot(index), &self.patches[segmentation], &source.use_mask_for_norm);
         }
-        self.times.augment += start.elapsed() - (self.times.read - read_before);
+        self.times.augment += fetched.elapsed() - (self.times.decode - decode_before);
         Ok(())
     }
 
@@ -183,11 +189,11 @@ impl Maker {
         }
     }
 
-    /// Runs `read` and counts its time.
-    fn read<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+    /// Runs `decode` and counts its time.
+    fn decode<T>(&mut self, decode: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         let start = Instant::now();
-        let done = read(self);
-        self.times.read += start.elapsed();
+        let done = decode(self);
+        self.times.decode += start.elapsed();
         done
     }
 }

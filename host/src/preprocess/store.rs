@@ -129,6 +129,13 @@ impl StoredCase {
         self.shape[0]
     }
 
+    /// Has the system bring into memory what image and targets have inside `bbox`, before it is read.
+    pub fn fetch(&self, bbox: &BoundingBox) {
+        for (name, ..) in self.store.arrays().filter(|(name, ..)| !name.starts_with("locations/")) {
+            self.store.fetch(name, bbox);
+        }
+    }
+
     /// The image (C, Z, Y, X) inside `bbox`.
     ///
     /// # Errors

@@ -246,6 +246,7 @@ impl Training<'_> {
             seconds,
             data_wait: (waited + waited_to_validate).as_secs_f64(),
             data_read: (times.read + times_to_validate.read).as_secs_f64(),
+            data_decode: (times.decode + times_to_validate.decode).as_secs_f64(),
             data_augment: (times.augment + times_to_validate.augment).as_secs_f64(),
             metrics,
         };
@@ -273,10 +274,10 @@ impl Training<'_> {
     fn log_epoch(&mut self, record: &EpochRecord) {
         let (epoch, epochs) = (record.epoch, self.task.epochs);
         let seconds = format_duration(record.seconds);
-        let EpochRecord { learning_rate, data_wait, data_read, data_augment, .. } = record;
+        let EpochRecord { learning_rate, data_wait, data_read, data_decode, data_augment, .. } = record;
         self.log.line(&format!(
             "Epoch {epoch} of {epochs}: learning rate {learning_rate:.5}, {seconds}, waited {data_wait:.1} s for data \
-             (workers read for {data_read:.1} s and augmented for {data_augment:.1} s)"
+             (workers: {data_read:.1} s reading, {data_decode:.1} s decompressing, {data_augment:.1} s augmenting)"
         ));
         let (train, validation) = (record.train_loss, record.validation_loss);
         self.log.line(&format!("  loss            train {train:8.4}   validation {validation:8.4}"));

@@ -27,8 +27,10 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Of these, spent waiting for batches (a time).
     pub data_wait: f64,
-    /// What all workers together took to read and decompress what its batches show (a time).
+    /// What all workers together took to read what its batches show from the disk (a time).
     pub data_read: f64,
+    /// To decompress it (a time).
+    pub data_decode: f64,
     /// And to make patches and targets of it (a time).
     pub data_augment: f64,
 }

@@ -107,16 +107,30 @@ impl Store {
     /// As [`Self::volume`].
     pub fn read_volume<T: Element>(&self, name: &str, bbox: &BoundingBox, out: &mut Volume<T>) -> Result<bool, Error> {
         let Some(array) = self.arrays.iter().find(|array| array.name == name) else { return Ok(false) };
-        let [channels, shape @ ..] = array.layout.shape;
-        let (lower, upper) = (bbox.lower, bbox.upper);
-        assert!((0..3).all(|axis| lower[axis] <= upper[axis] && upper[axis] <= shape[axis]), "{bbox:?} reaches beyond {shape:?}");
-        let (lower, upper) = ([0, lower[0], lower[1], lower[2]], [channels, upper[0], upper[1], upper[2]]);
+        let (lower, upper) = bounds(array, bbox);
         let [depth, height, width] = bbox.size();
-        out.refill([channels, depth, height, width], |values| match array.layout.data_type {
+        out.refill([array.layout.shape[0], depth, height, width], |values| match array.layout.data_type {
             narrow if narrow == T::Narrow::DATA_TYPE => self.read::<T::Narrow, T>(array, lower, upper, values),
             _ => self.read::<T, T>(array, lower, upper, values),
         })?;
         Ok(true)
+    }
+
+    /// Has the system bring into memory what [`Self::volume`] would decompress; what is there already costs next to nothing.
+    ///
+    /// # Panics
+    /// When `bbox` reaches beyond the volume.
+    pub fn fetch(&self, name: &str, bbox: &BoundingBox) {
+        /// The smallest page there is.
+        const PAGE: usize = 4096;
+        let Some(array) = self.arrays.iter().find(|array| array.name == name) else { return };
+        let (lower, upper) = bounds(array, bbox);
+        for place in places(&array.layout, lower, upper) {
+            // Damage is reported when the chunk is read.
+            for byte in self.chunk(array, place).unwrap_or_default().iter().step_by(PAGE) {
+                std::hint::black_box(*byte);
+            }
+        }
     }
 
     /// Row `row` of the table `name`; none where there is no such array or row.
@@ -154,24 +168,13 @@ impl Store {
         }
         let out = &mut values.spare_capacity_mut()[..count];
         let mut chunk = vec![S::zeroed(); layout.chunk_items()];
-        let places: [Range<usize>; 4] = std::array::from_fn(|axis| {
-            let length = layout.chunk[axis];
-            lower[axis] / length..(upper[axis] - 1) / length + 1
-        });
-        for c in places[0].clone() {
-            for z in places[1].clone() {
-                for y in places[2].clone() {
-                    for x in places[3].clone() {
-                        let place = [c, z, y, x];
-                        let present = match self.chunk(array, place) {
-                            Some([]) => false,
-                            Some(bytes) if decompress(bytes, bytemuck::cast_slice_mut(&mut chunk)) => true,
-                            _ => return Err(damaged(format!("{}: chunk {place:?}", array.name), "a whole one".to_owned())),
-                        };
-                        scatter(layout, place, present.then_some(&chunk), lower, upper, out);
-                    }
-                }
-            }
+        for place in places(layout, lower, upper) {
+            let present = match self.chunk(array, place) {
+                Some([]) => false,
+                Some(bytes) if decompress(bytes, bytemuck::cast_slice_mut(&mut chunk)) => true,
+                _ => return Err(damaged(format!("{}: chunk {place:?}", array.name), "a whole one".to_owned())),
+            };
+            scatter(layout, place, present.then_some(&chunk), lower, upper, out);
         }
         // SAFETY: the chunks visited cover the box, and `scatter` has written every number of theirs that lies in it.
         unsafe { values.set_len(count) };
@@ -194,6 +197,32 @@ impl Store {
         // An empty chunk would pass for one that was left out.
         if length > 0 && end <= index { self.map.get(start..end) } else { None }
     }
+}
+
+/// `bbox` of all channels, as the corners of a box of four axes.
+///
+/// # Panics
+/// When `bbox` reaches beyond the volume.
+fn bounds(array: &Array, bbox: &BoundingBox) -> ([usize; 4], [usize; 4]) {
+    let [channels, shape @ ..] = array.layout.shape;
+    let (lower, upper) = (bbox.lower, bbox.upper);
+    assert!((0..3).all(|axis| lower[axis] <= upper[axis] && upper[axis] <= shape[axis]), "{bbox:?} reaches beyond {shape:?}");
+    ([0, lower[0], lower[1], lower[2]], [channels, upper[0], upper[1], upper[2]])
+}
+
+/// The chunks that a box meets.
+fn places(layout: &Layout, lower: [usize; 4], upper: [usize; 4]) -> impl Iterator<Item = [usize; 4]> {
+    let [cs, zs, ys, xs] = std::array::from_fn(|axis| match upper[axis].checked_sub(1) {
+        Some(last) if last >= lower[axis] => lower[axis] / layout.chunk[axis]..last / layout.chunk[axis] + 1,
+        _ => 0..0,
+    });
+    cs.flat_map(move |c| {
+        let (ys, xs) = (ys.clone(), xs.clone());
+        zs.clone().flat_map(move |z| {
+            let xs = xs.clone();
+            ys.clone().flat_map(move |y| xs.clone().map(move |x| [c, z, y, x]))
+        })
+    })
 }
 
 /// Copies what a chunk and the box from `lower` to `upper` share into `out`, which holds the box; zeros without a chunk.
