@@ -355,6 +355,11 @@ impl<'a> Session<'a> {
         log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
         log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
         log.line(&format!("{train} training and {validation} validation cases, data key {key}"));
+        let PipelineChoice { pipeline, changes } = &self.settings.augmentation;
+        let wish = library.manifest.augmentation.as_deref();
+        let asker = if pipeline.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };
+        let changes: String = changes.iter().map(|change| format!(", {change}")).collect();
+        log.line(&format!("Augmentation {}{asker}{changes}", self.settings.augmentation.name(wish)));
         log.line(&format!(
             "Device {}, {precision}, {} threads, {} workers",
             self.task.device,

@@ -127,9 +127,6 @@ fn broken_data() {
     bench.raw.describe(json!({"targets": {"whole": {"kind": "labels", "folder": "whole", "labels": {"background": 0, "organ": 1}}}}));
     refuses_data(&bench, &["targetsTr/whole/case_000.nii", "not found", "whole"]);
 
-    bench.raw.describe(json!({"targets": {"border": {"kind": "derived", "from": "segmentation", "op": "boundary"}}}));
-    refuses_data(&bench, &["dataset.json", "targets.border", "a derived target"]);
-
     bench.raw.describe(json!({}));
     fs::remove_file(bench.raw.labels(4)).expect("ours");
     refuses_data(&bench, &["case_004.nii", "not found"]);

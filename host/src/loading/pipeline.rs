@@ -18,12 +18,17 @@ pub struct PipelineChoice {
 }
 
 impl PipelineChoice {
+    /// Name or file of the pipeline; `wish` is what the plugin's manifest asks for.
+    pub fn name<'a>(&'a self, wish: Option<&'a str>) -> &'a str {
+        self.pipeline.as_deref().or(wish).unwrap_or("default")
+    }
+
     /// The pipeline for patches of size `patch` (Z, Y, X; Z = 1 for `dims` = 2); `wish` is what the plugin's manifest asks for.
     ///
     /// # Errors
     /// When there is no such pipeline or file, or it cannot be carried out on such patches.
     pub fn resolve(&self, wish: Option<&str>, patch: [usize; 3], dims: usize) -> Result<Augmentation, Error> {
-        let name = self.pipeline.as_deref().or(wish).unwrap_or("default");
+        let name = self.name(wish);
         let wrong = |cause: String| Error::Pipeline { name: name.to_owned(), cause };
         let mut pipeline = match Augmentation::named(name, patch, dims) {
             Some(pipeline) => pipeline,

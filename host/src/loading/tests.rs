@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use imaging::augment::{Intensity, Noise, Step};
 use imaging::{BoundingBox, Volume};
 use tempfile::TempDir;
 
@@ -226,6 +227,34 @@ fn derived_targets_follow_from_the_augmented_labels() {
         }
     }
     assert!(without_border < 30, "{without_border} of 36 patches show no border");
+}
+
+/// nnU-Net's worker processes start with the same state of torch's generator, so that their first batches share gates, flips and noise.
+#[test]
+fn no_two_samples_share_random_numbers() {
+    let (_folder, source) = store();
+    let patch = [14, 20, 18];
+    let source = Arc::new(Source { cases: vec!["case_0".to_owned()], ..source });
+    // The patch is the whole case: nothing but noise differs.
+    let noise = Step { probability: 1.0, transform: Intensity::Noise(Noise { sigma: [1.0, 1.0] }) };
+    let augmentation = Augmentation { intensity: vec![noise], ..Augmentation::none() };
+    let plain = LoaderOptions { augmentation: Augmentation::none(), phase: Phase::Validate, ..options(patch, 1) };
+    let original = batches(&source, plain.clone(), 0, 1).remove(0);
+    let options = LoaderOptions { augmentation, workers: 7, ..plain };
+    let voxels = 2 * patch.iter().product::<usize>();
+    let mut noises: Vec<Vec<f32>> = Vec::new();
+    for batch in batches(&source, options, 0, 14) {
+        for sample in 0..3 {
+            let difference = batch.image.sample(sample).iter().zip(original.image.sample(0)).map(|(noisy, clean)| noisy - clean);
+            noises.push(difference.collect());
+        }
+    }
+    for (number, noise) in noises.iter().enumerate() {
+        for other in &noises[..number] {
+            let correlation = noise.iter().zip(other).map(|(a, b)| a * b).sum::<f32>() / voxels as f32;
+            assert!(correlation.abs() < 0.06, "samples share noise: {correlation}");
+        }
+    }
 }
 
 #[test]

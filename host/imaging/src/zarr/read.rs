@@ -1,5 +1,6 @@
 //! Reading: the parts of a mapped file that a box needs.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -16,6 +17,11 @@ use crate::{BoundingBox, Volume};
 
 #[cfg(target_endian = "big")]
 compile_error!("chunks are little-endian and read as they are");
+
+thread_local! {
+    /// What a chunk is decompressed into, again and again.
+    static CHUNK: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A file of arrays, mapped into memory.
 #[derive(Debug)]
@@ -167,15 +173,20 @@ impl Store {
             return Ok(());
         }
         let out = &mut values.spare_capacity_mut()[..count];
-        let mut chunk = vec![S::zeroed(); layout.chunk_items()];
-        for place in places(layout, lower, upper) {
-            let present = match self.chunk(array, place) {
-                Some([]) => false,
-                Some(bytes) if decompress(bytes, bytemuck::cast_slice_mut(&mut chunk)) => true,
-                _ => return Err(damaged(format!("{}: chunk {place:?}", array.name), "a whole one".to_owned())),
-            };
-            scatter(layout, place, present.then_some(&chunk), lower, upper, out);
-        }
+        CHUNK.with_borrow_mut(|memory| {
+            // In words of eight bytes, so that it is aligned for whatever number.
+            memory.resize((layout.chunk_items() * size_of::<S>()).div_ceil(size_of::<u64>()), 0);
+            let chunk: &mut [S] = &mut bytemuck::cast_slice_mut(memory)[..layout.chunk_items()];
+            for place in places(layout, lower, upper) {
+                let present = match self.chunk(array, place) {
+                    Some([]) => false,
+                    Some(bytes) if decompress(bytes, bytemuck::cast_slice_mut(chunk)) => true,
+                    _ => return Err(damaged(format!("{}: chunk {place:?}", array.name), "a whole one".to_owned())),
+                };
+                scatter(layout, place, present.then_some(&*chunk), lower, upper, out);
+            }
+            Ok(())
+        })?;
         // SAFETY: the chunks visited cover the box, and `scatter` has written every number of theirs that lies in it.
         unsafe { values.set_len(count) };
         Ok(())
@@ -229,7 +240,7 @@ fn places(layout: &Layout, lower: [usize; 4], upper: [usize; 4]) -> impl Iterato
 fn scatter<S: Element + Into<T>, T: Element>(
     layout: &Layout,
     place: [usize; 4],
-    chunk: Option<&Vec<S>>,
+    chunk: Option<&[S]>,
     lower: [usize; 4],
     upper: [usize; 4],
     out: &mut [MaybeUninit<T>],

@@ -24,11 +24,13 @@ pub(super) struct Chunk {
     pub fraction: [[f32; CHUNK]; 3],
     /// The samples whose eight voxels all exist.
     pub interior: Range<usize>,
+    /// The x of the first voxel for which `corner` and `fraction` were set last.
+    located: Option<usize>,
 }
 
 impl Chunk {
     fn new() -> Self {
-        Self { first: 0, count: 0, corner: [[0; CHUNK]; 3], fraction: [[0.0; CHUNK]; 3], interior: 0..0 }
+        Self { first: 0, count: 0, corner: [[0; CHUNK]; 3], fraction: [[0.0; CHUNK]; 3], interior: 0..0, located: None }
     }
 
     /// The voxel nearest to a sample; of two equally near ones that with the even index, as `grid_sample` has it.
@@ -82,9 +84,21 @@ impl Grid {
         let count = chunk.count;
         // Some more than there are, which does no harm and keeps loops free of odd ends.
         let rounded = count.next_multiple_of(16);
+        // Where axes stay axes, samples differ along x alone, and rows below each other do not.
+        let known = self.is_scaled_only() && chunk.located == Some(voxel[2]);
         for (axis, start) in self.position(voxel).into_iter().enumerate() {
-            locate_axis(start, self.matrix[axis][2], &mut chunk.corner[axis][..rounded], &mut chunk.fraction[axis][..rounded]);
+            let (corner, fraction) = (&mut chunk.corner[axis][..rounded], &mut chunk.fraction[axis][..rounded]);
+            match self.matrix[axis][2] {
+                0.0 => {
+                    let (first, rest) = split(start);
+                    corner.fill(first);
+                    fraction.fill(rest);
+                }
+                step if axis < 2 || !known => locate_axis(start, step, corner, fraction),
+                _ => {}
+            }
         }
+        chunk.located = Some(voxel[2]);
         let is_interior = |sample: usize| {
             (0..3).all(|axis| {
                 let last = self.volume[axis] as i32 - if axis == 0 && self.is_flat() { 1 } else { 2 };
@@ -126,11 +140,8 @@ pub(super) fn prefetch<T>(channel: &[T], index: usize) {
 fn locate_axis(start: f64, step: f64, corner: &mut [i32], fraction: &mut [f32]) {
     /// Adding it leaves no room for fractions. Rounding in this way is what all vector units can do.
     const WHOLE: f32 = 12_582_912.0;
-    // Whole voxels apart, in f64, so that what is left fits the precision of f32. Far outside all positions are alike; the clamp keeps
-    // them within i32.
-    let start = start.clamp(-1e8, 1e8);
-    let base = start.floor();
-    let (rest, step, base) = ((start - base) as f32, step as f32, base as i32);
+    // Whole voxels apart, so that what is left fits the precision of f32.
+    let ((base, rest), step) = (split(start), step as f32);
     for (place, (corner, fraction)) in corner.iter_mut().zip(fraction).enumerate() {
         let position = rest + step * place as i32 as f32;
         let rounded = (position + WHOLE) - WHOLE;
@@ -138,6 +149,14 @@ fn locate_axis(start: f64, step: f64, corner: &mut [i32], fraction: &mut [f32]) 
         *corner = base + ((floor + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32);
         *fraction = position - floor;
     }
+}
+
+/// The whole number below, and what is left. Far outside all positions are alike; the clamp keeps them within i32.
+#[inline(always)]
+fn split(position: f64) -> (i32, f32) {
+    let position = position.clamp(-1e8, 1e8);
+    let whole = position.floor();
+    (whole as i32, (position - whole) as f32)
 }
 
 /// Returns the highest.

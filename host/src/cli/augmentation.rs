@@ -1,0 +1,87 @@
+//! Arguments that say how training patches are varied, and of the commands that show it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::DataArgs;
+use crate::loading::PipelineChoice;
+
+/// How training patches are varied.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AugmentationArgs {
+    /// default, da5, none, or a JSON file (`host augmentation show` prints one); default: what the plugin asks for, else `default`
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Batches")]
+    pub augmentation: Option<String>,
+
+    /// One value of the augmentation, e.g. mirror=null, spatial.labels=nearest, intensity.0.probability=0.5; may be repeated
+    #[arg(long = "augment", value_name = "KEY=VALUE", help_heading = "Batches")]
+    pub changes: Vec<String>,
+}
+
+impl AugmentationArgs {
+    /// As the loader wants it.
+    pub fn choice(&self) -> PipelineChoice {
+        PipelineChoice { pipeline: self.augmentation.clone(), changes: self.changes.clone() }
+    }
+}
+
+/// `host augmentation …`.
+#[derive(Debug, Subcommand)]
+pub enum AugmentationCommand {
+    /// Print an augmentation with all its parameters, as the JSON that `--augmentation FILE` takes
+    Show {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        augmentation: AugmentationArgs,
+        /// Patch that it is for: ranges follow from its shape
+        #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X", default_value = "128,128,128")]
+        patch_size: Vec<usize>,
+    },
+    /// Draw patches of a preprocessed case before and after augmentation: image, every target, and both together
+    Preview(PreviewArgs),
+}
+
+/// Arguments of `host augmentation preview`.
+#[derive(Args, Debug)]
+pub struct PreviewArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    /// Id of the case; default: the first
+    #[arg(long, value_name = "ID")]
+    pub case: Option<String>,
+
+    /// Number of patches
+    #[arg(short = 'n', long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub number: u16,
+
+    /// The picture
+    #[arg(long, default_value = "augmentation.png", value_name = "OUT")]
+    pub png: PathBuf,
+
+    /// Configuration of the plans
+    #[arg(long, default_value = "3d_fullres", value_name = "NAME")]
+    pub configuration: String,
+
+    /// Name of the plans
+    #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
+    pub plans: String,
+
+    /// Patch in voxels; default: as planned
+    #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X")]
+    pub patch_size: Vec<usize>,
+
+    /// Decides which patches and how they are varied
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augmentation: AugmentationArgs,
+
+    /// Label targets whose foreground decides where patches are taken
+    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Batches")]
+    pub foreground: Vec<String>,
+}

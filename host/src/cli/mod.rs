@@ -1,0 +1,161 @@
+//! The command line: one enum, one variant a subcommand; the arguments of larger ones are files of their own.
+
+mod augmentation;
+mod prepare;
+mod run;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
+pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
+pub use run::{Oversampling, Precision, RunArgs, SamplingArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  host plan-and-preprocess --dataset /data/Dataset004_Hippocampus
+  host run --plugin base --dataset /data/Dataset004_Hippocampus
+  host run --plugin multi-output --options outputs.json --dataset 4 --fold 0,1,2,3,4
+  host run --plugin ./libmine.so --set weight=0.5 --dataset 4 --resume
+  host augmentation preview --dataset 4 --augmentation da5
+  host plugin inspect ./libmine.so";
+
+/// Trains nnU-Net-style segmentation networks; network heads and loss come from trainer plugins.
+///
+/// nnU-Net's variables nnUNet_raw, nnUNet_preprocessed, nnUNet_results and nnUNet_n_proc_DA are honoured; flags win.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// More messages (-v debug, -vv trace)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plan, preprocess, train and validate: whatever has not been done yet
+    Run(Box<RunArgs>),
+    /// Make a small synthetic data set, train on it, predict an unseen case and show its picture (under three minutes)
+    Demo(DemoArgs),
+    /// Extract the fingerprint of a data set: shapes, spacings, intensities
+    Fingerprint(FingerprintArgs),
+    /// Plan: spacing, patch, network and batch size of every configuration
+    Plan(PlanArgs),
+    /// Bring all cases to the spacing of the plans
+    Preprocess(PreprocessArgs),
+    /// Plan, then preprocess every configuration
+    PlanAndPreprocess(PlanAndPreprocessArgs),
+    /// Check a data set, or make one from another format
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// See how training patches are varied
+    #[command(subcommand)]
+    Augmentation(AugmentationCommand),
+    /// Look at trainer plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Print completions for a shell, e.g. `host completions bash`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which data set, and where its plans and preprocessed cases are.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
+    #[arg(long, value_name = "PATH|NAME|ID")]
+    pub dataset: String,
+
+    /// Where plans and preprocessed cases are; default: nnUNet_preprocessed, else ./preprocessed
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub preprocessed: Option<PathBuf>,
+}
+
+/// How many cases at once.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CaseThreads {
+    /// Cases that are worked on at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub threads: Option<u16>,
+}
+
+/// Arguments of `host demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Where the data set and the results go
+    #[arg(long, default_value = "demo", value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Seed of data and training
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `host dataset …`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Open every file and report all that is wrong; exit code 1 if there is an error
+    Check {
+        /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
+        #[arg(long, value_name = "PATH|NAME|ID")]
+        dataset: String,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        threads: CaseThreads,
+    },
+    /// Bring a data set of another format to nnU-Net's; nothing that exists is replaced
+    Convert {
+        /// Format of the input
+        #[arg(long, value_enum)]
+        from: SourceFormat,
+        /// Folder of the data set, e.g. Task04_Hippocampus
+        #[arg(long, value_name = "DIR")]
+        input: PathBuf,
+        /// Where data sets are; default: nnUNet_raw
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+        /// Number of the new data set; default: that of the input
+        #[arg(long, value_name = "N")]
+        id: Option<u16>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        threads: CaseThreads,
+    },
+}
+
+/// Formats that can be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceFormat {
+    /// Medical Segmentation Decathlon: a folder such as Task04_Hippocampus
+    Msd,
+}
+
+/// `host plugin …`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins in TRAINER_PLUGIN_PATH, beside the host, and in ~/.local/share/trainer-plugins
+    List,
+    /// Print the manifest of a plugin, and whether it may be loaded here
+    Inspect {
+        /// An id or the path of a library
+        plugin: String,
+    },
+    /// Print the JSON Schema of a plugin's options; runs the plugin, in a process of its own
+    Schema {
+        /// An id or the path of a library
+        plugin: String,
+        /// In this process
+        #[arg(long, hide = true)]
+        in_process: bool,
+    },
+}

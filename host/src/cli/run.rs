@@ -1,0 +1,150 @@
+//! Arguments of `host run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::DataArgs;
+use super::augmentation::AugmentationArgs;
+
+/// Arguments of `host run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Trainer plugin: an id (base, multi-output, …) or the path of a library
+    #[arg(long, value_name = "ID|PATH")]
+    pub plugin: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: DataArgs,
+
+    /// Configuration of the plans: 2d, 3d_fullres, or one of your own
+    #[arg(long, default_value = "3d_fullres", value_name = "NAME")]
+    pub configuration: String,
+
+    /// Name of the plans
+    #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
+    pub plans: String,
+
+    /// Folds of the cross-validation, separated by commas, or `all`
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "N|all")]
+    pub fold: Vec<crate::dataset::splits::Fold>,
+
+    /// Options of the plugin: a JSON file
+    #[arg(long, value_name = "FILE", help_heading = "Plugin options")]
+    pub options: Option<PathBuf>,
+
+    /// One option of the plugin, e.g. outputs.whole.weight=0.5; may be repeated, wins over --options
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Plugin options")]
+    pub set: Vec<String>,
+
+    /// Number of epochs
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub epochs: u64,
+
+    /// Training iterations an epoch
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub iterations: u64,
+
+    /// Validation iterations an epoch
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub val_iterations: u64,
+
+    /// Samples a step; default: as planned
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Training")]
+    pub batch_size: Option<u64>,
+
+    /// Patch in voxels, e.g. 40,56,40; default: as planned
+    #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X", help_heading = "Training")]
+    pub patch_size: Vec<usize>,
+
+    /// Decides initial weights, batches and augmentation
+    #[arg(long, default_value_t = 0, help_heading = "Training")]
+    pub seed: u64,
+
+    /// Arithmetic of the network
+    #[arg(long, value_enum, default_value_t = Precision::Fp32, help_heading = "Training")]
+    pub precision: Precision,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub augmentation: AugmentationArgs,
+
+    /// Label targets whose foreground decides where patches are taken
+    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Batches")]
+    pub foreground: Vec<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub sampling: SamplingArgs,
+
+    /// cpu, cuda or cuda:N; default: the first GPU where CUDA is installed, else the CPU
+    #[arg(long, default_value = "auto", help_heading = "Machine")]
+    pub device: String,
+
+    /// Threads of libtorch; default: all cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub threads: Option<u16>,
+
+    /// Threads that load and augment; default: nnUNet_n_proc_DA, else a quarter of the cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub workers: Option<u16>,
+
+    /// Where results go; default: nnUNet_results, else ./results
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub output: Option<PathBuf>,
+
+    /// Added to the plugin's id in the name of the results folder
+    #[arg(long, help_heading = "Files")]
+    pub name: Option<String>,
+
+    /// Go on with a fold that was begun
+    #[arg(long, conflicts_with = "overwrite", help_heading = "Files")]
+    pub resume: bool,
+
+    /// Replace a fold that is there
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
+
+    /// Only predict and measure the validation cases with the final checkpoint
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"], help_heading = "Files")]
+    pub validate_only: bool,
+}
+
+/// Which cases are drawn, and how often foreground.
+#[derive(Args, Clone, Debug)]
+pub struct SamplingArgs {
+    /// Share of samples that must show foreground
+    #[arg(long, default_value_t = 0.33, value_name = "SHARE", help_heading = "Batches")]
+    pub foreground_share: f64,
+
+    /// Which samples of a batch these are
+    #[arg(long, value_enum, default_value_t = Oversampling::Last, help_heading = "Batches")]
+    pub oversampling: Oversampling,
+
+    /// Samples that must show foreground draw its class first, then a case that shows it: rare classes become as frequent as others
+    #[arg(long, help_heading = "Batches")]
+    pub class_balanced: bool,
+
+    /// How often cases are drawn, in relation to each other: a JSON file {"case": weight, …}; 1 for those that it does not name
+    #[arg(long, value_name = "FILE", help_heading = "Batches")]
+    pub case_weights: Option<PathBuf>,
+}
+
+/// Which samples of a batch must show foreground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Oversampling {
+    /// The last ones, rounded as nnU-Net does: one of two.
+    Last,
+    /// Each with this probability.
+    Random,
+}
+
+/// Arithmetic of trunk and heads; losses are always computed in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision.
+    Fp32,
+    /// bfloat16 autocast: about twice as fast on CPUs with AVX512-BF16 or AMX, and on recent GPUs.
+    Bf16,
+}

@@ -1,0 +1,106 @@
+//! The loader works in memory that it has: once it has seen patches of all kinds, it allocates nothing of the size of a patch.
+
+use host::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
+use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
+use host::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+use imaging::augment::Augmentation;
+use imaging::{BoundingBox, Volume};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Counts what is large.
+struct Counting;
+
+static LARGE: AtomicUsize = AtomicUsize::new(0);
+/// A patch of the test has eight times as many bytes in its image.
+const BYTES: usize = 1 << 15;
+
+// SAFETY: everything is left to the system's allocator, whose promises these are.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGE.fetch_add(usize::from(layout.size() >= BYTES), Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGE.fetch_add(usize::from(size >= BYTES), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const SHAPE: [usize; 3] = [48, 56, 52];
+const PATCH: [usize; 3] = [40, 40, 40];
+
+fn case() -> PreprocessedCase {
+    let [depth, height, width] = SHAPE;
+    let count = depth * height * width;
+    let label = |i: usize| i16::from(i / (height * width) > 20 && i % width > 25);
+    PreprocessedCase {
+        inputs: String::new(),
+        image: Volume::new([1, depth, height, width], (0..count).map(|i| (i * 7919 % 1009) as f32 / 500.0).collect()),
+        properties: Properties { spacing: [1.0; 3], shape: SHAPE, bbox: BoundingBox::whole(SHAPE), shape_after_crop: SHAPE },
+        labels: [(SEGMENTATION.to_owned(), Volume::new([1, depth, height, width], (0..count).map(label).collect()))].into(),
+        maps: [("map".to_owned(), Volume::filled([3, depth, height, width], 1.5))].into(),
+        classes: Default::default(),
+        locations: [(SEGMENTATION.to_owned(), vec![vec![[30, 30, 30]]])].into(),
+    }
+}
+
+#[test]
+fn nothing_large_is_allocated_in_the_steady_state() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    write_case(&case_path(folder.path(), "case"), &case(), PATCH).expect("written");
+    let target = |kind, source| Target { kind, source, optional: false, weighs: None };
+    let derived = |operation, kind| target(kind, TargetSource::Derived { from: SEGMENTATION.to_owned(), operation });
+    let labels = || {
+        let names = [("background", 0), ("a", 1)].map(|(name, value)| (name.to_owned(), vec![value]));
+        TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None })
+    };
+    let regression = |channels, vectors| TargetKind::Regression { channels, pad: 0.0, vectors };
+    let targets = [
+        (SEGMENTATION, target(labels(), TargetSource::Maps(String::new()))),
+        ("map", target(regression(3, true), TargetSource::Maps(String::new()))),
+        ("distance", derived(Operation::SignedDistance, regression(1, false))),
+        ("skeleton", derived(Operation::Skeleton, labels())),
+        ("boundary", derived(Operation::Boundary, labels())),
+    ];
+    let source = Source {
+        store: folder.path().to_owned(),
+        key: String::new(),
+        cases: vec!["case".to_owned()],
+        targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
+        use_mask_for_norm: vec![true],
+        spacing: [1.0; 3],
+    };
+    for pipeline in ["default", "da5"] {
+        let options = LoaderOptions {
+            seed: 0,
+            phase: Phase::Train,
+            batch_size: 2,
+            patch: PATCH,
+            levels: LoaderOptions::level_shapes(PATCH, &[[2; 3]]),
+            sampling: Sampling::default(),
+            foreground: vec![SEGMENTATION.to_owned()],
+            augmentation: Augmentation::named(pipeline, PATCH, 3).expect("known"),
+            workers: 2,
+        };
+        let mut loader = Loader::start(Arc::new(source.clone()), options, 1000, (0, 0)).expect("started");
+        let mut take = |batches: usize| (0..batches).for_each(|_| drop(loader.next_batch().expect("a batch")));
+        take(120);
+        let before = LARGE.load(Ordering::Relaxed);
+        take(60);
+        let allocated = LARGE.load(Ordering::Relaxed) - before;
+        assert_eq!(allocated, 0, "{pipeline}: allocations of {BYTES} bytes or more in 60 batches");
+    }
+}
