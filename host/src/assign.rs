@@ -4,11 +4,8 @@ use serde_json::{Map, Value};
 
 /// An assignment that cannot be carried out.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error("{assignment}: {reason}")]
-pub struct Error {
-    assignment: String,
-    reason: String,
-}
+#[error("{0}")]
+pub struct Error(String);
 
 /// Sets `key.path=value` in `document`. Numbers lead into lists that are there; objects are made where there are none. The value is JSON where
 /// it parses as such, else text.
@@ -16,16 +13,15 @@ pub struct Error {
 /// # Errors
 /// Without `=`, and where a list has no such place.
 pub fn assign(document: &mut Value, assignment: &str) -> Result<(), Error> {
-    let wrong = |reason: String| Error { assignment: assignment.to_owned(), reason };
     let Some((path, value)) = assignment.split_once('=') else {
-        return Err(wrong("expected KEY=VALUE, e.g. outputs.whole.weight=0.5".to_owned()));
+        return Err(Error("expected KEY=VALUE, such as a.b=0.5".to_owned()));
     };
     let mut place = document;
     for key in path.split('.') {
         if let Value::Array(list) = place {
             let length = list.len();
             let item = key.parse::<usize>().ok().and_then(|number| list.get_mut(number));
-            place = item.ok_or_else(|| wrong(format!("found {key:?}, expected the number of one of {length} entries, from 0")))?;
+            place = item.ok_or_else(|| Error(format!("found {key:?}, expected the number of one of {length} entries, from 0")))?;
             continue;
         }
         if !place.is_object() {

@@ -5,7 +5,7 @@
 
 use crate::dataset::{Dataset, Target, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
-use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
+use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, check_foreground, data_key};
 use crate::network::{Model, PlainConvUNet};
 use crate::plan::{Configuration, check_patch, three_dimensional};
 use crate::plugin::Library;
@@ -18,6 +18,7 @@ use imaging::augment::Augmentation;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Task};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -98,20 +99,9 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let configuration = &prepared.configuration;
         let kwargs = &configuration.architecture.arch_kwargs;
-        let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
-        check_patch(&patch_size, kwargs)?;
-        let patch = three_dimensional(&patch_size).expect("checked");
-        let wish = library.manifest.augmentation.as_deref();
-        let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
+        let (patch_size, patch, augmentation) = patch_and_augmentation(configuration, library, settings)?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
-        for name in &settings.foreground {
-            match dataset.description.targets.get(name).map(|target| &target.kind) {
-                Some(TargetKind::Labels(_)) => {}
-                Some(_) => bail!("--foreground {name}: this target has no labels to sample"),
-                None => bail!("--foreground {name}: {} has no such target", dataset.folder.join("dataset.json").display()),
-            }
-        }
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
         let task = Task {
             dims: configuration.dims(),
@@ -286,8 +276,14 @@ impl<'a> Session<'a> {
             augmentation,
             workers: self.settings.workers,
         };
-        let validation =
-            LoaderOptions { phase: crate::loading::Phase::Validate, augmentation: Augmentation::none(), workers: 1, ..train.clone() };
+        let sampling = Sampling { class_balanced: false, case_weights: BTreeMap::new(), ..train.sampling.clone() };
+        let validation = LoaderOptions {
+            phase: crate::loading::Phase::Validate,
+            augmentation: Augmentation::none(),
+            sampling,
+            workers: 1,
+            ..train.clone()
+        };
         let key = data_key(&self.source(&self.split.train), &train);
         (train, validation, key)
     }
@@ -373,15 +369,37 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Refuses what can be planned and preprocessed but not trained yet: cascades and residual encoders.
-pub fn check_trainable(name: &str, configuration: &Configuration) -> Result<()> {
+/// Refuses what need not wait until the data set is preprocessed: cascades and residual encoders, which are planned and preprocessed but
+/// not trained yet, and settings that do not fit the plans or the data set.
+pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &str, configuration: &Configuration) -> Result<()> {
     if let Some(stage) = &configuration.previous_stage {
         bail!(
             "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
         );
     }
     PlainConvUNet::check(&configuration.architecture)?;
-    Ok(())
+    patch_and_augmentation(configuration, library, settings)?;
+    let cases = dataset.case_ids();
+    settings.sampling.check(&cases)?;
+    if let Some(unknown) = settings.sampling.case_weights.keys().find(|name| !cases.contains(*name)) {
+        let hint = crate::dataset::hint(unknown, cases.iter().map(String::as_str).take(1000));
+        bail!("--case-weights: {} has no case {unknown:?}; {hint}", dataset.folder.display());
+    }
+    Ok(check_foreground(&dataset.description.targets, &settings.foreground)?)
+}
+
+/// The patch, as planned or as asked for, with two or three axes and with three, and how it is varied.
+fn patch_and_augmentation(
+    configuration: &Configuration,
+    library: &Library,
+    settings: &Settings,
+) -> Result<(Vec<usize>, [usize; 3], Augmentation)> {
+    let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
+    check_patch(&patch_size, &configuration.architecture.arch_kwargs)?;
+    let patch = three_dimensional(&patch_size).expect("checked");
+    let wish = library.manifest.augmentation.as_deref();
+    let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
+    Ok((patch_size, patch, augmentation))
 }
 
 /// A target as trainers are told of it.

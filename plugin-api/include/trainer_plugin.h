@@ -133,9 +133,12 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 #define TP_LIBTORCH "unknown"
 #endif
 
-/* Augmentation that the plugin is trained with unless the user names another one: default, da5 or none. Define it before including this. */
-#ifndef TP_AUGMENTATION
-#define TP_AUGMENTATION "default"
+/* A plugin may ask for an augmentation, which is used unless the user names another one: define TP_AUGMENTATION as "default", "da5" or
+ * "none" before including this. */
+#ifdef TP_AUGMENTATION
+#define TP_ASKS "\",\"augmentation\":\"" TP_AUGMENTATION
+#else
+#define TP_ASKS ""
 #endif
 
 /* The manifest, readable without running the library, and the entry. All arguments but `table` are string literals. */
@@ -143,7 +146,7 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
     __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
         "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"api\":\"" TP_API                   \
         "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
-        "\",\"augmentation\":\"" TP_AUGMENTATION "\",\"panic\":\"unwind\"}";                                                       \
+        TP_ASKS "\",\"panic\":\"unwind\"}";                                                                                      \
     TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }
 
 #endif

@@ -110,6 +110,6 @@ fn targets_of_all_kinds_are_drawn_and_trained_on() {
         // nnU-Net writes NaN.
         serde_json::from_str::<Value>(&text.replace("NaN", "null")).expect("JSON")
     };
-    assert!(summary("depth").to_string().contains("mae"));
+    assert!(summary("depth").to_string().contains("MAE"));
     assert!(summary("ball")["metric_per_case"][0]["metrics"]["1"]["n_ref"].as_f64().is_some_and(|voxels| voxels > 0.0));
 }

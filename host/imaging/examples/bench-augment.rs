@@ -1,11 +1,13 @@
 //! Our side of `tests/compare/augment`: `bench-augment Z,Y,X CHANNELS LABELS SAMPLES [PARTS]`.
 //!
 //! Makes patches of a case in memory as nnU-Net's default pipeline does, with two coarser levels of the labels, on one thread, and
-//! prints the seconds of each. With PARTS it prints instead the mean seconds of every part of the pipeline when it is applied.
+//! prints the seconds of each. With PARTS it prints instead the mean milliseconds of every part of the pipeline when it is applied, of the
+//! pipeline `da5`, and of every derived target.
 
 use std::time::Instant;
 
 use imaging::augment::{Augmentation, Interpolation, Recipe, Scratch, Step, downsample_nearest};
+use imaging::derive::{DistanceScratch, SkeletonScratch, boundary, signed_distance, skeleton};
 use imaging::{BoundingBox, Volume, VolumeView};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -72,6 +74,32 @@ fn main() {
         let steps = vec![Step { probability: 1.0, transform }];
         mean(&name, &Augmentation { intensity: steps, ..Augmentation::none() });
     }
+    mean("da5", &Augmentation::named("da5", patch, dims).expect("known"));
+    derived(patch, number(samples));
+}
+
+/// Of a label map with a few smooth blobs, as organs are.
+fn derived(patch: [usize; 3], samples: usize) {
+    let [_, height, width] = patch;
+    let label = |i: usize| {
+        let [z, y, x] = [i / (height * width), i / width % height, i % width].map(|at| at as f64);
+        i16::from((z / 17.0).sin() + (y / 23.0).cos() + (x / 19.0).sin() > 1.0)
+    };
+    let labels: Vec<i16> = (0..patch.iter().product()).map(label).collect();
+    let foreground: Vec<bool> = labels.iter().map(|label| *label > 0).collect();
+    let (mut distances, mut out) = (vec![0.0; labels.len()], vec![0; labels.len()]);
+    let (mut distance, mut thinning) = (DistanceScratch::default(), SkeletonScratch::default());
+    let mean = |name: &str, derive: &mut dyn FnMut()| {
+        derive();
+        let start = Instant::now();
+        (0..samples).for_each(|_| derive());
+        println!("{name} {:.3} ms", start.elapsed().as_secs_f64() * 1e3 / samples as f64);
+    };
+    mean("signed distance", &mut || {
+        signed_distance(&foreground, patch, [1.0; 3], &mut distances, &mut distance);
+    });
+    mean("boundary", &mut || boundary(&labels, patch, &mut out));
+    mean("skeleton", &mut || skeleton(&foreground, patch, &mut out, &mut thinning));
 }
 
 /// Noise, with labels in blocks of eight voxels a side, as large as the box that nnU-Net cuts first.

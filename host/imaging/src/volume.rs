@@ -79,7 +79,7 @@ impl<T: Copy> Volume<T> {
         VolumeView { shape: self.shape, data: &self.data }
     }
 
-    /// An empty volume, to be filled by [`Self::crop_into`] and the like.
+    /// An empty volume, to be filled by [`Self::refill`].
     pub fn empty() -> Self {
         Self { shape: [0; 4], data: Vec::new() }
     }
@@ -113,20 +113,10 @@ impl<T: Copy> Volume<T> {
     /// # Panics
     /// When `bbox` reaches beyond the volume.
     pub fn crop(&self, bbox: &BoundingBox) -> Self {
-        let mut out = Self::empty();
-        self.crop_into(bbox, &mut out);
-        out
-    }
-
-    /// [`Self::crop`] into a volume whose memory is used again.
-    ///
-    /// # Panics
-    /// When `bbox` reaches beyond the volume.
-    pub fn crop_into(&self, bbox: &BoundingBox, out: &mut Self) {
         let [depth, height, width] = bbox.size();
         let shape = [self.channels(), depth, height, width];
+        let mut out = Self::empty();
         let Ok(()) = out.refill(shape, |data| {
-            data.reserve(shape.iter().product());
             for c in 0..self.channels() {
                 for z in bbox.lower[0]..bbox.upper[0] {
                     for y in bbox.lower[1]..bbox.upper[1] {
@@ -137,6 +127,7 @@ impl<T: Copy> Volume<T> {
             }
             Ok::<(), std::convert::Infallible>(())
         });
+        out
     }
 
     /// Undoes [`Self::crop`]: a volume of spatial shape `full` that holds this one at `bbox` and `fill` elsewhere.

@@ -1,6 +1,5 @@
 //! Arguments of the commands before training: fingerprint, plan, preprocess.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;

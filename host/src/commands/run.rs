@@ -73,7 +73,8 @@ impl Run {
         );
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
-            session::check_trainable(&args.configuration, &plans.configuration(&args.configuration)?)?;
+            let configuration = plans.configuration(&args.configuration)?;
+            session::check(&place.dataset, &library, &settings, &args.configuration, &configuration)?;
             Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
         })?;
         let prepared = prepared.pop().expect("one for every configuration");
@@ -147,7 +148,7 @@ fn options(file: Option<&Path>, set: &[String]) -> Result<Value> {
         bail!("--options: the file must hold a JSON object, e.g. {{\"outputs\": {{…}}}}");
     }
     for assignment in set {
-        assign(&mut options, assignment).map_err(|e| anyhow!("--set {e}"))?;
+        assign(&mut options, assignment).map_err(|e| anyhow!("--set {assignment}: {e}"))?;
     }
     Ok(options)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use super::target::check_references;
+use super::target::{check_references, inherit_optional};
 use super::{Error, Labels, SEGMENTATION, Target, TargetKind, hint};
 
 /// What `dataset.json` says.
@@ -69,6 +69,7 @@ impl Description {
                 targets.insert(name.clone(), Target::parse(name, &entry.child(name, value))?);
             }
             check_references(&targets, &entry)?;
+            inherit_optional(&mut targets);
         }
         Ok(Self { channel_names, file_ending, num_training, targets, json })
     }

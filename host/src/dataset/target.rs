@@ -221,6 +221,16 @@ pub(super) fn check_references(targets: &IndexMap<String, Target>, entry: &Entry
     Ok(())
 }
 
+/// Cases that lack a target lack what is derived from it, too.
+pub(super) fn inherit_optional(targets: &mut IndexMap<String, Target>) {
+    let optional: BTreeSet<String> = targets.iter().filter(|(_, target)| target.optional).map(|(name, _)| name.clone()).collect();
+    for target in targets.values_mut() {
+        if let TargetSource::Derived { from, .. } = &target.source {
+            target.optional = optional.contains(from);
+        }
+    }
+}
+
 /// The target called `name` at the key `key` of `entry`, if it is one that `fits`.
 fn refer<'a>(
     entry: &Entry,

@@ -55,8 +55,8 @@ pub struct TargetBatch {
     /// (B,): whether the case has this target.
     pub presence: Vec<bool>,
     /// See [`Self::valid`]; kept also where it says nothing, so that its memory is used again.
-    mask: Vec<Array<bool>>,
-    believed: bool,
+    pub(super) mask: Vec<Array<bool>>,
+    all_valid: bool,
 }
 
 /// Values of a target, one array for each level of deep supervision, finest first.
@@ -88,7 +88,7 @@ impl Batch {
 }
 
 impl TargetBatch {
-    fn new(kind: &TargetKind, options: &LoaderOptions) -> Self {
+    pub(super) fn new(kind: &TargetKind, options: &LoaderOptions) -> Self {
         let (size, shapes) = (options.batch_size, &options.levels);
         let levels = match kind {
             TargetKind::Labels(labels) if labels.has_regions() => {
@@ -102,14 +102,14 @@ impl TargetBatch {
             TargetKind::Class { .. } => Vec::new(),
             _ => arrays(size, 1, shapes, true),
         };
-        Self { levels, presence: vec![false; size], mask, believed: true }
+        Self { levels, presence: vec![false; size], mask, all_valid: true }
     }
 
-    /// For each level (B, 1, Z, Y, X): where the target says anything. False where a case lacks it, outside the volume (regression), and
-    /// where what it is derived from says nothing. Empty when it says something everywhere, and for classes of whole cases, where
+    /// For each level (B, 1, Z, Y, X): where the target says anything. False where a case lacks it, outside the volume (regression and derived
+    /// targets), and where what it is derived from says nothing. Empty when it says something everywhere, and for classes of whole cases, where
     /// `presence` tells.
     pub fn valid(&self) -> &[Array<bool>] {
-        if self.believed { &[] } else { &self.mask }
+        if self.all_valid { &[] } else { &self.mask }
     }
 
     /// Says that sample `index` lacks the target.
@@ -141,7 +141,7 @@ impl TargetBatch {
 
     /// To be called when all samples are set.
     pub(super) fn finish(&mut self) {
-        self.believed = self.mask.iter().all(|level| level.data.iter().all(|valid| *valid));
+        self.all_valid = self.mask.iter().all(|level| level.data.iter().all(|valid| *valid));
     }
 }
 

@@ -15,10 +15,10 @@ pub enum Error {
     #[error("augmentation: {0}")]
     Augmentation(#[from] imaging::augment::Error),
     /// There is no such pipeline.
-    #[error("--augmentation {name}: {cause}")]
+    #[error("{place}: {cause}")]
     Pipeline {
-        /// Its name or file.
-        name: String,
+        /// The flag with its value, or that a plugin asks for it.
+        place: String,
         /// Why not.
         cause: String,
     },
@@ -60,7 +60,7 @@ pub enum Error {
     #[error("loading: cannot start a thread ({0}); use fewer workers")]
     Thread(#[from] std::io::Error),
     /// Batches were asked for after a worker had failed.
-    #[error("loading: worker {worker} has ended; its error was reported before, start again once it is resolved")]
+    #[error("loading: worker {worker} has ended; if no error was reported before, this is a defect")]
     Ended {
         /// Number of the worker.
         worker: usize,

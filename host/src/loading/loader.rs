@@ -127,7 +127,10 @@ fn fill(
     batch: &mut Batch,
 ) -> Result<(), Error> {
     for index in 0..options.batch_size {
+        let start = Instant::now();
         let Drawn { case, stored, recipe } = Place { epoch, iteration, index }.draw(source, cases, options)?;
+        // Cases are opened and voxels of a class looked up; to draw the rest takes no time.
+        maker.times.read += start.elapsed();
         maker.make(source, options, (cases.id(case), &stored), &recipe, (batch, index))?;
     }
     batch.targets.values_mut().for_each(super::TargetBatch::finish);

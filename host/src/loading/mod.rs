@@ -116,7 +116,7 @@ pub struct Sampling {
     /// Share of samples that must show foreground (nnU-Net: 0.33, which is one of two).
     pub foreground_share: f64,
     /// Whether each sample shows foreground with that probability, instead of the last ones of every batch
-    /// (`nnUNetTrainer_probabilisticOversampling`).
+    /// (`nnUNetTrainer_probabilisticOversampling_033`; the trainer without a number takes the share that rounding leads to: 0.5 of two).
     pub probabilistic: bool,
     /// Whether samples that must show foreground draw its class first, among all that the cases have, and then a case that shows it:
     /// rare classes are then as frequent as others.
@@ -172,22 +172,43 @@ impl LoaderOptions {
             return wrong(format!("levels {:?}", self.levels), "the size of the patch first, and none to be zero");
         }
         self.augmentation.check(self.patch)?;
-        let Sampling { foreground_share, case_weights, .. } = &self.sampling;
+        self.sampling.check(&source.cases)?;
+        check_foreground(&source.targets, &self.foreground)
+    }
+}
+
+impl Sampling {
+    /// Checks that it makes sense for `cases`; weights of other cases do no harm.
+    ///
+    /// # Errors
+    /// When a number is out of range, or no case can be drawn.
+    pub fn check(&self, cases: &[String]) -> Result<(), Error> {
+        let wrong = |found: String, expected: &'static str| Err(Error::Options { found, expected });
+        let Self { foreground_share, case_weights, .. } = self;
         if !(0.0..=1.0).contains(foreground_share) {
             return wrong(format!("a share of {foreground_share} that shows foreground"), "a number from 0 to 1");
         }
         if let Some((case, weight)) = case_weights.iter().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0)) {
             return wrong(format!("weight {weight} of case {case}"), "a number that is not negative");
         }
-        if source.cases.iter().all(|case| case_weights.get(case) == Some(&0.0)) {
-            return wrong("no case with a weight above 0".to_owned(), "at least one; check the weights of cases");
-        }
-        let is_labels =
-            |target: &Target| matches!(target.kind, TargetKind::Labels(_)) && !matches!(target.source, TargetSource::Derived { .. });
-        if let Some(name) = self.foreground.iter().find(|name| !source.targets.get(*name).is_some_and(is_labels)) {
-            let known = source.targets.iter().filter(|(_, target)| is_labels(target)).map(|(name, _)| name.as_str());
-            return Err(Error::Foreground { found: name.clone(), known: known.collect::<Vec<_>>().join(", ") });
+        if cases.iter().all(|case| case_weights.get(case) == Some(&0.0)) {
+            return wrong("no training case with a weight above 0".to_owned(), "at least one; check the weights of cases");
         }
         Ok(())
+    }
+}
+
+/// Checks that foreground can be found in all of the targets `names`.
+///
+/// # Errors
+/// When one is not there, has no labels, or has no files.
+pub fn check_foreground(targets: &IndexMap<String, Target>, names: &[String]) -> Result<(), Error> {
+    let has_labels = |target: &Target| matches!((&target.kind, &target.source), (TargetKind::Labels(_), TargetSource::Maps(_)));
+    match names.iter().find(|name| !targets.get(*name).is_some_and(has_labels)) {
+        None => Ok(()),
+        Some(name) => {
+            let known = targets.iter().filter(|(_, target)| has_labels(target)).map(|(name, _)| name.as_str());
+            Err(Error::Foreground { found: name.clone(), known: known.collect::<Vec<_>>().join(", ") })
+        }
     }
 }

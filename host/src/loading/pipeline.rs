@@ -29,26 +29,30 @@ impl PipelineChoice {
     /// When there is no such pipeline or file, or it cannot be carried out on such patches.
     pub fn resolve(&self, wish: Option<&str>, patch: [usize; 3], dims: usize) -> Result<Augmentation, Error> {
         let name = self.name(wish);
-        let wrong = |cause: String| Error::Pipeline { name: name.to_owned(), cause };
+        let asker = if self.pipeline.is_none() && wish.is_some() { "the plugin asks for augmentation" } else { "--augmentation" };
+        let wrong = |cause: String| Error::Pipeline { place: format!("{asker} {name}"), cause };
         let mut pipeline = match Augmentation::named(name, patch, dims) {
             Some(pipeline) => pipeline,
-            None if Path::new(name).exists() => {
+            // A plugin cannot know where there are files.
+            None if self.pipeline.is_some() && Path::new(name).exists() => {
                 let text = std::fs::read_to_string(name).map_err(|error| wrong(error.to_string()))?;
                 serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
             }
-            None => {
-                let hint = hint(name, Augmentation::NAMES);
-                return Err(wrong(format!("there is no such file or pipeline; {hint}")));
-            }
+            None => return Err(wrong(format!("there is no such pipeline; {}", hint(name, Augmentation::NAMES)))),
         };
-        if !self.changes.is_empty() {
-            let mut document = serde_json::to_value(&pipeline).map_err(|error| wrong(error.to_string()))?;
-            for change in &self.changes {
-                assign(&mut document, change).map_err(|error| wrong(error.to_string()))?;
-            }
-            pipeline = serde_json::from_value(document).map_err(|error| wrong(format!("{}: {error}", self.changes.join(" "))))?;
-        }
         pipeline.check(patch).map_err(|error| wrong(error.to_string()))?;
+        for change in &self.changes {
+            let wrong = |cause: String| Error::Pipeline { place: format!("--augment {change}"), cause };
+            let mut document = serde_json::to_value(&pipeline).map_err(|error| wrong(error.to_string()))?;
+            assign(&mut document, change).map_err(|error| wrong(error.to_string()))?;
+            pipeline = serde_json::from_value(document).map_err(|error| wrong(error.to_string()))?;
+        }
+        // Only together do changes have to fit.
+        let wrong = |error: imaging::augment::Error| Error::Pipeline {
+            place: format!("--augment {}", self.changes.join(" ")),
+            cause: error.to_string(),
+        };
+        pipeline.check(patch).map_err(wrong)?;
         Ok(pipeline)
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use imaging::Volume;
 use imaging::augment::{Recipe, Scratch};
+use rand::Rng;
 
 use super::cases::{Cases, Opened, foreground};
 use super::sampler::{Locations, Voxels, patch_origin};
@@ -72,15 +73,28 @@ impl Place {
         let mut rng = random::generator(options.seed, options.phase, epoch, iteration, index as u32);
         let show_foreground = options.sampling.must_show_foreground(index, options.batch_size, &mut rng);
         let (case, class) = cases.draw(show_foreground, &mut rng);
+        report_panic(cases.id(case), || Self::draw_of(source, cases, options, case, class, show_foreground, &mut rng))
+    }
+
+    /// Opens the case and draws a patch of it.
+    fn draw_of<'a>(
+        source: &Source,
+        cases: &'a Cases,
+        options: &LoaderOptions,
+        case: usize,
+        class: Option<(&str, usize)>,
+        show_foreground: bool,
+        rng: &mut impl Rng,
+    ) -> Result<Drawn<'a>, Error> {
         let id = cases.id(case);
         let stored = cases.open(case)?;
         check_channels(id, "image", stored.channels(), source.channels())?;
-        let centre = match locations(&stored, source, options, class).draw(show_foreground, &mut rng) {
+        let centre = match locations(&stored, source, options, class).draw(show_foreground, rng) {
             Some((Voxels { target, class, .. }, number)) => stored.location(target, class, number).map_err(failed(id))?,
             None => None,
         };
-        let origin = patch_origin(stored.spatial(), options.patch, centre, &mut rng);
-        let recipe = Recipe::draw(&options.augmentation, stored.spatial(), origin, options.patch, stored.channels(), &mut rng);
+        let origin = patch_origin(stored.spatial(), options.patch, centre, rng);
+        let recipe = Recipe::draw(&options.augmentation, stored.spatial(), origin, options.patch, stored.channels(), rng);
         Ok(Drawn { case, stored, recipe })
     }
 }
@@ -160,7 +174,7 @@ impl Maker {
             }
         }
         for (number, target) in source.targets.values().enumerate() {
-            self.derive(target, source, options, number, index, batch);
+            self.derive(target, (source, options), recipe, number, (batch, index));
         }
         // nnU-Net masks training patches only.
         if options.phase == Phase::Train
@@ -173,7 +187,14 @@ impl Maker {
     }
 
     /// Makes target number `number`, if it is a derived one.
-    fn derive(&mut self, target: &Target, source: &Source, options: &LoaderOptions, number: usize, index: usize, batch: &mut Batch) {
+    fn derive(
+        &mut self,
+        target: &Target,
+        (source, options): (&Source, &LoaderOptions),
+        recipe: &Recipe,
+        number: usize,
+        (batch, index): (&mut Batch, usize),
+    ) {
         let TargetSource::Derived { from, operation } = &target.source else { return };
         let out = &mut batch.targets[number];
         let origin = source.targets.get_full(from).and_then(|(from, _, origin)| match &origin.kind {
@@ -183,7 +204,7 @@ impl Maker {
         match origin {
             Some((kind, labels)) if !labels.is_empty() => {
                 let origin = Origin { kind, labels, spatial: options.patch, spacing: source.spacing };
-                put_derived(out, &target.kind, index, operation, &origin, (&mut self.derive, &mut self.derived));
+                put_derived(out, &target.kind, index, operation, (recipe, &origin), (&mut self.derive, &mut self.derived));
             }
             _ => out.set_absent(index),
         }

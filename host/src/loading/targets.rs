@@ -2,6 +2,7 @@
 
 use imaging::Volume;
 use imaging::augment::Recipe;
+use imaging::derive::distance_to_nearest;
 
 use super::Levels;
 use super::batch::{TargetBatch, coarsen, region_channels};
@@ -46,33 +47,138 @@ pub(super) fn put_regression(
     target.set_present(index, false);
 }
 
-/// Sets sample `index` to what `operation` makes of a label map. Where that has its ignore label, nothing is known; nor is a
-/// distance where the patch shows no border. `labels` is memory for what comes out.
+/// Sets sample `index` to what `operation` makes of a label map. Nothing is known outside the volume, where the map has its ignore
+/// label, of distances where the patch shows no border, or where what is ignored is nearer than the border that it shows.
 pub(super) fn put_derived(
     target: &mut TargetBatch,
     kind: &TargetKind,
     index: usize,
     operation: &Operation,
-    origin: &Origin,
+    (recipe, origin): (&Recipe, &Origin),
     (memory, labels): (&mut DeriveMemory, &mut Vec<i16>),
 ) {
-    let known = match (kind, &mut target.levels) {
+    recipe.inside(target.mask(index));
+    if let Some(ignore) = origin.kind.ignore {
+        target.mask(index).iter_mut().zip(origin.labels).for_each(|(valid, label)| *valid &= *label != ignore);
+    }
+    match (kind, &mut target.levels) {
         (_, Levels::Regression(levels)) => {
-            let known = derive(operation, origin, memory, Derived::Values(levels[0].slot(index)));
+            let distances = levels[0].slot(index);
+            let known = derive(operation, origin, memory, Derived::Values(distances));
+            let to_ignored = distance_to_ignored(origin);
+            for (i, valid) in target.mask[0].slot(index).iter_mut().enumerate() {
+                *valid &= known && to_ignored.as_ref().is_none_or(|to_ignored| distances[i].abs() <= to_ignored[i]);
+            }
             coarsen(levels, index);
-            known
         }
         (TargetKind::Labels(kind), _) => {
             labels.resize(origin.labels.len(), 0);
-            let known = derive(operation, origin, memory, Derived::Labels(labels));
+            derive(operation, origin, memory, Derived::Labels(labels));
             put_labels(target, kind, index, labels);
-            known
         }
         _ => unreachable!("nothing else is derived"),
-    };
-    let ignored = origin.kind.ignore.filter(|ignore| origin.labels.contains(ignore));
-    if !known || ignored.is_some() {
-        target.mask(index).iter_mut().zip(origin.labels).for_each(|(valid, label)| *valid = known && Some(*label) != ignored);
     }
-    target.set_present(index, known && ignored.is_none());
+    target.set_present(index, false);
+}
+
+/// From every voxel to the nearest one with the ignore label, in mm; none where there is no such voxel.
+fn distance_to_ignored(origin: &Origin) -> Option<Vec<f32>> {
+    let ignore = origin.kind.ignore.filter(|ignore| origin.labels.contains(ignore))?;
+    let ignored: Vec<bool> = origin.labels.iter().map(|label| *label == ignore).collect();
+    Some(distance_to_nearest(&ignored, origin.spatial, origin.spacing))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::loading::{Array, LoaderOptions, Phase, Sampling};
+    use imaging::augment::Augmentation;
+
+    fn options(shapes: Vec<[usize; 3]>) -> LoaderOptions {
+        LoaderOptions {
+            seed: 0,
+            phase: Phase::Train,
+            batch_size: 2,
+            patch: shapes[0],
+            levels: shapes,
+            sampling: Sampling::default(),
+            foreground: Vec::new(),
+            augmentation: Augmentation::none(),
+            workers: 1,
+        }
+    }
+
+    fn labels(names: &[(&str, &[i16])], ignore: Option<i16>) -> Labels {
+        let names = names.iter().map(|(name, values)| ((*name).to_owned(), values.to_vec())).collect();
+        Labels { names, ignore, region_order: None }
+    }
+
+    /// What nnU-Net's last transforms make of a label map: `imaging/tests/golden/make_augment.py`.
+    #[test]
+    fn labels_regions_and_coarser_levels_are_those_of_nnunet() {
+        let golden: Value = serde_json::from_str(include_str!("../../imaging/tests/golden/augment.json")).expect("golden file");
+        let numbers = |value: &Value| value.as_array().expect("a list").iter().map(|n| n.as_i64().expect("whole")).collect::<Vec<_>>();
+        let source: Vec<i16> = numbers(&golden["source"]["labels"]).iter().map(|label| *label as i16).collect();
+        let golden = &golden["targets"];
+        let shapes: Vec<[usize; 3]> = golden["shapes"]
+            .as_array()
+            .expect("levels")
+            .iter()
+            .map(|shape| {
+                let shape = numbers(shape);
+                [shape[0] as usize, shape[1] as usize, shape[2] as usize]
+            })
+            .collect();
+        let options = options(shapes);
+        let plain = labels(&[("background", &[0]), ("a", &[1]), ("b", &[2])], Some(3));
+        let regions = labels(&[("background", &[0]), ("whole", &[1, 2]), ("core", &[2])], Some(3));
+        for (kind, expected) in [(plain, &golden["labels"]), (regions, &golden["regions"])] {
+            let mut target = TargetBatch::new(&TargetKind::Labels(kind.clone()), &options);
+            // Memory that was used before, by something else.
+            put_labels(&mut target, &kind, 1, &vec![2; source.len()]);
+            put_labels(&mut target, &kind, 1, &source);
+            for (level, expected) in expected.as_array().expect("levels").iter().enumerate() {
+                fn found<T: Copy + Into<i64>>(levels: &[Array<T>], level: usize) -> Vec<i64> {
+                    levels[level].sample(1).iter().map(|value| (*value).into()).collect()
+                }
+                let found = match &target.levels {
+                    Levels::Labels(levels) => found(levels, level),
+                    Levels::Regions(levels) => found(levels, level),
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(found, numbers(expected), "level {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_derived_is_not_believed_outside_near_what_is_ignored_and_without_a_border() {
+        let kind = labels(&[("background", &[0]), ("a", &[1])], Some(2));
+        let regression = TargetKind::Regression { channels: 1, pad: 0.0, vectors: false };
+        let options = options(vec![[1, 1, 8]]);
+        let valid = |map: [i16; 8], origin: [i64; 3]| {
+            let recipe = Recipe::draw(
+                &Augmentation::none(),
+                [1, 1, 8],
+                origin,
+                [1, 1, 8],
+                1,
+                &mut crate::loading::random::generator(0, Phase::Train, 0, 0, 0),
+            );
+            let origin = Origin { kind: &kind, labels: &map, spatial: [1, 1, 8], spacing: [1.0; 3] };
+            let mut target = TargetBatch::new(&regression, &options);
+            target.set_absent(0);
+            let memory = (&mut DeriveMemory::default(), &mut Vec::new());
+            put_derived(&mut target, &regression, 1, &Operation::SignedDistance, (&recipe, &origin), memory);
+            target.finish();
+            target.valid()[0].sample(1).to_vec()
+        };
+        assert_eq!(valid([0, 0, 1, 1, 0, 0, 0, 0], [0; 3]), [true; 8]);
+        assert_eq!(valid([0, 0, 1, 1, 0, 0, -1, -1], [0, 0, 2]), [true, true, true, true, true, true, false, false]);
+        // The ignored voxel at the end is as near as the border for the third from the end.
+        assert_eq!(valid([0, 1, 0, 0, 0, 0, 0, 2], [0; 3]), [true, true, true, true, true, false, false, false]);
+        assert_eq!(valid([0; 8], [0; 3]), [false; 8]);
+    }
 }

@@ -238,7 +238,8 @@ fn no_two_samples_share_random_numbers() {
     // The patch is the whole case: nothing but noise differs.
     let noise = Step { probability: 1.0, transform: Intensity::Noise(Noise { sigma: [1.0, 1.0] }) };
     let augmentation = Augmentation { intensity: vec![noise], ..Augmentation::none() };
-    let plain = LoaderOptions { augmentation: Augmentation::none(), phase: Phase::Validate, ..options(patch, 1) };
+    let sampling = Sampling { foreground_share: 0.0, ..Sampling::default() };
+    let plain = LoaderOptions { augmentation: Augmentation::none(), phase: Phase::Validate, sampling, ..options(patch, 1) };
     let original = batches(&source, plain.clone(), 0, 1).remove(0);
     let options = LoaderOptions { augmentation, workers: 7, ..plain };
     let voxels = 2 * patch.iter().product::<usize>();
@@ -312,7 +313,7 @@ fn contradictions_are_refused_before_any_thread_starts() {
     let weights = |weights: &[(&str, f64)]| weights.iter().map(|(case, weight)| ((*case).to_owned(), *weight)).collect();
     assert!(refuse(&source, &|options| options.sampling.case_weights = weights(&[("case_0", -1.0)])).contains("weight -1 of case case_0"));
     let none = [("case_0", 0.0), ("case_1", 0.0), ("case_2", 0.0), ("case_3", 0.0)];
-    assert!(refuse(&source, &|options| options.sampling.case_weights = weights(&none)).contains("no case with a weight above 0"));
+    assert!(refuse(&source, &|options| options.sampling.case_weights = weights(&none)).contains("no training case with a weight above 0"));
     assert!(refuse(&Source { cases: vec![], ..source.clone() }, &|_| ()).contains("no cases"));
 }
 

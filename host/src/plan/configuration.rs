@@ -4,6 +4,7 @@ use imaging::resample::{Order, Rule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::patch::three_dimensional;
 use super::{Architecture, Error, check_patch};
 
 /// More elements than that are beyond the indices of most convolutions, and of any memory.
@@ -120,11 +121,7 @@ impl Configuration {
 
     /// Patch as (z, y, x), with one slice for 2D.
     pub fn patch_zyx(&self) -> [usize; 3] {
-        match self.patch_size[..] {
-            [y, x] => [1, y, x],
-            [z, y, x] => [z, y, x],
-            _ => unreachable!("checked when the configuration is read"),
-        }
+        three_dimensional(&self.patch_size).unwrap_or_else(|| unreachable!("checked when the configuration is read"))
     }
 
     /// Whether the values fit together and this version can do what they ask for.

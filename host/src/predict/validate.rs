@@ -130,8 +130,9 @@ impl Summary {
         Ok(())
     }
 
-    /// Compares a prediction with what `operation` makes of the label map of target `from`. Cases without a border have no distance to it,
-    /// and are left out.
+    /// Compares a prediction with what `operation` makes of the label map of target `from`, where that is not ignored. Cases without a border
+    /// have no distance to it, and are left out. The reference is made of the whole file at its own spacing: in three dimensions also where
+    /// the network was trained on what slices show.
     fn add_derived(
         &mut self,
         dataset: &Dataset,
@@ -140,6 +141,8 @@ impl Summary {
         prediction: &Prediction,
         (from, operation): (&str, &Operation),
     ) -> Result<(), Error> {
+        /// No derived label.
+        const IGNORED: i16 = i16::MAX;
         let kind = dataset.description.targets.get(from).map(|target| &target.kind);
         let (Some(TargetKind::Labels(kind)), Some(Some(CaseTarget::File(file)))) = (kind, case.targets.get(from)) else { return Ok(()) };
         let map = read_labels(file)?;
@@ -150,12 +153,16 @@ impl Summary {
             (Metrics::Labels { labels, summary }, Prediction::Labels(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0);
                 derive(operation, &origin, memory, Derived::Labels(reference.data_mut()));
-                summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), labels.ignore)?);
+                let ignored = origin.labels.iter().map(|label| Some(*label) == kind.ignore);
+                reference.data_mut().iter_mut().zip(ignored).filter(|(_, ignored)| *ignored).for_each(|(label, _)| *label = IGNORED);
+                summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), Some(IGNORED))?);
             }
             (Metrics::Regression(summary), Prediction::Regression(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0.0);
                 if derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
-                    summary.add(regression::case_metrics(files, prediction, &reference, None)?);
+                    let valid = origin.labels.iter().map(|label| Some(*label) != kind.ignore).collect();
+                    let valid = Volume::new(reference.shape(), valid);
+                    summary.add(regression::case_metrics(files, prediction, &reference, Some(&valid))?);
                 }
             }
             _ => {

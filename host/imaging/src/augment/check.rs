@@ -90,27 +90,27 @@ fn check_steps(place: &str, steps: &[Step]) -> Result {
 }
 
 fn check_transform(place: &str, transform: &Intensity) -> Result {
-    let (name, channel_probability) = match transform {
+    let name = match transform {
         Intensity::OneOf(steps) => {
             let place = format!("{place}.one_of");
             require(!steps.is_empty(), &place, steps, "at least one step")?;
             return check_steps(&place, steps);
         }
-        Intensity::Noise(_) => ("noise", 1.0),
-        Intensity::Blur(Blur { channel_probability, .. }) => ("blur", *channel_probability),
-        Intensity::Brightness(_) => ("brightness", 1.0),
-        Intensity::BrightnessShift(BrightnessShift { channel_probability, .. }) => ("brightness_shift", *channel_probability),
-        Intensity::Contrast(Contrast { channel_probability, .. }) => ("contrast", *channel_probability),
-        Intensity::LowResolution(LowResolution { channel_probability, .. }) => ("low_resolution", *channel_probability),
-        Intensity::Gamma(_) => ("gamma", 1.0),
-        Intensity::Median(Median { channel_probability, .. }) => ("median", *channel_probability),
-        Intensity::Rectangles(Rectangles { channel_probability, .. }) => ("rectangles", *channel_probability),
-        Intensity::BrightnessGradient(BrightnessGradient { channel_probability, .. }) => ("brightness_gradient", *channel_probability),
-        Intensity::LocalGamma(LocalGamma { channel_probability, .. }) => ("local_gamma", *channel_probability),
-        Intensity::Sharpen(Sharpen { channel_probability, .. }) => ("sharpen", *channel_probability),
+        Intensity::Noise(_) => "noise",
+        Intensity::Blur(_) => "blur",
+        Intensity::Brightness(_) => "brightness",
+        Intensity::BrightnessShift(_) => "brightness_shift",
+        Intensity::Contrast(_) => "contrast",
+        Intensity::LowResolution(_) => "low_resolution",
+        Intensity::Gamma(_) => "gamma",
+        Intensity::Median(_) => "median",
+        Intensity::Rectangles(_) => "rectangles",
+        Intensity::BrightnessGradient(_) => "brightness_gradient",
+        Intensity::LocalGamma(_) => "local_gamma",
+        Intensity::Sharpen(_) => "sharpen",
     };
     let key = |key: &str| format!("{place}.{name}.{key}");
-    probability(&key("channel_probability"), channel_probability)?;
+    probability(&key("channel_probability"), transform.channel_probability())?;
     let bump = |bump: &BumpRange| {
         range(&key("bump.centre"), bump.centre, -10.0, 10.0)?;
         bump.width.iter().try_for_each(|width| range(&key("bump.width"), *width, 0.1, 1e5))

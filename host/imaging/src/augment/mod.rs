@@ -15,15 +15,15 @@
 //! 2. [`Intensity`] steps, on the image alone.
 //!
 //! Every target moves with the image, since one map serves them all. The image and regression targets are interpolated linearly;
-//! labels by a vote of the eight surrounding voxels, weighted alike; vectors turn with the patch ([`Recipe::turn_vectors`]).
+//! labels by a vote of the eight surrounding voxels, weighted as in linear interpolation; vectors turn with the patch ([`Recipe::turn_vectors`]).
 //!
 //! Order, parameters and probabilities are those of `nnUNetTrainer.get_training_transforms`, of `nnUNetTrainerDA5`, and of
 //! batchgeneratorsv2 0.3.6. Differences to nnU-Net:
 //!
 //! - The corners of turned or shrunk patches show what the volume has there. nnU-Net's show zeros where its box, which is
 //!   made for less scaling than is drawn, has ended.
-//! - Flips come before the intensities, not after most of them: they commute with all of them. (Simulated low resolution then
-//!   picks the other one of two voxels that are equally near.)
+//! - Flips come before the intensities, not after most of them: they commute with them, but for which of two equally near voxels
+//!   simulated low resolution picks, and which way a median of even size leans.
 //! - All random numbers come from one generator, and independently for each sample. nnU-Net's worker processes inherit equal
 //!   states of torch's generator.
 //! - Left out: elastic deformation, which no trainer of nnU-Net turns on.

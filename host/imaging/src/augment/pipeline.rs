@@ -72,7 +72,8 @@ impl Augmentation {
         }
     }
 
-    /// Patches as they are; also what nnU-Net's `nnUNetTrainerNoDA` does, and what validation patches get.
+    /// Patches as they are; also what nnU-Net's `nnUNetTrainerNoDA` does, and what validation patches get. (Images that were normalised
+    /// within a mask are set to zero outside it in training, which is what they are there without augmentation.)
     pub fn none() -> Self {
         Self { spatial: None, turn: None, mirror: None, intensity: Vec::new(), previous_stage: None }
     }

@@ -26,6 +26,8 @@ impl Placement {
     /// The patch of size `size` whose lower corner is voxel `origin` in a volume of spatial shape `volume`. Around its centre it is first
     /// turned and scaled, then reoriented, which must not exchange axes of different sizes.
     pub(super) fn new(volume: [usize; 3], origin: [i64; 3], size: [usize; 3], affine: Option<Affine>, orientation: Orientation) -> Self {
+        // Turned by nothing: a rotation whose every axis was left out.
+        let affine = affine.filter(|affine| *affine != Affine::identity());
         let (lower, upper) = match &affine {
             None => (origin, std::array::from_fn(|axis| origin[axis] + size[axis] as i64)),
             Some(affine) => bounds(affine, origin, size),

@@ -24,8 +24,8 @@ pub struct Line<'a> {
     pub slice: usize,
 }
 
-/// Draws `lines` and writes a PNG. Voxels are `spacing` (z, y, x) mm apart. All lines of the same number of layers share the scales of
-/// their colours.
+/// Draws `lines` and writes a PNG. Voxels are `spacing` (z, y, x) mm apart. The first layers of all lines
+/// share the scale of their colours, and so on.
 ///
 /// # Errors
 /// When a layer differs from its image in shape, or the file cannot be written.
@@ -43,12 +43,12 @@ pub fn write(path: &Path, spacing: [f64; 3], lines: &[Line]) -> Result<(), Error
 fn draw(spacing: [f64; 3], lines: &[Line]) -> Canvas {
     let planes: Vec<Plane> = lines
         .iter()
-        .filter_map(|line| {
+        .map(|line| {
             // The axial plane comes first; one slice alone makes it as large as it gets.
             let [_, height, width] = line.image.spatial();
-            let mut plane = Plane::through([1, height, width], spacing, [0; 3], TILE).into_iter().next()?;
+            let mut plane = Plane::through([1, height, width], spacing, [0; 3], TILE).swap_remove(0);
             plane.move_to_slice(line.slice, height * width);
-            Some(plane)
+            plane
         })
         .collect();
     let columns = lines.iter().map(|line| 1 + 2 * line.layers.len()).max().unwrap_or(0);

@@ -72,7 +72,7 @@ impl BumpRange {
 /// A Gaussian, integrated over each voxel and scaled to run from 0 to 1 within the patch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::augment) struct Bump {
-    /// (z, y, x) in voxels, from the lower face of the patch; may lie outside.
+    /// (z, y, x) in voxels, from the centre of the patch's first voxel; may lie outside.
     pub centre: [f64; 3],
     /// Standard deviation along (z, y, x) in voxels.
     pub width: [f64; 3],
@@ -96,7 +96,10 @@ impl Bump {
                 let distance = (face as f64 - 0.5 - self.centre[axis]) / self.width[axis];
                 0.5 * libm::erfc(-distance / std::f64::consts::SQRT_2)
             };
-            (0..spatial[axis]).map(|i| (below(i + 1) - below(i)) as f32).collect()
+            let shares: Vec<f64> = (0..spatial[axis]).map(|i| below(i + 1) - below(i)).collect();
+            // Only the form matters, and far from the centre the numbers are tiny.
+            let most = shares.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+            shares.iter().map(|share| (share / most) as f32).collect()
         });
         let extreme = |pick: fn(f32, f32) -> f32| axes.iter().map(|axis| axis.iter().copied().reduce(pick).unwrap_or(1.0)).product::<f32>();
         let (low, high) = (extreme(f32::min), extreme(f32::max));

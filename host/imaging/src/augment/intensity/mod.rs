@@ -105,7 +105,7 @@ impl Intensity {
     }
 
     /// For each channel, of changing it.
-    fn channel_probability(&self) -> f64 {
+    pub(super) fn channel_probability(&self) -> f64 {
         match self {
             Self::Noise(_) | Self::Brightness(_) | Self::Gamma(_) | Self::OneOf(_) => 1.0,
             Self::Blur(Blur { channel_probability, .. })
