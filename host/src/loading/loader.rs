@@ -6,7 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::cases::Cases;
-use super::sample::{Drawn, Maker, Place, Times};
+use super::sample::{Drawn, Maker, Place, Times, report_panic};
 use super::{Batch, Error, LoaderOptions, Source};
 
 /// Batches that a worker may have ready; together with the one it is working on, this bounds memory.
@@ -131,7 +131,8 @@ fn fill(
         let Drawn { case, stored, recipe } = Place { epoch, iteration, index }.draw(source, cases, options)?;
         // Cases are opened and voxels of a class looked up; to draw the rest takes no time.
         maker.times.read += start.elapsed();
-        maker.make(source, options, (cases.id(case), &stored), &recipe, (batch, index))?;
+        let id = cases.id(case);
+        report_panic(id, || maker.make(source, options, (id, &stored), &recipe, (batch, index)))?;
     }
     batch.targets.values_mut().for_each(super::TargetBatch::finish);
     Ok(())
@@ -149,7 +150,8 @@ pub fn preview(source: &Source, options: &LoaderOptions) -> Result<[Batch; 2], E
     for index in 0..options.batch_size {
         let Drawn { case, stored, recipe } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
         for (batch, recipe) in batches.iter_mut().zip([recipe.plain(), recipe]) {
-            maker.make(source, options, (cases.id(case), &stored), &recipe, (batch, index))?;
+            let id = cases.id(case);
+            report_panic(id, || maker.make(source, options, (id, &stored), &recipe, (batch, index)))?;
         }
     }
     for target in batches.iter_mut().flat_map(|batch| batch.targets.values_mut()) {

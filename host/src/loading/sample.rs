@@ -100,8 +100,7 @@ impl Place {
 }
 
 impl Maker {
-    /// Makes sample `index` of `batch` by `recipe`. A panic becomes an error that names the case, so that a run ends with a message instead
-    /// of waiting forever.
+    /// Makes sample `index` of `batch` by `recipe`.
     pub(super) fn make(
         &mut self,
         source: &Source,
@@ -112,17 +111,6 @@ impl Maker {
     ) -> Result<(), Error> {
         batch.cases[index].clear();
         batch.cases[index].push_str(id);
-        report_panic(id, || self.carry_out(source, options, (id, stored), recipe, (batch, index)))
-    }
-
-    fn carry_out(
-        &mut self,
-        source: &Source,
-        options: &LoaderOptions,
-        (id, stored): (&str, &StoredCase),
-        recipe: &Recipe,
-        (batch, index): (&mut Batch, usize),
-    ) -> Result<(), Error> {
         let start = Instant::now();
         stored.fetch(recipe.source());
         let fetched = Instant::now();
@@ -258,8 +246,8 @@ fn check_channels(case: &str, what: &str, found: usize, expected: usize) -> Resu
     Err(Error::Content { case: case.to_owned(), found: format!("{what} with {found} channels"), expected: format!("{expected} channels") })
 }
 
-/// Runs `work`; a panic becomes an error.
-fn report_panic<T>(case: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+/// Runs `work`; a panic becomes an error that names the case, so that a run ends with a message instead of waiting forever.
+pub(super) fn report_panic<T>(case: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // What a panic leaves half done is dropped with the batch.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload: Box<dyn Any + Send>| {
         let text = payload.downcast_ref::<String>().map(String::as_str);

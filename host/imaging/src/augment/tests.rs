@@ -211,3 +211,46 @@ fn the_previous_stage_is_one_channel_a_label_and_imperfect_in_training() {
     let changed = changed.count();
     assert!((50..90).contains(&changed), "{changed} of 200");
 }
+
+/// Calls `visit` with every number of a JSON document.
+fn for_each_number(value: &mut serde_json::Value, visit: &mut dyn FnMut(&mut serde_json::Value)) {
+    match value {
+        serde_json::Value::Number(_) => visit(value),
+        serde_json::Value::Array(list) => list.iter_mut().for_each(|item| for_each_number(item, visit)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|item| for_each_number(item, visit)),
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_a_file_says_is_refused_or_makes_finite_patches() {
+    let odd = [0.0, -1.0, 1.0, 0.5, 1e-300, 1e300, 3.0, 17.0, 0.999_999_999, -0.0, 1e9, 360.0, 0.05, 20.0, 64.0];
+    let (mut made, mut refused) = (0, 0);
+    for sample in 0..3000 {
+        let mut rng = generator(sample);
+        let (patch, dims) = [([8, 8, 8], 3), ([3, 9, 9], 3), ([1, 12, 10], 2), ([7, 5, 6], 3)][rng.random_range(0..4)];
+        let mut document = serde_json::to_value(Augmentation::da5(patch, dims)).expect("plain data");
+        let mut changes = rng.random_range(1..4);
+        for_each_number(&mut document, &mut |number| {
+            if changes > 0 && rng.random_range(0..40) == 0 {
+                changes -= 1;
+                let value = odd[rng.random_range(0..odd.len())];
+                *number = if number.is_u64() { (value as u64).into() } else { value.into() };
+            }
+        });
+        let augmentation = serde_json::from_value::<Augmentation>(document).ok().filter(|augmentation| augmentation.check(patch).is_ok());
+        let Some(mut augmentation) = augmentation else {
+            refused += 1;
+            continue;
+        };
+        // Every step is applied, so that what it does is seen.
+        augmentation.intensity.iter_mut().for_each(|step| step.probability = 1.0);
+        let image = waves([1, 10, 14, 12]);
+        let labels = Volume::filled([1, 10, 14, 12], 1_i16);
+        let recipe = Recipe::draw(&augmentation, image.spatial(), [1, 2, -3], patch, 1, &mut rng);
+        let made_of_it = make(&recipe, &image, &labels, patch);
+        assert!(made_of_it.image.iter().all(|value| value.is_finite()), "sample {sample}: {recipe:?}");
+        made += 1;
+    }
+    assert!(made > 500 && refused > 500, "{made} made, {refused} refused");
+}

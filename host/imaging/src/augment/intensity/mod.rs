@@ -12,6 +12,7 @@ mod local;
 mod low_resolution;
 mod median;
 mod noise;
+mod pointwise;
 mod rectangles;
 mod sharpen;
 mod statistics;

@@ -5,7 +5,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::channel::{Channel, Pointwise};
+use super::channel::Channel;
+use super::pointwise::Pointwise;
 use crate::augment::math::normal;
 use crate::augment::random::uniform;
 

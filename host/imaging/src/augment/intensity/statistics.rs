@@ -2,7 +2,7 @@
 
 use multiversion::multiversion;
 
-use super::channel::Pointwise;
+use super::pointwise::Pointwise;
 use crate::augment::math::power;
 
 /// Of all values of a channel.
