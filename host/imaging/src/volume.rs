@@ -11,9 +11,10 @@ pub struct Volume<T> {
     data: Vec<T>,
 }
 
-impl<T: Copy> Default for Volume<T> {
+impl<T> Default for Volume<T> {
+    /// An empty volume, to be filled by [`Self::refill`].
     fn default() -> Self {
-        Self::empty()
+        Self { shape: [0; 4], data: Vec::new() }
     }
 }
 
@@ -79,11 +80,6 @@ impl<T: Copy> Volume<T> {
         VolumeView { shape: self.shape, data: &self.data }
     }
 
-    /// An empty volume, to be filled by [`Self::refill`].
-    pub fn empty() -> Self {
-        Self { shape: [0; 4], data: Vec::new() }
-    }
-
     /// Gives the volume another shape and whatever content `fill` appends to the memory that it has, which is empty then.
     ///
     /// # Errors
@@ -115,7 +111,7 @@ impl<T: Copy> Volume<T> {
     pub fn crop(&self, bbox: &BoundingBox) -> Self {
         let [depth, height, width] = bbox.size();
         let shape = [self.channels(), depth, height, width];
-        let mut out = Self::empty();
+        let mut out = Self::default();
         let Ok(()) = out.refill(shape, |data| {
             for c in 0..self.channels() {
                 for z in bbox.lower[0]..bbox.upper[0] {

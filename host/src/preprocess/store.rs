@@ -144,7 +144,7 @@ impl StoredCase {
     /// # Panics
     /// Like all that read a box: when it reaches beyond [`Self::spatial`].
     pub fn image(&self, bbox: &BoundingBox) -> Result<Volume<f32>, Error> {
-        let mut out = Volume::empty();
+        let mut out = Volume::default();
         self.read_image(bbox, &mut out)?;
         Ok(out)
     }
@@ -232,13 +232,13 @@ impl StoredCase {
 impl StoredCase {
     /// The label map of a target inside `bbox`; `None` where the case lacks it.
     pub fn labels(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<i16>>, Error> {
-        let mut out = Volume::empty();
+        let mut out = Volume::default();
         Ok(self.read_labels(target, bbox, &mut out)?.then_some(out))
     }
 
     /// The regression or weight map of a target inside `bbox`; `None` where the case lacks it.
     pub fn map(&self, target: &str, bbox: &BoundingBox) -> Result<Option<Volume<f32>>, Error> {
-        let mut out = Volume::empty();
+        let mut out = Volume::default();
         Ok(self.read_map(target, bbox, &mut out)?.then_some(out))
     }
 }

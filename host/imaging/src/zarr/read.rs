@@ -100,7 +100,7 @@ impl Store {
     /// # Panics
     /// When `bbox` reaches beyond the volume.
     pub fn volume<T: Element>(&self, name: &str, bbox: &BoundingBox) -> Result<Option<Volume<T>>, Error> {
-        let mut out = Volume::empty();
+        let mut out = Volume::default();
         Ok(self.read_volume(name, bbox, &mut out)?.then_some(out))
     }
 
