@@ -1,6 +1,6 @@
 //! Derived targets: what follows from the label map of another target, of a patch or of a whole case.
 
-use imaging::derive::{DistanceScratch, SkeletonScratch, boundary, signed_distance, skeleton};
+use imaging::derive::{DistanceScratch, SkeletonScratch, boundary, distance_to_nearest, signed_distance, skeleton};
 
 use super::{Labels, Operation};
 
@@ -33,6 +33,9 @@ pub struct DeriveMemory {
     foreground: Vec<bool>,
     /// The label map with background wherever it is no foreground.
     cleaned: Vec<i16>,
+    /// Where it has its ignore label, and how far that is.
+    ignored: Vec<bool>,
+    to_ignored: Vec<f32>,
     distance: DistanceScratch,
     skeleton: SkeletonScratch,
 }
@@ -44,7 +47,7 @@ pub struct DeriveMemory {
 pub fn derive(operation: &Operation, origin: &Origin, memory: &mut DeriveMemory, out: Derived) -> bool {
     let Origin { kind, labels, spatial, spacing } = *origin;
     let is_foreground = |label: i16| label > 0 && Some(label) != kind.ignore;
-    let DeriveMemory { foreground, cleaned, distance, skeleton: thinning } = memory;
+    let DeriveMemory { foreground, cleaned, distance, skeleton: thinning, .. } = memory;
     foreground.clear();
     foreground.extend(labels.iter().map(|label| is_foreground(*label)));
     match (operation, out) {
@@ -59,6 +62,23 @@ pub fn derive(operation: &Operation, origin: &Origin, memory: &mut DeriveMemory,
         (operation, out) => unreachable!("{operation:?} does not make {out:?}"),
     }
     true
+}
+
+/// Clears `valid`, (Z, Y, X), where nothing is known of what [`derive`] made of `origin`: at its ignore label and, if those are `distances`,
+/// where an ignored voxel is nearer than the border, for a nearer border may lie there.
+pub fn clear_unknown(origin: &Origin, distances: Option<&[f32]>, memory: &mut DeriveMemory, valid: &mut [bool]) {
+    let Some(ignore) = origin.kind.ignore.filter(|ignore| origin.labels.contains(ignore)) else { return };
+    let DeriveMemory { ignored, to_ignored, distance, .. } = memory;
+    ignored.clear();
+    ignored.extend(origin.labels.iter().map(|label| *label == ignore));
+    valid.iter_mut().zip(&*ignored).for_each(|(valid, ignored)| *valid &= !ignored);
+    if let Some(distances) = distances {
+        to_ignored.resize(ignored.len(), 0.0);
+        distance_to_nearest(ignored, origin.spatial, origin.spacing, to_ignored, distance);
+        for ((valid, distance), to_ignored) in valid.iter_mut().zip(distances).zip(to_ignored) {
+            *valid &= distance.abs() <= *to_ignored;
+        }
+    }
 }
 
 /// Number `i + 1` where a label belongs to `names[i]`, the last one that it belongs to; else 0.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-pub use derive::{DeriveMemory, Derived, Origin, derive};
+pub use derive::{DeriveMemory, Derived, Origin, clear_unknown, derive};
 pub use description::Description;
 pub use error::Error;
 pub use labels::Labels;

@@ -2,11 +2,10 @@
 
 use imaging::Volume;
 use imaging::augment::Recipe;
-use imaging::derive::distance_to_nearest;
 
 use super::Levels;
 use super::batch::{TargetBatch, coarsen, region_channels};
-use crate::dataset::{DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, derive};
+use crate::dataset::{DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, clear_unknown, derive};
 
 /// Sets sample `index` to the patch `labels` of a label map, in which -1 is what lies outside.
 pub(super) fn put_labels(target: &mut TargetBatch, kind: &Labels, index: usize, labels: &[i16]) {
@@ -47,8 +46,8 @@ pub(super) fn put_regression(
     target.set_present(index, false);
 }
 
-/// Sets sample `index` to what `operation` makes of a label map. Nothing is known outside the volume, where the map has its ignore
-/// label, of distances where the patch shows no border, or where what is ignored is nearer than the border that it shows.
+/// Sets sample `index` to what `operation` makes of a label map. Nothing is known outside the volume, where [`clear_unknown`] says so, and
+/// of distances where the patch shows no border.
 pub(super) fn put_derived(
     target: &mut TargetBatch,
     kind: &TargetKind,
@@ -58,34 +57,26 @@ pub(super) fn put_derived(
     (memory, labels): (&mut DeriveMemory, &mut Vec<i16>),
 ) {
     recipe.inside(target.mask(index));
-    if let Some(ignore) = origin.kind.ignore {
-        target.mask(index).iter_mut().zip(origin.labels).for_each(|(valid, label)| *valid &= *label != ignore);
-    }
     match (kind, &mut target.levels) {
         (_, Levels::Regression(levels)) => {
             let distances = levels[0].slot(index);
-            let known = derive(operation, origin, memory, Derived::Values(distances));
-            let to_ignored = distance_to_ignored(origin);
-            for (i, valid) in target.mask[0].slot(index).iter_mut().enumerate() {
-                *valid &= known && to_ignored.as_ref().is_none_or(|to_ignored| distances[i].abs() <= to_ignored[i]);
+            let mask = target.mask[0].slot(index);
+            if derive(operation, origin, memory, Derived::Values(distances)) {
+                clear_unknown(origin, Some(distances), memory, mask);
+            } else {
+                mask.fill(false);
             }
             coarsen(levels, index);
         }
         (TargetKind::Labels(kind), _) => {
             labels.resize(origin.labels.len(), 0);
             derive(operation, origin, memory, Derived::Labels(labels));
+            clear_unknown(origin, None, memory, target.mask(index));
             put_labels(target, kind, index, labels);
         }
         _ => unreachable!("nothing else is derived"),
     }
     target.set_present(index, false);
-}
-
-/// From every voxel to the nearest one with the ignore label, in mm; none where there is no such voxel.
-fn distance_to_ignored(origin: &Origin) -> Option<Vec<f32>> {
-    let ignore = origin.kind.ignore.filter(|ignore| origin.labels.contains(ignore))?;
-    let ignored: Vec<bool> = origin.labels.iter().map(|label| *label == ignore).collect();
-    Some(distance_to_nearest(&ignored, origin.spatial, origin.spacing))
 }
 
 #[cfg(test)]

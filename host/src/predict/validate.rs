@@ -1,7 +1,9 @@
 //! Predicts and measures the validation cases of a fold.
 
 use super::{Error, Prediction, export, sliding_window, write};
-use crate::dataset::{Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, derive};
+use crate::dataset::{
+    Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
+};
 use crate::evaluate::{Files, classification, regression, segmentation};
 use crate::network::Model;
 use crate::preprocess::{Prepared, StoredCase, case_path};
@@ -130,8 +132,8 @@ impl Summary {
         Ok(())
     }
 
-    /// Compares a prediction with what `operation` makes of the label map of target `from`, where that is not ignored. Cases without a border
-    /// have no distance to it, and are left out. The reference is made of the whole file at its own spacing: in three dimensions also where
+    /// Compares a prediction with what `operation` makes of the label map of target `from`, where that is known as training has it
+    /// ([`clear_unknown`]). Cases without a border have no distance to it, and are left out. The reference is made of the whole file at its own spacing: in three dimensions also where
     /// the network was trained on what slices show.
     fn add_derived(
         &mut self,
@@ -149,19 +151,19 @@ impl Summary {
         let origin = Origin { kind, labels: map.volume.data(), spatial: map.volume.spatial(), spacing: map.geometry.spacing() };
         let files = Files { prediction: path, reference: file.clone() };
         let memory = &mut DeriveMemory::default();
+        let mut valid = Volume::filled(map.volume.shape(), true);
         match (&mut self.metrics, prediction) {
             (Metrics::Labels { labels, summary }, Prediction::Labels(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0);
                 derive(operation, &origin, memory, Derived::Labels(reference.data_mut()));
-                let ignored = origin.labels.iter().map(|label| Some(*label) == kind.ignore);
-                reference.data_mut().iter_mut().zip(ignored).filter(|(_, ignored)| *ignored).for_each(|(label, _)| *label = IGNORED);
+                clear_unknown(&origin, None, memory, valid.data_mut());
+                reference.data_mut().iter_mut().zip(valid.data()).filter(|(_, valid)| !**valid).for_each(|(label, _)| *label = IGNORED);
                 summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), Some(IGNORED))?);
             }
             (Metrics::Regression(summary), Prediction::Regression(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0.0);
                 if derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
-                    let valid = origin.labels.iter().map(|label| Some(*label) != kind.ignore).collect();
-                    let valid = Volume::new(reference.shape(), valid);
+                    clear_unknown(&origin, Some(reference.data()), memory, valid.data_mut());
                     summary.add(regression::case_metrics(files, prediction, &reference, Some(&valid))?);
                 }
             }

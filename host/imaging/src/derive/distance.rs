@@ -13,7 +13,7 @@ use super::check_length;
 /// Lines that are measured together: as many numbers as a line of the cache holds.
 const LINES: usize = 16;
 
-/// Memory that [`signed_distance`] uses again, for patches of any shape: a few lines of voxels.
+/// Memory that distances use again, for patches of any shape: a few lines of voxels.
 #[derive(Debug, Default)]
 pub struct DistanceScratch {
     /// Squared distance of voxels that are so many steps apart.
@@ -25,18 +25,16 @@ pub struct DistanceScratch {
 }
 
 /// Distance in mm from every voxel's centre to that of the nearest voxel of `set`, 0 in the set itself and infinite where
-/// nothing is set.
+/// nothing is set, to `out`.
 ///
-/// `set` and the result have shape `spatial` (z, y, x); `spacing` is (z, y, x) in mm. Equals
+/// `set` and `out` have shape `spatial` (z, y, x); `spacing` is (z, y, x) in mm. Equals
 /// `scipy.ndimage.distance_transform_edt(~set, sampling=spacing)`.
 ///
 /// # Panics
-/// When `set` does not have as many elements as `spatial` says.
-pub fn distance_to_nearest(set: &[bool], spatial: [usize; 3], spacing: [f64; 3]) -> Vec<f32> {
-    let mut out = vec![0.0; set.len()];
-    signed_squares(set, spatial, spacing, &[OUTSIDE], &mut out, &mut DistanceScratch::default());
+/// When `set` or `out` does not have as many elements as `spatial` says.
+pub fn distance_to_nearest(set: &[bool], spatial: [usize; 3], spacing: [f64; 3], out: &mut [f32], scratch: &mut DistanceScratch) {
+    signed_squares(set, spatial, spacing, &[OUTSIDE], out, scratch);
     out.iter_mut().for_each(|value| *value = value.max(0.0).sqrt());
-    out
 }
 
 /// Signed distance in mm to the border of `foreground`: positive outside, negative inside, to `out`. It lies between voxel
@@ -207,7 +205,8 @@ mod tests {
                 let set: Vec<bool> = (0..count).map(|i| i * 37 % 101 % modulus == 0).collect();
                 let mut found = vec![f32::NAN; count];
                 assert!(signed_distance(&set, spatial, spacing, &mut found, &mut scratch));
-                let nearest = distance_to_nearest(&set, spatial, spacing);
+                let mut nearest = vec![f32::NAN; count];
+                distance_to_nearest(&set, spatial, spacing, &mut nearest, &mut scratch);
                 for ((found, nearest), expected) in found.iter().zip(nearest).zip(by_comparison(&set, spatial, spacing)) {
                     assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} instead of {expected}");
                     assert_eq!(nearest, found.max(0.0));
@@ -223,8 +222,13 @@ mod tests {
             assert!(!signed_distance(&[inside; 8], [2, 2, 2], [1.0; 3], &mut out, &mut DistanceScratch::default()));
             assert_eq!(out, [0.0; 8]);
         }
-        assert_eq!(distance_to_nearest(&[false; 8], [2, 2, 2], [1.0; 3]), [f32::INFINITY; 8]);
-        assert_eq!(distance_to_nearest(&[true; 8], [2, 2, 2], [1.0; 3]), [0.0; 8]);
-        assert!(distance_to_nearest(&[], [0, 2, 2], [1.0; 3]).is_empty());
+        let nearest = |set: [bool; 8]| {
+            let mut out = [7.0; 8];
+            distance_to_nearest(&set, [2, 2, 2], [1.0; 3], &mut out, &mut DistanceScratch::default());
+            out
+        };
+        assert_eq!(nearest([false; 8]), [f32::INFINITY; 8]);
+        assert_eq!(nearest([true; 8]), [0.0; 8]);
+        distance_to_nearest(&[], [0, 2, 2], [1.0; 3], &mut [], &mut DistanceScratch::default());
     }
 }
