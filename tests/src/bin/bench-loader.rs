@@ -3,7 +3,8 @@
 //! FOLDER gets a store of three made-up cases, a CT (not resampled), an MR (resampled: hardly two numbers are equal) and a smaller MR,
 //! unless it has one. Batches are two patches of 128³ voxels with nnU-Net's default augmentation and two coarser levels of the labels,
 //! from a warm disk. For each number of workers one line: batches a second, and per batch the milliseconds of waiting, reading,
-//! decompressing and augmenting, the last three summed over the workers.
+//! decompressing and augmenting, the last three summed over the workers. Batches differ much in what they take: fewer than 300 say little
+//! about the gain of a second worker.
 
 use host::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
