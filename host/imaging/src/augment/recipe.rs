@@ -1,4 +1,6 @@
 //! A pipeline whose numbers are drawn: how one patch is made, of the image and of every target.
+//!
+//! What a recipe is made of can be read from JSON in tests: that is how nnU-Net's drawn numbers come into it.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

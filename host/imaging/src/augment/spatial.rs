@@ -145,7 +145,8 @@ impl Mirror {
 }
 
 /// Linear map of offsets (z, y, x) to the patch's centre.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
 pub(super) struct Affine {
     pub matrix: [[f64; 3]; 3],
 }
@@ -177,7 +178,8 @@ fn product(a: &[[f64; 3]; 3], b: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
 }
 
 /// Which way the axes of a patch run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Deserialize))]
 pub(super) struct Orientation {
     /// For each axis of the patch, the axis before that it runs along, and in which direction, 1 or -1.
     pub steps: [(usize, i64); 3],

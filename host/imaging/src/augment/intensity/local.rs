@@ -70,7 +70,8 @@ impl BumpRange {
 }
 
 /// A Gaussian, integrated over each voxel and scaled to run from 0 to 1 within the patch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
 pub(in crate::augment) struct Bump {
     /// (z, y, x) in voxels, from the centre of the patch's first voxel; may lie outside.
     pub centre: [f64; 3],

@@ -60,8 +60,8 @@ pub enum Intensity {
 }
 
 /// What is done to one channel: a transform whose numbers are drawn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum Operation {
     Noise { sigma: f64, seed: u64 },
     Blur { sigmas: [f64; 3] },

@@ -38,8 +38,8 @@ pub struct PreviousStage {
 }
 
 /// One change of one label: plain numbers. `channel` counts the labels as [`one_hot`] was given them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum StageOperation {
     /// By a ball, or a disk in 2D, of `radius` voxels.
     Morphology { channel: usize, operator: Operator, radius: f64 },
@@ -49,8 +49,8 @@ pub(super) enum StageOperation {
 }
 
 /// How a label's shape is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize), serde(rename_all = "snake_case"))]
 pub(super) enum Operator {
     /// Dilation.
     Grow,
