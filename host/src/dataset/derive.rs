@@ -64,7 +64,7 @@ pub fn derive(operation: &Operation, origin: &Origin, memory: &mut DeriveMemory,
     true
 }
 
-/// Clears `valid`, (Z, Y, X), where nothing is known of what [`derive`] made of `origin`: at its ignore label and, if those are `distances`,
+/// Clears `valid`, (Z, Y, X), where nothing is known of what [`derive()`] made of `origin`: at its ignore label and, if those are `distances`,
 /// where an ignored voxel is nearer than the border, for a nearer border may lie there.
 pub fn clear_unknown(origin: &Origin, distances: Option<&[f32]>, memory: &mut DeriveMemory, valid: &mut [bool]) {
     let Some(ignore) = origin.kind.ignore.filter(|ignore| origin.labels.contains(ignore)) else { return };
