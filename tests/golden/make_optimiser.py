@@ -1,6 +1,8 @@
-"""Golden numbers of nnU-Net's optimiser step: writes optimiser.safetensors beside this file.
+"""Golden numbers of nnU-Net's optimiser step: writes optimiser.safetensors and accumulation.safetensors beside this file.
 
 Gradients are given rather than computed by a network, so that nothing but clipping, SGD and the schedule is compared.
+
+accumulation.safetensors has several gradients a step, of micro-batches; the step is taken with their mean.
 """
 import json
 from pathlib import Path
@@ -15,8 +17,7 @@ INITIAL_LR, WEIGHT_DECAY, MOMENTUM, CLIP = 1e-2, 3e-5, 0.99, 12
 SHAPES = {"weight": (4, 3, 3, 3), "bias": (4,), "unused": (3,)}
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def make(file: str, micro_batches: int) -> None:
     torch.manual_seed(0)
     parameters = {name: torch.randn(shape).requires_grad_() for name, shape in SHAPES.items()}
     optimiser = torch.optim.SGD(parameters.values(), INITIAL_LR, weight_decay=WEIGHT_DECAY, momentum=MOMENTUM, nesterov=True)
@@ -32,8 +33,10 @@ def main() -> None:
             # `unused` is the head of a level of weight 0: it never has a gradient, so neither momentum nor decay touch it.
             if name != "unused":
                 # Norms on both sides of the clipping bound.
-                p.grad = torch.randn(p.shape) * (0.3 + 0.4 * (step % 4))
-                tensors[f"grad.{step}.{name}"] = p.grad.clone()
+                grads = [torch.randn(p.shape) * (0.3 + 0.4 * (step % 4)) * micro_batches**0.5 for _ in range(micro_batches)]
+                p.grad = sum(grad / micro_batches for grad in grads)
+                keys = [f"grad.{step}.{name}"] if micro_batches == 1 else [f"grad.{step}.{micro}.{name}" for micro in range(micro_batches)]
+                tensors.update(zip(keys, grads))
         norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), CLIP).item())
         rates.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
@@ -44,8 +47,12 @@ def main() -> None:
     tensors["lr"] = torch.tensor(rates, dtype=torch.float64)
     settings = {"epochs": EPOCHS, "steps_per_epoch": STEPS_PER_EPOCH, "initial_lr": INITIAL_LR, "weight_decay": WEIGHT_DECAY,
                 "momentum": MOMENTUM, "nesterov": True, "clip": CLIP, "parameters": list(SHAPES)}
-    save_file(tensors, FOLDER / "optimiser.safetensors", metadata={"settings": json.dumps(settings)})
+    if micro_batches > 1:
+        settings["micro_batches"] = micro_batches
+    save_file(tensors, FOLDER / file, metadata={"settings": json.dumps(settings)})
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    make("optimiser.safetensors", micro_batches=1)
+    make("accumulation.safetensors", micro_batches=2)
