@@ -136,9 +136,17 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 /* A plugin may ask for an augmentation, which is used unless the user names another one: define TP_AUGMENTATION as "default", "da5" or
  * "none" before including this. */
 #ifdef TP_AUGMENTATION
-#define TP_ASKS "\",\"augmentation\":\"" TP_AUGMENTATION
+#define TP_ASKS_AUGMENTATION "\",\"augmentation\":\"" TP_AUGMENTATION
 #else
-#define TP_ASKS ""
+#define TP_ASKS_AUGMENTATION ""
+#endif
+
+/* A plugin may name how weights are moved, in the words of the command line, which wins: define TP_TRAINING as, for example,
+ * "--optimiser adamw --schedule cosine" before including this. */
+#ifdef TP_TRAINING
+#define TP_ASKS_TRAINING "\",\"training\":\"" TP_TRAINING
+#else
+#define TP_ASKS_TRAINING ""
 #endif
 
 /* The manifest, readable without running the library, and the entry. All arguments but `table` are string literals. */
@@ -146,7 +154,7 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
     __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
         "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"api\":\"" TP_API                   \
         "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
-        TP_ASKS "\",\"panic\":\"unwind\"}";                                                                                      \
+        TP_ASKS_AUGMENTATION TP_ASKS_TRAINING "\",\"panic\":\"unwind\"}";                                                           \
     TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }
 
 #endif

@@ -47,6 +47,9 @@ pub struct Manifest {
     /// Augmentation that it is trained with unless the user names another one: `default`, `da5` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<String>,
+    /// How weights are moved unless the user says otherwise, in the words of the command line: `--optimiser adamw --schedule cosine`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<String>,
 }
 
 /// Length of [`join`]'s result.
@@ -83,10 +86,11 @@ pub const fn join<const N: usize>(pieces: &[&str]) -> [u8; N] {
 
 /// Exports a [`Trainer`](crate::Trainer) type as this library's plugin: manifest, and the Rust door. Call it once, at the crate's top.
 ///
-/// `export_trainer!(Mine, augmentation = "da5")` asks for another augmentation than nnU-Net's default, see [`Manifest::augmentation`].
+/// `export_trainer!(Mine, augmentation = "da5")` asks for another augmentation than nnU-Net's default, see [`Manifest::augmentation`], and
+/// `export_trainer!(Mine, training = "--optimiser adamw")` for another optimiser, see [`Manifest::training`].
 #[macro_export]
 macro_rules! export_trainer {
-    ($trainer:ty $(, augmentation = $augmentation:literal)?) => {
+    ($trainer:ty $(, augmentation = $augmentation:literal)? $(, training = $training:literal)?) => {
         const _: () = {
             const PIECES: &[&str] = &[
                 "{\"id\":\"",
@@ -110,6 +114,7 @@ macro_rules! export_trainer {
                 "\",\"panic\":\"",
                 if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 $("\",\"augmentation\":\"", $augmentation,)?
+                $("\",\"training\":\"", $training,)?
                 "\"}",
             ];
 

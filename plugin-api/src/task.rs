@@ -120,9 +120,38 @@ pub struct EpochReport {
     /// From 0.
     pub epoch: u64,
     /// Mean unweighted value of every term, training.
+    #[serde(deserialize_with = "nullable::numbers")]
     pub train: IndexMap<String, f64>,
     /// Mean unweighted value of every term, validation.
+    #[serde(deserialize_with = "nullable::numbers")]
     pub validation: IndexMap<String, f64>,
-    /// Online metrics by output, then by name.
+    /// Online metrics by output, then by name; NaN where there was nothing to measure.
+    #[serde(deserialize_with = "nullable::tables")]
     pub metrics: IndexMap<String, IndexMap<String, f64>>,
+}
+
+/// Numbers in JSON, which has no NaN: `null` stands for those that are not finite.
+pub mod nullable {
+    use indexmap::IndexMap;
+    use serde::{Deserialize, Deserializer};
+
+    /// A number or null.
+    pub fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+    }
+
+    /// Numbers or nulls by name.
+    pub fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<String, f64>, D::Error> {
+        Ok(plain(IndexMap::deserialize(from)?))
+    }
+
+    /// Such by name.
+    pub fn tables<'de, D: Deserializer<'de>>(from: D) -> Result<IndexMap<String, IndexMap<String, f64>>, D::Error> {
+        let tables: IndexMap<String, IndexMap<String, Option<f64>>> = IndexMap::deserialize(from)?;
+        Ok(tables.into_iter().map(|(name, numbers)| (name, plain(numbers))).collect())
+    }
+
+    fn plain(numbers: IndexMap<String, Option<f64>>) -> IndexMap<String, f64> {
+        numbers.into_iter().map(|(name, number)| (name, number.unwrap_or(f64::NAN))).collect()
+    }
 }

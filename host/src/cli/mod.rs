@@ -2,14 +2,18 @@
 
 mod augmentation;
 mod prepare;
+mod recipe;
 mod run;
+mod runs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
-pub use run::{Oversampling, Precision, RunArgs, SamplingArgs};
+pub use recipe::{RecipeArgs, ScheduleName};
+pub use run::{Oversampling, PrecisionName, RunArgs, SamplingArgs, UpkeepArgs};
+pub use runs::{ResultsArgs, RunsCommand};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +60,9 @@ pub enum Command {
     /// See how training patches are varied
     #[command(subcommand)]
     Augmentation(AugmentationCommand),
+    /// See what trainings have come to, and compare them
+    #[command(subcommand)]
+    Runs(RunsCommand),
     /// Look at trainer plugins
     #[command(subcommand)]
     Plugin(PluginCommand),

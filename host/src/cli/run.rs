@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 
 use super::DataArgs;
 use super::augmentation::AugmentationArgs;
+use super::recipe::RecipeArgs;
+use crate::train::OnNonfinite;
 
 /// Arguments of `host run`.
 #[derive(Args, Clone, Debug)]
@@ -63,8 +65,20 @@ pub struct RunArgs {
     pub seed: u64,
 
     /// Arithmetic of the network
-    #[arg(long, value_enum, default_value_t = Precision::Fp32, help_heading = "Training")]
-    pub precision: Precision,
+    #[arg(long, value_enum, default_value_t = PrecisionName::Auto, help_heading = "Training")]
+    pub precision: PrecisionName,
+
+    /// Supervise the finest level alone
+    #[arg(long, help_heading = "Training")]
+    pub no_deep_supervision: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub recipe: RecipeArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub training: UpkeepArgs,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -102,12 +116,16 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "overwrite", help_heading = "Files")]
     pub resume: bool,
 
+    /// The same with a checkpoint of another plugin, plan or setting
+    #[arg(long, conflicts_with = "overwrite", help_heading = "Files")]
+    pub resume_anyway: bool,
+
     /// Replace a fold that is there
     #[arg(long, help_heading = "Files")]
     pub overwrite: bool,
 
     /// Only predict and measure the validation cases with the final checkpoint
-    #[arg(long, conflicts_with_all = ["resume", "overwrite"], help_heading = "Files")]
+    #[arg(long, conflicts_with_all = ["resume", "resume_anyway", "overwrite"], help_heading = "Files")]
     pub validate_only: bool,
 }
 
@@ -142,9 +160,51 @@ pub enum Oversampling {
 
 /// Arithmetic of trunk and heads; losses are always computed in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
+pub enum PrecisionName {
+    /// bf16 on CPUs with AVX512-BF16 and on recent GPUs, fp16 on older GPUs, else fp32.
+    Auto,
     /// Single precision.
     Fp32,
-    /// bfloat16 autocast: about twice as fast on CPUs with AVX512-BF16 or AMX, and on recent GPUs.
+    /// bfloat16 autocast: about twice as fast where the machine computes it natively.
     Bf16,
+    /// float16 autocast with a scaled loss.
+    Fp16,
+}
+
+/// What looks after a training.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Checkpoints and watchdogs")]
+pub struct UpkeepArgs {
+    /// Epochs from one checkpoint to the next
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub checkpoint_every: u64,
+
+    /// Minutes from one checkpoint to the next, in the middle of epochs, too; 0: never there
+    #[arg(long, default_value_t = 15.0, value_parser = minutes, value_name = "M")]
+    pub checkpoint_minutes: f64,
+
+    /// How many checkpoints are kept beside latest, best and final
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub keep_last: usize,
+
+    /// What is done about a loss or gradient that is NaN or infinite
+    #[arg(long, value_enum, default_value_t = OnNonfinite::Stop, value_name = "POLICY")]
+    pub on_nonfinite: OnNonfinite,
+
+    /// Say so when the best epoch is so many epochs ago; 0: never
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub plateau: u64,
+
+    /// End the training when the best epoch is so many epochs ago; 0: never
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub early_stop: u64,
+
+    /// Epochs from one picture of a validation sample to the next; 0: none
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    pub examples: u64,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse::<f64>().ok().filter(|minutes| (0.0..1e6).contains(minutes));
+    minutes.ok_or_else(|| "expected a number of at least 0".to_owned())
 }

@@ -7,6 +7,7 @@ mod environment;
 mod plugin;
 mod prepare;
 mod run;
+mod runs;
 
 use crate::cli::{Cli, Command};
 use anyhow::Result;
@@ -32,6 +33,7 @@ pub fn execute(cli: Cli) -> Result<Outcome> {
         Command::Demo(args) => demo::execute(&args),
         Command::Dataset(command) => dataset::execute(&command),
         Command::Augmentation(command) => augmentation::execute(&command),
+        Command::Runs(command) => runs::execute(&command).map(|()| Outcome::Done),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "host", &mut std::io::stdout());

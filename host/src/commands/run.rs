@@ -3,20 +3,22 @@
 use super::Outcome;
 use super::environment::{Place, cores, results};
 use crate::assign::assign;
-use crate::cli::{CaseThreads, Oversampling, Precision, RunArgs, SamplingArgs};
+use crate::cli::{CaseThreads, Oversampling, PrecisionName, RunArgs, SamplingArgs};
 use crate::dataset::Dataset;
 use crate::device;
 use crate::loading::Sampling;
+use crate::network::Precision;
 use crate::plan::PlanOptions;
 use crate::plugin::{self, Library};
 use crate::preprocess::Prepared;
 use crate::session::{self, Existing, Session, Settings};
-use crate::train::End;
+use crate::train::{End, Keeping, Watchdogs};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Set by the first Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -25,8 +27,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub fn execute(args: &RunArgs) -> Result<Outcome> {
     let run = Run::open(args)?;
     listen_for_interrupt()?;
-    let existing = match (args.resume, args.overwrite) {
-        (true, _) => Existing::Resume,
+    let existing = match (args.resume || args.resume_anyway, args.overwrite) {
+        (true, _) => Existing::Resume { anyway: args.resume_anyway },
         (_, true) => Existing::Overwrite,
         _ => Existing::Refuse,
     };
@@ -101,6 +103,8 @@ fn settings(args: &RunArgs) -> Result<Settings> {
         (None, Some(text)) => text.parse::<usize>().map_err(|_| anyhow!("nnUNet_n_proc_DA is '{text}'; expected a number"))?.max(1),
         (None, None) => (cores() / 4).clamp(1, 12),
     };
+    let device = device::select(&args.device)?;
+    let training = &args.training;
     Ok(Settings {
         options: options(args.options.as_deref(), &args.set)?,
         epochs: args.epochs,
@@ -109,13 +113,35 @@ fn settings(args: &RunArgs) -> Result<Settings> {
         batch_size: args.batch_size.map(|size| size as usize),
         patch_size: args.patch_size.clone(),
         seed: args.seed,
-        bf16: args.precision == Precision::Bf16,
+        precision: match args.precision {
+            PrecisionName::Auto => Precision::for_device(device),
+            PrecisionName::Fp32 => Precision::Fp32,
+            PrecisionName::Bf16 => Precision::Bf16,
+            PrecisionName::Fp16 => Precision::Fp16,
+        },
+        recipe: args.recipe.clone(),
+        deep_supervision: !args.no_deep_supervision,
+        keeping: Keeping {
+            every: training.checkpoint_every,
+            interval: (training.checkpoint_minutes > 0.0).then(|| Duration::from_secs_f64(training.checkpoint_minutes * 60.0)),
+            last: training.keep_last,
+        },
+        watchdogs: Watchdogs {
+            nonfinite: training.on_nonfinite,
+            plateau: above_zero(training.plateau),
+            early_stop: above_zero(training.early_stop),
+        },
+        overlays: above_zero(training.examples),
         augmentation: args.augmentation.choice(),
         sampling: sampling(&args.sampling)?,
         foreground: args.foreground.clone(),
-        device: device::select(&args.device)?,
+        device,
         workers,
     })
+}
+
+fn above_zero(number: u64) -> Option<u64> {
+    (number > 0).then_some(number)
 }
 
 fn sampling(args: &SamplingArgs) -> Result<Sampling> {

@@ -1,15 +1,20 @@
 //! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
-//! `plain_conv_unet` is the trunk; `model` joins trunk and trainer: image in, named outputs back.
+//! `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `model` joins trunk and trainer: image in, named outputs
+//! back, in the arithmetic of `precision`.
 
+mod blocks;
 mod model;
 mod parameters;
-mod plain_conv_unet;
+mod precision;
+mod spec;
+mod unet;
 
 pub use model::Model;
 pub use parameters::{Group, Parameter, Parameters};
-pub use plain_conv_unet::PlainConvUNet;
+pub use precision::Precision;
+pub use unet::Unet;
 
 /// A network cannot be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +40,8 @@ pub enum Error {
     #[error(transparent)]
     Shim(#[from] crate::shim::Error),
     /// A step would ruin every weight.
-    #[error("the gradient norm is {0}; try a smaller loss weight, or --precision fp32")]
-    Gradients(f64),
+    #[error("a gradient is NaN or infinite; try a smaller loss weight or learning rate, or --precision fp32")]
+    Gradients,
     /// A term that trains nothing.
     #[error(
         "term '{0}' has a weight but no gradient: it was computed under no_grad or from detached tensors; give it weight 0 to only log it"
@@ -45,6 +50,17 @@ pub enum Error {
     /// The plugin failed.
     #[error(transparent)]
     Plugin(#[from] crate::plugin::CallError),
+}
+
+impl Error {
+    /// Whether numbers ran out of range, rather than anything being wrong with the call.
+    pub fn is_nonfinite(&self) -> bool {
+        match self {
+            Self::Gradients => true,
+            Self::Plugin(error) => error.nonfinite,
+            _ => false,
+        }
+    }
 }
 
 /// What libtorch says, without the C++ backtrace that it appends.

@@ -1,22 +1,25 @@
 //! Trunk and trainer joined: image in, named outputs back.
 
-use super::{Error, Parameters, PlainConvUNet};
+use super::{Error, Parameters, Precision, Unet};
 use crate::plan::Architecture;
 use crate::plugin::{Library, LoadedTrainer};
-use crate::shim::Autocast;
-use plugin_api::{Outputs, Pass, Task};
+use crate::shim::{Autocast, Seeded, mix};
+use plugin_api::{Features, Outputs, Pass, Task};
 use tch::{Device, Tensor};
+
+/// Keeps the trunk's draws apart from the heads'.
+const TRUNK: u64 = 5;
 
 /// A whole network: the plan's trunk, the plugin's heads, and the parameters of both.
 #[derive(Debug)]
 pub struct Model {
-    trunk: PlainConvUNet,
+    trunk: Unet,
     /// Heads and loss.
     pub trainer: LoadedTrainer,
     /// Everything that is trained or saved.
     pub parameters: Parameters,
-    /// Trunk and heads run under bf16 autocast.
-    pub bf16: bool,
+    /// Arithmetic of trunk and heads.
+    pub precision: Precision,
 }
 
 impl Model {
@@ -28,19 +31,30 @@ impl Model {
         task: &Task,
         options: &serde_json::Value,
         device: Device,
-        bf16: bool,
+        precision: Precision,
     ) -> Result<Self, Error> {
         let mut parameters = Parameters::new(device, task.seed);
-        let trunk = PlainConvUNet::new(architecture, input_channels, &mut parameters)?;
+        let trunk = Unet::new(architecture, input_channels, &mut parameters)?;
         let trainer = LoadedTrainer::create(library, task, options, &mut parameters)?;
-        Ok(Self { trunk, trainer, parameters, bf16 })
+        Ok(Self { trunk, trainer, parameters, precision })
     }
 
-    /// Outputs of `image` `(B, C, [Z,] Y, X)` in f32, `levels` levels each. `seed` seeds what the heads draw.
+    /// Outputs of `image` `(B, C, [Z,] Y, X)` in f32, `levels` levels each. `seed` seeds what trunk and heads draw.
     pub fn forward(&self, image: &Tensor, levels: usize, training: bool, seed: u64) -> Result<Outputs, Error> {
+        Ok(self.forward_with_features(image, levels, training, seed)?.0)
+    }
+
+    /// The same, and the features that the heads worked on.
+    pub fn forward_with_features(&self, image: &Tensor, levels: usize, training: bool, seed: u64) -> Result<(Outputs, Features), Error> {
+        let device = self.parameters.device();
+        let amp = self.precision != Precision::Fp32;
         // One autocast region a forward pass: its cache of cast weights must not outlive an optimiser step.
-        let _autocast = self.bf16.then(|| Autocast::enter(self.parameters.device())).transpose()?;
-        let features = self.trunk.forward(image)?;
-        Ok(self.trainer.forward(&features, &Pass { training, levels, amp: self.bf16 }, seed)?)
+        let _autocast = amp.then(|| Autocast::enter(device, self.precision == Precision::Fp16)).transpose()?;
+        let features = {
+            let _seeded = (training && self.trunk.draws()).then(|| Seeded::new(device, mix(&[seed, TRUNK]))).transpose()?;
+            self.trunk.forward(image, training)?
+        };
+        let outputs = self.trainer.forward(&features, &Pass { training, levels, amp }, seed)?;
+        Ok((outputs, features))
     }
 }

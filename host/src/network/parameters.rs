@@ -55,6 +55,16 @@ impl Parameters {
         self.entries.iter().map(|(name, parameter)| (name.as_str(), parameter))
     }
 
+    /// Those that are trained.
+    pub fn trained(&self) -> impl Iterator<Item = (&str, &Parameter)> {
+        self.iter().filter(|(_, parameter)| parameter.group != Group::Buffer)
+    }
+
+    /// Those that are not: running statistics and the plugin's buffers.
+    pub fn buffers(&self) -> impl Iterator<Item = &Tensor> {
+        self.entries.values().filter(|parameter| parameter.group == Group::Buffer).map(|parameter| &parameter.tensor)
+    }
+
     /// The parameter `name`.
     pub fn get(&self, name: &str) -> Option<&Parameter> {
         self.entries.get(name)
@@ -63,6 +73,11 @@ impl Parameters {
     /// Creates a tensor of the trunk.
     pub(super) fn create(&mut self, name: String, shape: &[i64], init: Init) -> Result<Tensor, Error> {
         self.add(name, shape, init, Group::Trunk, true)
+    }
+
+    /// Creates a tensor of the trunk that is saved but not trained, with `value` everywhere.
+    pub(super) fn create_buffer(&mut self, name: String, shape: &[i64], value: f64) -> Result<Tensor, Error> {
+        self.add(name, shape, Init::Constant(value), Group::Buffer, false)
     }
 
     /// Creates what a plugin asks for; `kind` as in [`plugin_api::abi::ParamRequest`].

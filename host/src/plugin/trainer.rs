@@ -24,6 +24,8 @@ pub struct CallError {
     pub call: &'static str,
     /// What happened.
     pub message: String,
+    /// It returned NaN or infinity.
+    pub nonfinite: bool,
 }
 
 /// A trainer that a plugin made for one task.
@@ -81,7 +83,7 @@ impl LoadedTrainer {
 
     /// What the plugin tells of its options. Runs plugin code.
     pub fn describe(library: &Library) -> Result<Description, CallError> {
-        let error = |message| CallError { plugin: name_of(library), call: "describe", message };
+        let error = |message| CallError { plugin: name_of(library), call: "describe", message, nonfinite: false };
         let (mut out, mut message) = (Vec::new(), Vec::new());
         // SAFETY: both sinks outlive the call.
         let status = unsafe { (library.entry.describe)(Sink::into_buffer(&mut out), Sink::into_buffer(&mut message)) };
@@ -242,7 +244,7 @@ impl LoadedTrainer {
     }
 
     fn error(&self, call: &'static str, message: String) -> CallError {
-        CallError { plugin: name_of(&self.library), call, message }
+        CallError { plugin: name_of(&self.library), call, message, nonfinite: false }
     }
 
     fn check_declared(&self) -> Result<(), CallError> {
@@ -279,7 +281,7 @@ impl LoadedTrainer {
         // A sum is finite where every value is (f32 overflow aside, which is no better), and costs one pass without a copy.
         let sum = tensor.detach().f_sum(tensor.kind()).and_then(f64::try_from).map_err(|e| self.error(call, e.to_string()))?;
         if !sum.is_finite() {
-            return Err(self.error(call, format!("returned NaN or infinity in {what}")));
+            return Err(CallError { nonfinite: true, ..self.error(call, format!("returned NaN or infinity in {what}")) });
         }
         Ok(())
     }

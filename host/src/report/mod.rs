@@ -1,8 +1,14 @@
-//! What a person sees of a run: lines on the console and in `log.txt`, one JSON record an epoch in `metrics.jsonl`, pictures.
+//! What a person sees of a run: lines on the console and in `log.txt`, a record an epoch in `metrics.jsonl` and for TensorBoard, charts and
+//! pictures.
 
 mod bar;
+pub mod chart;
+mod growing;
 pub mod picture;
+pub mod progress;
 mod run_log;
+pub mod runs;
+mod tensorboard;
 
 pub use bar::Bar;
-pub use run_log::{LogError, RunLog, format_duration};
+pub use run_log::{LogError, RunLog, format_duration, read_records};

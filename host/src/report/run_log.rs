@@ -1,16 +1,18 @@
-//! `log.txt` and `metrics.jsonl` of a fold.
+//! `log.txt`, `metrics.jsonl` and TensorBoard events of a fold.
 //!
-//! Both only grow. A checkpoint remembers their lengths, and resuming cuts them back to it, so that no epoch appears twice.
+//! All only grow. A checkpoint remembers their lengths, and resuming cuts them back to it, so that no epoch appears twice. `log.txt` is
+//! locked while it is open: two programs must not train one fold.
 
-use serde::Serialize;
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use super::growing::Growing;
+use super::tensorboard::{Batch, Events};
+use crate::train::EpochRecord;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The logs cannot be opened, written or measured.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}; is the disk full, or the folder read-only?", path.display())]
+#[error("{}: {source}{}", path.display(), hint(source))]
 pub struct LogError {
     path: PathBuf,
     source: std::io::Error,
@@ -19,75 +21,92 @@ pub struct LogError {
 /// The open logs of a fold.
 #[derive(Debug)]
 pub struct RunLog {
-    text: Log,
-    records: Log,
+    text: Growing,
+    metrics: Growing,
+    events: Events,
+    /// All that is in `metrics.jsonl`.
+    records: Vec<EpochRecord>,
+    /// For the record of this epoch.
+    pictures: Vec<Vec<u8>>,
 }
 
-#[derive(Debug)]
-struct Log {
-    path: PathBuf,
-    file: File,
+fn hint(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => "; make room, then go on with --resume",
+        ReadOnlyFilesystem | PermissionDenied => "; make it writable, then go on with --resume",
+        _ => "",
+    }
+}
+
+impl LogError {
+    pub(super) fn new(path: PathBuf, source: std::io::Error) -> Self {
+        Self { path, source }
+    }
 }
 
 impl RunLog {
-    /// Opens both logs in `folder`, which is made if need be, and cuts them back to `lengths` (`[metrics.jsonl, log.txt]`);
-    /// zeros start anew.
-    pub fn open(folder: &Path, lengths: [u64; 2]) -> Result<Self, LogError> {
-        std::fs::create_dir_all(folder).map_err(|source| LogError { path: folder.to_owned(), source })?;
-        let open = |name, length| {
-            let path = folder.join(name);
-            Log::open(&path, length).map_err(|source| LogError { path, source })
-        };
-        Ok(Self { records: open("metrics.jsonl", lengths[0])?, text: open("log.txt", lengths[1])? })
+    /// Opens the logs in `folder`, which is made if need be, and cuts them back to `lengths`, as [`RunLog::lengths`] gave them; zeros
+    /// start anew.
+    pub fn open(folder: &Path, lengths: [u64; 3]) -> Result<Self, LogError> {
+        std::fs::create_dir_all(folder).map_err(|source| LogError::new(folder.to_owned(), source))?;
+        let open = |name| Growing::open(folder.join(name));
+        let [metrics_length, text_length, events_length] = lengths;
+        let mut text = open("log.txt")?;
+        text.lock()?;
+        let (mut metrics, events) = (open("metrics.jsonl")?, Events::open(folder, events_length)?);
+        text.cut(text_length)?;
+        metrics.cut(metrics_length)?;
+        let records = read_records(metrics.path())?;
+        Ok(Self { text, metrics, events, records, pictures: Vec::new() })
     }
 
-    /// Opens both logs in `folder` to add to them.
+    /// Opens the logs in `folder` to add to them.
     pub fn append(folder: &Path) -> Result<Self, LogError> {
-        Self::open(folder, [u64::MAX; 2])
+        Self::open(folder, [u64::MAX; 3])
     }
 
     /// Prints a line and adds it to `log.txt` with the time (UTC). Neither a full disk nor a console that has gone away stops a training.
     pub fn line(&mut self, line: &str) {
         let _ = writeln!(std::io::stdout(), "{line}");
-        if let Err(error) = self.text.append(&format!("{} {line}\n", timestamp())) {
+        if let Err(error) = self.text.append(format!("{} {line}\n", timestamp()).as_bytes()) {
             log::warn!("{error}; the line is only on the console");
         }
     }
 
-    /// Adds a record to `metrics.jsonl`.
-    pub fn record(&mut self, record: &impl Serialize) -> Result<(), LogError> {
-        let mut line = serde_json::to_string(record).expect("plain data");
+    /// Adds an epoch to `metrics.jsonl` and to the TensorBoard events.
+    pub fn record(&mut self, record: EpochRecord) -> Result<(), LogError> {
+        let mut line = serde_json::to_string(&record).expect("plain data");
         line.push('\n');
-        self.records.append(&line)
+        self.metrics.append(line.as_bytes())?;
+        let mut batch = Batch::new(record.epoch as i64);
+        record.numbers().iter().for_each(|(name, value)| batch.scalar(name, *value as f32));
+        self.pictures.drain(..).for_each(|png| batch.image("example", &png));
+        self.records.push(record);
+        self.events.append(&batch)
+    }
+
+    /// Adds a PNG to what the next record shows.
+    pub fn picture(&mut self, png: Vec<u8>) {
+        self.pictures.push(png);
+    }
+
+    /// All epochs so far.
+    pub fn records(&self) -> &[EpochRecord] {
+        &self.records
     }
 
     /// Lengths as a checkpoint holds them.
-    pub fn lengths(&mut self) -> Result<[u64; 2], LogError> {
-        Ok([self.records.length()?, self.text.length()?])
+    pub fn lengths(&mut self) -> Result<[u64; 3], LogError> {
+        Ok([self.metrics.length()?, self.text.length()?, self.events.length()?])
     }
 }
 
-impl Log {
-    fn open(path: &Path, length: u64) -> std::io::Result<Self> {
-        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-        file.set_len(length.min(file.metadata()?.len()))?;
-        file.seek(SeekFrom::End(0))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    fn length(&mut self) -> Result<u64, LogError> {
-        self.file.stream_position().map_err(|source| LogError { path: self.path.clone(), source })
-    }
-
-    /// Writes `text` whole or not at all.
-    fn append(&mut self, text: &str) -> Result<(), LogError> {
-        let start = self.length()?;
-        self.file.write_all(text.as_bytes()).map_err(|source| {
-            // What cannot be undone either is cut off on resuming.
-            let _ = self.file.set_len(start).and_then(|()| self.file.seek(SeekFrom::Start(start)));
-            LogError { path: self.path.clone(), source }
-        })
-    }
+/// The epochs in a `metrics.jsonl`.
+pub fn read_records(path: &Path) -> Result<Vec<EpochRecord>, LogError> {
+    let failed = |source| LogError::new(path.to_owned(), source);
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    text.lines().map(|line| serde_json::from_str(line).map_err(|e| failed(e.into()))).collect()
 }
 
 /// `1 h 02 min`, `3 min 20 s` or `12 s`.
@@ -114,7 +133,7 @@ mod tests {
     fn resuming_cuts_back() {
         let folder = tempfile::tempdir().unwrap();
         let lengths = {
-            let mut log = RunLog::open(folder.path(), [0, 0]).unwrap();
+            let mut log = RunLog::open(folder.path(), [0; 3]).unwrap();
             log.line("kept");
             let lengths = log.lengths().unwrap();
             log.line("cut off");

@@ -1,28 +1,34 @@
 //! One fold of one run, put together: data set, plans, plugin and model, with the folder that its files go to.
 //!
-//! Everything that can be refused is refused before the folder is touched: the plugin is loaded before preprocessing begins, and
-//! the model with the plugin's trainer is built before the first file is written.
+//! Everything that can be refused (`checks`) is refused before the folder is touched: the plugin is loaded before preprocessing begins, and
+//! the model with the plugin's trainer is built before the first file is written. `description` is what then tells of the run.
 
-use crate::dataset::{Dataset, Target, TargetKind, splits::Fold, splits::Split, splits::split_for};
+mod checks;
+mod description;
+
+use crate::cli::RecipeArgs;
+use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
-use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, check_foreground, data_key};
-use crate::network::{Model, PlainConvUNet};
-use crate::plan::{Configuration, check_patch, three_dimensional};
+use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
+use crate::network::{Model, Precision};
 use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
-use crate::train::{self, End, Identity, Sgd, Training};
+use crate::train::{self, Average, End, Identity, Keeping, Machine, Optimiser, Reach, Recipe, Training, Watchdogs};
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
-use plugin_api::{Kind, Task};
-use serde_json::{Value, json};
+use plugin_api::Task;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 use tch::Device;
+
+pub use checks::check;
 
 /// What a user decides about training, beyond data set and plugin.
 #[derive(Clone, Debug)]
@@ -41,8 +47,18 @@ pub struct Settings {
     pub patch_size: Vec<usize>,
     /// Of weights, batches and augmentation.
     pub seed: u64,
-    /// bf16 autocast.
-    pub bf16: bool,
+    /// Arithmetic of the network.
+    pub precision: Precision,
+    /// How weights are moved, as far as the user says.
+    pub recipe: RecipeArgs,
+    /// Coarser levels are supervised, too.
+    pub deep_supervision: bool,
+    /// Which checkpoints are written.
+    pub keeping: Keeping,
+    /// What looks after the training.
+    pub watchdogs: Watchdogs,
+    /// Epochs from one example picture to the next.
+    pub overlays: Option<u64>,
     /// How patches are varied.
     pub augmentation: PipelineChoice,
     /// Which cases, and how often foreground.
@@ -72,6 +88,7 @@ pub struct Session<'a> {
     pub mirror: Vec<usize>,
     split: Split,
     augmentation: Augmentation,
+    recipe: Recipe,
     settings: &'a Settings,
     folder: PathBuf,
 }
@@ -82,7 +99,10 @@ pub enum Existing {
     /// Refuse.
     Refuse,
     /// Go on with it.
-    Resume,
+    Resume {
+        /// Under another plugin, plan or setting, too.
+        anyway: bool,
+    },
     /// Remove it.
     Overwrite,
 }
@@ -99,7 +119,8 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let configuration = &prepared.configuration;
         let kwargs = &configuration.architecture.arch_kwargs;
-        let (patch_size, patch, augmentation) = patch_and_augmentation(configuration, library, settings)?;
+        let (patch_size, patch, augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
+        let recipe = checks::recipe(library, settings)?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
@@ -109,7 +130,7 @@ impl<'a> Session<'a> {
             spacing: configuration.spacing.clone(),
             features: signed(&kwargs.features_per_stage),
             strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
-            targets: dataset.description.targets.iter().map(|(name, target)| (name.clone(), describe(target))).collect(),
+            targets: dataset.description.targets.iter().map(|(name, target)| (name.clone(), checks::describe(target))).collect(),
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
             epochs: settings.epochs,
@@ -118,31 +139,25 @@ impl<'a> Session<'a> {
             seed: settings.seed,
         };
         let channels = dataset.description.channel_names.len();
-        let Settings { options, device, bf16, .. } = settings;
-        let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *bf16)?;
-        check_outputs(&model, &task)?;
+        let Settings { options, device, precision, .. } = settings;
+        let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *precision)?;
+        checks::check_outputs(&model, &task)?;
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
         let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
         let folder = model_folder.join(format!("fold_{fold}"));
-        Ok(Self { dataset, prepared, task, model, patch, mirror, split, augmentation, settings, folder })
+        Ok(Self { dataset, prepared, task, model, patch, mirror, split, augmentation, recipe, settings, folder })
     }
 
-    /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a fold without a
-    /// checkpoint to resume, a folder whose other folds belong to another plugin or other options.
+    /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a folder whose other folds
+    /// belong to another plugin or other options.
     pub fn check_existing(&self, existing: Existing) -> Result<()> {
-        let begun = self.folder.exists();
-        if begun && existing == Existing::Refuse {
+        if self.folder.exists() && existing == Existing::Refuse {
             bail!(
                 "{} is there already; go on with it (--resume), replace it (--overwrite), or give the run a --name",
                 self.folder.display()
             );
         }
-        ensure!(
-            existing != Existing::Resume || !begun || self.checkpoint("latest").exists() || self.checkpoint("final").exists(),
-            "{} has no checkpoint to resume from; start anew with --overwrite",
-            self.folder.display()
-        );
         self.check_other_folds()
     }
 
@@ -166,51 +181,60 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Trains the fold, from where a checkpoint left it if `existing` says so.
+    /// Trains the fold, from where its newest checkpoint left it if `existing` says so. A fold that was killed before its first checkpoint
+    /// starts anew.
     pub fn train(&mut self, existing: Existing, stop: &AtomicBool) -> Result<End> {
         self.check_existing(existing)?;
-        let latest = self.checkpoint("latest");
-        let begun = self.folder.exists();
         let (train, validation, key) = self.loader_options();
-        let identity = self.identity(&key);
-        let optimiser = Sgd::standard(&self.model);
+        let identity = self.identity(&key)?;
+        let optimiser = Optimiser::new(&self.model.parameters, &self.recipe);
+        let average = self.recipe.ema.map(|decay| Average::new(&self.model.parameters, decay));
         let mut progress = train::Progress::default();
-        if existing == Existing::Resume && begun {
-            let path = if latest.exists() { latest } else { self.checkpoint("final") };
-            progress = train::load_checkpoint(&path, &mut self.model, optimiser.state(), &identity)?;
+        if let (Existing::Resume { anyway }, Some(path)) = (existing, train::newest_checkpoint(&self.folder)) {
+            let state = optimiser.state().chain(average.iter().flat_map(Average::state));
+            progress = train::load_checkpoint(&path, &mut self.model, state, &identity, anyway)?;
         }
         // The last that can be refused; from here on files are written, or removed.
         let source = |cases: &[String]| Arc::new(self.source(cases));
-        let first = (progress.epoch, progress.iteration);
-        let train = Loader::start(source(&self.split.train), train, self.task.iterations, first)?;
-        let iterations = self.settings.validation_iterations;
+        let (batches, iterations) = (self.recipe.accumulate, self.settings.validation_iterations);
+        let first = (progress.epoch, progress.iteration * batches);
+        let train = Loader::start(source(&self.split.train), train, self.task.iterations * batches, first)?;
         let validation = Loader::start(source(&self.split.validation), validation, iterations, (progress.epoch, 0))?;
-        if begun && existing == Existing::Overwrite {
+        if existing == Existing::Overwrite && self.folder.exists() {
             std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
         }
         self.write_description()?;
         let mut log = RunLog::open(&self.folder, progress.log_lengths)?;
+        // Nobody else writes here: the log is locked.
+        imaging::io::remove_leftovers(&self.folder, Duration::ZERO);
+        self.write_debug(&identity, &progress)?;
         self.log_start(&mut log, &progress, &key);
 
         let training = Training {
+            level_weights: self.level_weights(),
             model: &mut self.model,
             task: &self.task,
             train,
             validation,
-            validation_iterations: iterations,
             folder: self.folder.clone(),
             identity,
+            keeping: self.settings.keeping,
+            watchdogs: self.settings.watchdogs,
+            overlays: self.settings.overlays,
             stop,
             optimiser,
+            average,
             progress,
             log,
+            reach: Reach::default(),
+            saved: Instant::now(),
         };
         Ok(training.run()?)
     }
 
     /// Loads the weights of the final checkpoint. Patch and mirroring are those that it was trained with, whatever was asked for.
     pub fn load_final(&mut self) -> Result<()> {
-        let path = self.checkpoint("final");
+        let path = train::checkpoint_path(&self.folder, "final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
         let trained = train::load_weights(&path, &self.model.parameters)?;
         let plugin = &self.model.trainer.library().manifest.id;
@@ -223,10 +247,6 @@ impl<'a> Session<'a> {
         );
         (self.patch, self.mirror) = (trained.patch, trained.mirror);
         Ok(())
-    }
-
-    fn checkpoint(&self, which: &str) -> PathBuf {
-        self.folder.join(format!("checkpoint_{which}.safetensors"))
     }
 
     /// Kind of the target of every output that has one.
@@ -288,156 +308,42 @@ impl<'a> Session<'a> {
         (train, validation, key)
     }
 
-    /// Shapes (z, y, x) of the decoder's levels, finest first.
+    /// Levels that have targets.
+    fn supervised(&self) -> usize {
+        if self.settings.deep_supervision { self.task.levels() } else { 1 }
+    }
+
+    fn level_weights(&self) -> Vec<f64> {
+        train::deep_supervision_weights(self.supervised())
+    }
+
+    /// Shapes (z, y, x) of the supervised levels, finest first.
     fn level_shapes(&self) -> Vec<[usize; 3]> {
         // Between levels; the entrance of the first stage has no stride. 2D has one slice at every level.
-        let strides = self.task.strides[1..self.task.levels()].iter().map(|stride| match stride[..] {
+        let strides = self.task.strides[1..self.supervised()].iter().map(|stride| match stride[..] {
             [y, x] => [1, y as usize, x as usize],
             _ => std::array::from_fn(|axis| stride[axis] as usize),
         });
         LoaderOptions::level_shapes(self.patch, &strides.collect::<Vec<_>>())
     }
 
-    fn identity(&self, data_key: &str) -> Identity {
+    fn identity(&self, data_key: &str) -> Result<Identity> {
         let library = self.model.trainer.library();
-        Identity {
+        Ok(Identity {
             plugin: library.manifest.id.clone(),
             plugin_version: library.manifest.version.clone(),
-            plugin_sha256: library.sha256.clone(),
             options: self.settings.options.clone(),
+            plan: serde_json::to_value(&self.prepared.configuration)?,
             data_key: data_key.to_owned(),
             patch: self.patch,
             mirror: self.mirror.clone(),
             epochs: self.task.epochs,
             iterations: self.task.iterations,
-            bf16: self.model.bf16,
-            libtorch: plugin_api::manifest::LIBTORCH.to_owned(),
-            threads: tch::get_num_threads(),
-        }
+            validation_iterations: self.settings.validation_iterations,
+            precision: self.model.precision,
+            deep_supervision: self.settings.deep_supervision,
+            recipe: self.recipe.clone(),
+            machine: Machine::here(&library.sha256, &self.task.device),
+        })
     }
-
-    /// What prediction needs, beside the folds.
-    fn write_description(&self) -> Result<()> {
-        let library = self.model.trainer.library();
-        let plugin = json!({
-            "id": library.manifest.id,
-            "version": library.manifest.version,
-            "sha256": library.sha256,
-            "options": self.settings.options,
-            "outputs": self.model.trainer.outputs(),
-        });
-        let folder = self.folder.parent().unwrap_or(&self.folder);
-        let files = [
-            ("plans.json", serde_json::to_value(&self.prepared.plans)?),
-            ("dataset.json", self.dataset.description.json.clone()),
-            ("dataset_fingerprint.json", serde_json::to_value(&self.prepared.fingerprint)?),
-            ("plugin.json", plugin),
-        ];
-        for (name, value) in files {
-            let text = serde_json::to_string_pretty(&value)?;
-            imaging::io::write_atomically(&folder.join(name), |file| file.write_all(text.as_bytes()))?;
-        }
-        Ok(())
-    }
-
-    fn log_start(&self, log: &mut RunLog, progress: &train::Progress, key: &str) {
-        let library = self.model.trainer.library();
-        let (train, validation) = (self.split.train.len(), self.split.validation.len());
-        let weights: usize = self.model.parameters.iter().map(|(_, parameter)| parameter.tensor.numel()).sum();
-        let outputs: Vec<&str> = self.model.trainer.outputs().iter().map(|output| output.name.as_str()).collect();
-        let precision = if self.model.bf16 { "bf16" } else { "fp32" };
-        let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
-        log.line(&format!("Plugin {} {} ({})", library.manifest.id, library.manifest.version, library.path.display()));
-        log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
-        log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
-        log.line(&format!("{train} training and {validation} validation cases, data key {key}"));
-        let PipelineChoice { pipeline, changes } = &self.settings.augmentation;
-        let wish = library.manifest.augmentation.as_deref();
-        let asker = if pipeline.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };
-        let changes: String = changes.iter().map(|change| format!(", {change}")).collect();
-        log.line(&format!("Augmentation {}{asker}{changes}", self.settings.augmentation.name(wish)));
-        log.line(&format!(
-            "Device {}, {precision}, {} threads, {} workers",
-            self.task.device,
-            tch::get_num_threads(),
-            self.settings.workers
-        ));
-        log.line(&format!("Results {}", self.folder.display()));
-        if progress.epoch > 0 || progress.iteration > 0 {
-            log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));
-        }
-    }
-}
-
-/// Refuses what need not wait until the data set is preprocessed: cascades and residual encoders, which are planned and preprocessed but
-/// not trained yet, and settings that do not fit the plans or the data set.
-pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &str, configuration: &Configuration) -> Result<()> {
-    if let Some(stage) = &configuration.previous_stage {
-        bail!(
-            "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
-        );
-    }
-    PlainConvUNet::check(&configuration.architecture)?;
-    patch_and_augmentation(configuration, library, settings)?;
-    let cases = dataset.case_ids();
-    settings.sampling.check(&cases)?;
-    if let Some(unknown) = settings.sampling.case_weights.keys().find(|name| !cases.contains(*name)) {
-        let hint = crate::dataset::hint(unknown, cases.iter().map(String::as_str).take(1000));
-        bail!("--case-weights: {} has no case {unknown:?}; {hint}", dataset.folder.display());
-    }
-    Ok(check_foreground(&dataset.description.targets, &settings.foreground)?)
-}
-
-/// The patch, as planned or as asked for, with two or three axes and with three, and how it is varied.
-fn patch_and_augmentation(
-    configuration: &Configuration,
-    library: &Library,
-    settings: &Settings,
-) -> Result<(Vec<usize>, [usize; 3], Augmentation)> {
-    let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
-    check_patch(&patch_size, &configuration.architecture.arch_kwargs)?;
-    let patch = three_dimensional(&patch_size).expect("checked");
-    let wish = library.manifest.augmentation.as_deref();
-    let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
-    Ok((patch_size, patch, augmentation))
-}
-
-/// A target as trainers are told of it.
-fn describe(target: &Target) -> plugin_api::task::Target {
-    let (kind, channels, classes, ignore) = match &target.kind {
-        TargetKind::Labels(labels) => {
-            let kind = if labels.has_regions() { Kind::Regions } else { Kind::Labels };
-            let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
-            (kind, labels.channels(), classes, labels.ignore.map(i64::from))
-        }
-        TargetKind::Regression { channels, .. } => (Kind::Regression, *channels, Vec::new(), None),
-        TargetKind::Class { classes } => (Kind::Class, classes.len(), classes.clone(), None),
-    };
-    plugin_api::task::Target { kind, channels: channels as i64, classes, ignore, optional: target.optional }
-}
-
-/// Outputs must name targets that there are, of their kind.
-fn check_outputs(model: &Model, task: &Task) -> Result<()> {
-    let targets: &IndexMap<String, plugin_api::task::Target> = &task.targets;
-    for output in model.trainer.outputs() {
-        let name = &output.name;
-        match (&output.target, output.kind) {
-            (None, Kind::Aux) => {}
-            (None, _) => bail!("plugin {}: output '{name}' has no target", model.trainer.library().manifest.id),
-            (Some(target), kind) => {
-                let Some(spec) = targets.get(target) else {
-                    let known: Vec<&str> = targets.keys().map(String::as_str).collect();
-                    bail!("output '{name}': the data set has no target '{target}'; there are: {}", known.join(", "));
-                };
-                ensure!(
-                    spec.kind == kind && spec.channels == output.channels,
-                    "output '{name}' is {kind:?} with {} channels, but its target '{target}' is {:?} with {}",
-                    output.channels,
-                    spec.kind,
-                    spec.channels
-                );
-            }
-        }
-    }
-    Ok(())
 }

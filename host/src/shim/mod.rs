@@ -1,11 +1,14 @@
-//! Guards over libtorch's thread-wide modes and generators, and its operations on many tensors at once; `shim.cpp` is the only
-//! C++ of the host.
+//! What libtorch offers only to C++: guards over its thread-wide modes and generators here, operations on many tensors at once in
+//! `many`; `shim.cpp` is the only C++ of the host.
 //!
 //! Every guard puts back what it found when it is dropped, so that neither an early return nor a plugin leaves a mode changed.
 
+mod many;
+
 use std::ffi::{CStr, c_char, c_int, c_void};
-use tch::{Device, Tensor};
-use torch_sys::C_tensor;
+use tch::Device;
+
+pub use many::{Adam, AdamState, adam, clear_gradients, clip_gradients, lerp, sgd, swap};
 
 /// libtorch refused a request of the shim.
 #[derive(Debug, thiserror::Error)]
@@ -28,21 +31,10 @@ unsafe extern "C" {
     fn shim_free(text: *mut c_char);
     fn shim_modes_read(out: *mut Modes);
     fn shim_modes_write(modes: *const Modes, error: *mut *mut c_char) -> c_int;
-    fn shim_autocast_enter(device: c_int, error: *mut *mut c_char) -> c_int;
+    fn shim_autocast_enter(device: c_int, half: c_int, error: *mut *mut c_char) -> c_int;
     fn shim_autocast_leave(error: *mut *mut c_char) -> c_int;
     fn shim_generator_seed(device: c_int, seed: u64, state: *mut *mut c_void, error: *mut *mut c_char) -> c_int;
     fn shim_generator_restore(device: c_int, state: *mut c_void, error: *mut *mut c_char) -> c_int;
-    fn shim_clip_gradients(tensors: *const *const C_tensor, count: usize, max_norm: f64, norm: *mut f64, error: *mut *mut c_char) -> c_int;
-    fn shim_sgd(
-        tensors: *const *const C_tensor,
-        velocities: *const *const C_tensor,
-        count: usize,
-        lr: f64,
-        momentum: f64,
-        weight_decay: f64,
-        error: *mut *mut c_char,
-    ) -> c_int;
-    fn shim_clear_gradients(tensors: *const *const C_tensor, count: usize, error: *mut *mut c_char) -> c_int;
 }
 
 /// −1 for the CPU, the index for CUDA.
@@ -115,16 +107,16 @@ impl Drop for KeepModes {
     }
 }
 
-/// bf16 autocast while it lives. One forward pass a region: weights that change inside it are seen stale.
+/// Autocast to bfloat16, or to float16, while it lives. One forward pass a region: weights that change inside it are seen stale.
 #[derive(Debug)]
 pub struct Autocast(#[expect(dead_code, reason = "its drop restores the modes")] KeepModes);
 
 impl Autocast {
-    /// Enters autocast on `device`.
-    pub fn enter(device: Device) -> Result<Self, Error> {
+    /// Enters autocast on `device`; `half` is float16.
+    pub fn enter(device: Device, half: bool) -> Result<Self, Error> {
         let before = KeepModes::new();
         // SAFETY: no pointers but `error`.
-        check(|error| unsafe { shim_autocast_enter(index(device), error) })?;
+        check(|error| unsafe { shim_autocast_enter(index(device), half.into(), error) })?;
         Ok(Self(before))
     }
 }
@@ -165,33 +157,6 @@ impl Drop for Seeded {
             }
         }
     }
-}
-
-fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
-    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
-}
-
-/// Clips the norm of all gradients together to `max_norm`, and returns what it was (torch's `clip_grad_norm_`).
-pub fn clip_gradients(tensors: &[&Tensor], max_norm: f64) -> Result<f64, Error> {
-    let (handles, mut norm) = (pointers(tensors), 0.0);
-    // SAFETY: `handles` are valid for as long as `tensors` are borrowed; only their gradients change.
-    check(|error| unsafe { shim_clip_gradients(handles.as_ptr(), handles.len(), max_norm, &mut norm, error) })?;
-    Ok(norm)
-}
-
-/// One step of SGD with Nesterov momentum on every tensor that has a gradient; `velocities`, one a tensor, start at zero.
-pub fn sgd(tensors: &[&Tensor], velocities: &[&Tensor], lr: f64, momentum: f64, weight_decay: f64) -> Result<(), Error> {
-    assert_eq!(tensors.len(), velocities.len(), "one velocity a tensor");
-    let (handles, momenta) = (pointers(tensors), pointers(velocities));
-    // SAFETY: both arrays are valid while borrowed and of the same length; an optimiser step is the one writer of its parameters.
-    check(|error| unsafe { shim_sgd(handles.as_ptr(), momenta.as_ptr(), handles.len(), lr, momentum, weight_decay, error) })
-}
-
-/// Removes the gradients of `tensors`.
-pub fn clear_gradients(tensors: &[&Tensor]) -> Result<(), Error> {
-    let handles = pointers(tensors);
-    // SAFETY: valid while borrowed; only their gradients change.
-    check(|error| unsafe { shim_clear_gradients(handles.as_ptr(), handles.len(), error) })
 }
 
 /// A seed that depends on all of `parts` (SplitMix64, applied in turn).

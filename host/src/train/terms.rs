@@ -2,7 +2,9 @@
 
 use crate::network::Error;
 use indexmap::IndexMap;
+use plugin_api::task::nullable;
 use plugin_api::{Term, Weight};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -38,21 +40,28 @@ pub struct TermSums {
     terms: IndexMap<String, Sum>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Sum {
     value: f64,
     weighted: f64,
     count: u64,
+    /// The value, as long as it is always the same.
+    only: Option<f64>,
 }
 
 /// Means of one term over an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TermMean {
     /// Unweighted.
+    #[serde(deserialize_with = "nullable::number")]
     pub value: f64,
     /// weight · value.
+    #[serde(deserialize_with = "nullable::number")]
     pub weighted: f64,
 }
+
+/// A term with the same value in so many steps of an epoch, and no other, is said never to change.
+const EQUAL_VALUES: u64 = 5;
 
 impl TermSums {
     /// Adds the terms of one iteration.
@@ -63,12 +72,33 @@ impl TermSums {
                 Weight::Number(weight) => *weight,
                 Weight::Learned(weight) => f64::try_from(weight)?,
             };
-            let sum = self.terms.entry(term.name.clone()).or_default();
-            sum.value += value;
-            sum.weighted += weight * value;
-            sum.count += 1;
+            self.merge(&term.name, Sum { value, weighted: weight * value, count: 1, only: Some(value) });
         }
         Ok(())
+    }
+
+    /// Adds other sums.
+    pub fn extend(&mut self, others: &Self) {
+        others.terms.iter().for_each(|(name, sum)| self.merge(name, *sum));
+    }
+
+    fn merge(&mut self, name: &str, other: Sum) {
+        match self.terms.get_mut(name) {
+            None => {
+                self.terms.insert(name.to_owned(), other);
+            }
+            Some(sum) => {
+                sum.value += other.value;
+                sum.weighted += other.weighted;
+                sum.count += other.count;
+                sum.only = sum.only.filter(|value| other.only == Some(*value));
+            }
+        }
+    }
+
+    /// Terms that never changed.
+    pub fn constant(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().filter(|(_, sum)| sum.only.is_some() && sum.count >= EQUAL_VALUES).map(|(name, _)| name.as_str())
     }
 
     /// Means by term.
@@ -77,9 +107,9 @@ impl TermSums {
         self.terms.iter().map(|(name, sum)| (name.clone(), mean(sum))).collect()
     }
 
-    /// The whole loss: Σ of the weighted means.
+    /// The whole loss: Σ of the weighted means; NaN without any.
     pub fn total(&self) -> f64 {
-        self.means().values().map(|mean| mean.weighted).sum()
+        self.means().values().map(|mean| mean.weighted).reduce(|sum, weighted| sum + weighted).unwrap_or(f64::NAN)
     }
 }
 
@@ -107,6 +137,16 @@ mod tests {
         assert_eq!([gradient(&a), gradient(&b), gradient(&learned)], [1.0, 0.5, 3.0]);
         assert!(!c.grad().defined());
         assert!(total(&terms[2..]).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_term_that_never_changes_is_found() {
+        let mut sums = TermSums::default();
+        for step in 0..5 {
+            assert_eq!(sums.constant().count(), 0);
+            sums.add(&[term("alive", 1.0, &scalar(f64::from(step))), term("dead", 1.0, &scalar(0.0))]).unwrap();
+        }
+        assert_eq!(sums.constant().collect::<Vec<_>>(), ["dead"]);
     }
 
     #[test]

@@ -19,14 +19,13 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     write_and_rename(path, write).map_err(|cause| Error::Write { path: path.to_owned(), cause })
 }
 
-/// Removes what killed programs left half-written in `folder`: temporary files that nobody has written to for an hour. One that cannot
+/// Removes what killed programs left half-written in `folder`: temporary files that nobody has written to for `abandoned`. One that cannot
 /// be removed does no harm, either.
-pub fn remove_leftovers(folder: &Path) {
-    const ABANDONED: Duration = Duration::from_secs(3600);
+pub fn remove_leftovers(folder: &Path, abandoned: Duration) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_temporary = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
         let age = entry.metadata().and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
-        if is_temporary && age.is_some_and(|age| age > ABANDONED) {
+        if is_temporary && age.is_some_and(|age| age >= abandoned) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -81,7 +80,7 @@ mod tests {
                 file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
             }
         }
-        remove_leftovers(folder.path());
+        remove_leftovers(folder.path(), Duration::from_secs(3600));
         assert!(!old.exists() && new.exists() && other.exists());
     }
 

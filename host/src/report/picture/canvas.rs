@@ -1,27 +1,27 @@
 //! The picture itself: pixels, colours, and the PNG file.
 
-pub(super) type Colour = [u8; 3];
+pub(in crate::report) type Colour = [u8; 3];
 
 /// Okabe and Ito's colours, which colour-blind readers can tell apart (black, for grey images, left out).
-pub(super) const PALETTE: [Colour; 7] =
+pub(in crate::report) const PALETTE: [Colour; 7] =
     [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]];
 /// Moreland's cool-warm map, by its ends and its middle.
-pub(super) const DIVERGING: [Colour; 3] = [[59, 76, 192], [221, 221, 221], [180, 4, 38]];
+pub(in crate::report) const DIVERGING: [Colour; 3] = [[59, 76, 192], [221, 221, 221], [180, 4, 38]];
 
 /// -1 is the first colour, 0 the middle one, 1 the last.
-pub(super) fn diverging(value: f32) -> Colour {
+pub(in crate::report) fn diverging(value: f32) -> Colour {
     let end = if value < 0.0 { DIVERGING[0] } else { DIVERGING[2] };
     // A map of zeros gives 0 / 0, and so the middle.
     let amount = if value.is_nan() { 0.0 } else { value.abs().min(1.0) };
     mix(DIVERGING[1], end, amount)
 }
 
-pub(super) fn mix(from: Colour, to: Colour, amount: f32) -> Colour {
+pub(in crate::report) fn mix(from: Colour, to: Colour, amount: f32) -> Colour {
     std::array::from_fn(|i| (f32::from(from[i]) + (f32::from(to[i]) - f32::from(from[i])) * amount).round() as u8)
 }
 
 /// 8-bit RGB, black at first.
-pub(super) struct Canvas {
+pub(in crate::report) struct Canvas {
     pub width: usize,
     pub height: usize,
     pixels: Vec<u8>,

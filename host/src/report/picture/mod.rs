@@ -1,6 +1,6 @@
 //! Pictures of cases and patches, as PNG files.
 
-mod canvas;
+pub(in crate::report) mod canvas;
 pub mod contact_sheet;
 pub mod overlay;
 mod plane;

@@ -1,0 +1,121 @@
+//! `host runs list | show | compare`: what trainings have come to.
+
+use super::environment::results;
+use crate::cli::RunsCommand;
+use crate::report::chart;
+use crate::report::runs::{self, Run};
+use crate::train::EpochRecord;
+use anyhow::{Result, ensure};
+use serde_json::Value;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+
+/// Epochs that `show` prints of a long run.
+const ROWS: usize = 20;
+
+/// Lists, shows or compares.
+pub fn execute(command: &RunsCommand) -> Result<()> {
+    match command {
+        RunsCommand::List { place } => list(&results(place.output.as_deref())),
+        RunsCommand::Show { run, place } => show(&Run::find(run, &results(place.output.as_deref()))?),
+        RunsCommand::Compare { runs, png, place } => compare(runs, png, &results(place.output.as_deref())),
+        RunsCommand::Schema => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&schemars::schema_for!(EpochRecord))?)?),
+    }
+}
+
+fn list(results: &Path) -> Result<()> {
+    let folders: Vec<PathBuf> = runs::folders(results);
+    ensure!(!folders.is_empty(), "{}: no runs; train one with host run, or say where they are with --output", results.display());
+    let mut rows = vec![["RUN", "EPOCHS", "SCORE", "BEST", "AT", "STATE"].map(str::to_owned).to_vec()];
+    for folder in folders {
+        let run = Run::open(&folder, results)?;
+        let last = run.records.last();
+        rows.push(vec![
+            run.name.clone(),
+            last.map_or_else(String::new, |record| format!("{}/{}", record.epoch + 1, record.epochs)),
+            number(last.and_then(Run::score)),
+            number(run.best().and_then(Run::score)),
+            run.best().map_or_else(String::new, |record| record.epoch.to_string()),
+            if run.is_finished() { "finished" } else { "unfinished" }.to_owned(),
+        ]);
+    }
+    print_table(&rows)
+}
+
+fn show(run: &Run) -> Result<()> {
+    writeln!(stdout(), "{}", run.folder.display())?;
+    if let Some(debug) =
+        std::fs::read_to_string(run.folder.join("debug.json")).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok())
+    {
+        let identity = &debug["identity"];
+        let facts = [
+            ("plugin", format!("{} {}", text(&identity["plugin"]), text(&identity["plugin_version"]))),
+            ("options", text(&identity["options"])),
+            ("precision", text(&identity["precision"])),
+            ("recipe", text(&identity["recipe"])),
+            ("data key", text(&identity["data_key"])),
+            ("seed", text(&debug["seed"])),
+            ("device", text(&identity["machine"]["device"])),
+        ];
+        facts.iter().try_for_each(|(name, value)| writeln!(stdout(), "{name:<10} {value}"))?;
+    }
+    let Some(last) = run.records.last() else { return Ok(writeln!(stdout(), "no epoch yet")?) };
+    let names: Vec<String> = last.numbers().into_iter().map(|(name, _)| name).collect();
+    // Evenly spread, the last one among them.
+    let step = run.records.len().div_ceil(ROWS);
+    let shown: Vec<&EpochRecord> = run.records.iter().rev().step_by(step).collect::<Vec<_>>().into_iter().rev().collect();
+    let mut rows = vec![[String::new()].into_iter().chain(shown.iter().map(|record| record.epoch.to_string())).collect::<Vec<_>>()];
+    rows.extend(
+        names.iter().map(|name| [name.clone()].into_iter().chain(shown.iter().map(|record| number(runs::value(record, name)))).collect()),
+    );
+    writeln!(stdout())?;
+    print_table(&rows)
+}
+
+fn compare(names: &[String], png: &Path, results: &Path) -> Result<()> {
+    let runs: Vec<Run> = names.iter().map(|name| Run::find(name, results)).collect::<Result<_, _>>()?;
+    for (i, run) in runs.iter().enumerate() {
+        let epochs = run.records.len();
+        writeln!(stdout(), "{}: {}, {epochs} epochs", runs::label(i, run), run.folder.display())?;
+    }
+    let last = |run: &Run, name: &str| run.records.last().and_then(|record| runs::value(record, name));
+    let best = |run: &Run, name: &str| run.best().and_then(|record| runs::value(record, name));
+    let mut rows = vec![vec!["last epoch, best epoch".to_owned()]];
+    rows[0].extend(runs.iter().enumerate().flat_map(|(i, run)| [runs::label(i, run), "best".to_owned()]));
+    for name in runs::quantities(&runs) {
+        let mut row = vec![name.clone()];
+        row.extend(runs.iter().flat_map(|run| [number(last(run, &name)), number(best(run, &name))]));
+        rows.push(row);
+    }
+    writeln!(stdout())?;
+    print_table(&rows)?;
+    chart::write(png, &runs::panels(&runs))?;
+    Ok(writeln!(stdout(), "\nChart: {}", png.display())?)
+}
+
+/// Four digits that matter; a dash for what is not there.
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value != 0.0 && !(1e-3..1e5).contains(&value.abs()) && value.is_finite() => format!("{value:.3e}"),
+        Some(value) => format!("{value:.4}"),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The first column to the left, the others to the right.
+fn print_table(rows: &[Vec<String>]) -> Result<()> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let line: Vec<String> =
+            cells.map(|(c, (cell, width))| if c == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }).collect();
+        writeln!(stdout(), "{}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}

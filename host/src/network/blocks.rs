@@ -1,0 +1,235 @@
+//! What U-Nets are made of: convolution → dropout → norm → nonlinearity, and residual blocks of these
+//! (`dynamic_network_architectures/building_blocks/{simple_conv_blocks,residual}.py`).
+
+use super::spec::{Dropout, LayerSpec, Nonlinearity};
+use super::{Error, Parameters};
+use plugin_api::Init;
+use tch::Tensor;
+
+/// One step of a stage.
+#[derive(Debug)]
+pub(super) enum Block {
+    Conv(ConvBlock),
+    Residual(Box<ResidualBlock>),
+}
+
+/// conv → dropout → norm → nonlinearity. `ConvDropoutNormReLU`.
+#[derive(Debug)]
+pub(super) struct ConvBlock {
+    conv: Conv,
+    dropout: Option<Dropout>,
+    norm: Option<Norm>,
+    nonlinearity: Option<Nonlinearity>,
+}
+
+/// conv1 → conv2, added to a skip that is pooled and projected where shapes ask for it. `BasicBlockD` (He et al. 2019, ResNet-D).
+#[derive(Debug)]
+pub(super) struct ResidualBlock {
+    first: ConvBlock,
+    second: ConvBlock,
+    /// Average pooling with this kernel and stride.
+    pool: Option<Vec<i64>>,
+    projection: Option<ConvBlock>,
+    nonlinearity: Nonlinearity,
+}
+
+#[derive(Debug)]
+struct Conv {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    stride: Vec<i64>,
+    padding: Vec<i64>,
+}
+
+/// Instance norm; batch norm where it has running statistics.
+#[derive(Debug)]
+struct Norm {
+    weight: Option<Tensor>,
+    bias: Option<Tensor>,
+    /// Mean and variance.
+    running: Option<[Tensor; 2]>,
+    eps: f64,
+    momentum: f64,
+}
+
+/// Makes blocks of one network; their tensors go to `parameters` under nnU-Net's names.
+pub(super) struct Builder<'a> {
+    pub parameters: &'a mut Parameters,
+    pub layers: LayerSpec,
+}
+
+impl Builder<'_> {
+    /// A convolution's bias, where convolutions have one.
+    pub fn bias(&mut self, name: &str, channels: i64) -> Result<Option<Tensor>, Error> {
+        self.layers.bias.then(|| self.parameters.create(format!("{name}.bias"), &[channels], Init::Constant(0.0))).transpose()
+    }
+
+    /// `channels` are in and out.
+    pub fn conv_block(&mut self, name: &str, channels: [i64; 2], kernel: &[i64], stride: &[i64]) -> Result<ConvBlock, Error> {
+        let conv = self.conv(&format!("{name}.conv"), channels, kernel, stride)?;
+        let LayerSpec { dropout, nonlinearity, .. } = self.layers;
+        Ok(ConvBlock { conv, dropout, norm: self.norm(&format!("{name}.norm"), channels[1], 1.0)?, nonlinearity: Some(nonlinearity) })
+    }
+
+    /// `count` convolutions; the first one changes channels and has the stride.
+    pub fn conv_blocks(
+        &mut self,
+        name: &str,
+        count: usize,
+        channels: [i64; 2],
+        kernel: &[i64],
+        stride: &[i64],
+    ) -> Result<Vec<ConvBlock>, Error> {
+        steps(count, channels, stride)
+            .map(|(i, channels, stride)| self.conv_block(&format!("{name}.convs.{i}"), channels, kernel, &stride))
+            .collect()
+    }
+
+    /// `count` residual blocks; the first one changes channels and has the stride.
+    pub fn residual_blocks(
+        &mut self,
+        name: &str,
+        count: usize,
+        channels: [i64; 2],
+        kernel: &[i64],
+        stride: &[i64],
+    ) -> Result<Vec<ResidualBlock>, Error> {
+        steps(count, channels, stride)
+            .map(|(i, channels, stride)| self.residual_block(&format!("{name}.blocks.{i}"), channels, kernel, &stride))
+            .collect()
+    }
+
+    fn residual_block(&mut self, name: &str, channels: [i64; 2], kernel: &[i64], stride: &[i64]) -> Result<ResidualBlock, Error> {
+        let [input, output] = channels;
+        let ones = vec![1; kernel.len()];
+        let first = self.conv_block(&format!("{name}.conv1"), channels, kernel, stride)?;
+        let conv = self.conv(&format!("{name}.conv2.conv"), [output, output], kernel, &ones)?;
+        // Every block starts as its skip alone (`init_last_bn_before_add_to_0`).
+        let norm = self.norm(&format!("{name}.conv2.norm"), output, 0.0)?;
+        let second = ConvBlock { conv, dropout: None, norm, nonlinearity: None };
+        let pool = stride.iter().any(|stride| *stride != 1).then(|| stride.to_vec());
+        let projection = if input == output {
+            None
+        } else {
+            // Where there is pooling, it comes first in nnU-Net's list.
+            let name = format!("{name}.skip.{}", usize::from(pool.is_some()));
+            let weight = self.weight(&format!("{name}.conv"), channels, &ones)?;
+            let conv = Conv { weight, bias: None, padding: vec![0; ones.len()], stride: ones };
+            Some(ConvBlock { conv, dropout: None, norm: self.norm(&format!("{name}.norm"), output, 1.0)?, nonlinearity: None })
+        };
+        Ok(ResidualBlock { first, second, pool, projection, nonlinearity: self.layers.nonlinearity })
+    }
+
+    fn weight(&mut self, name: &str, [input, output]: [i64; 2], kernel: &[i64]) -> Result<Tensor, Error> {
+        let shape: Vec<i64> = [output, input].iter().chain(kernel).copied().collect();
+        self.parameters.create(format!("{name}.weight"), &shape, Init::KaimingNormal)
+    }
+
+    fn conv(&mut self, name: &str, channels: [i64; 2], kernel: &[i64], stride: &[i64]) -> Result<Conv, Error> {
+        let padding = kernel.iter().map(|k| (k - 1) / 2).collect();
+        let weight = self.weight(name, channels, kernel)?;
+        Ok(Conv { weight, bias: self.bias(name, channels[1])?, stride: stride.to_vec(), padding })
+    }
+
+    /// `weight` is the initial value of its weights.
+    fn norm(&mut self, name: &str, channels: i64, weight: f64) -> Result<Option<Norm>, Error> {
+        let Some(spec) = self.layers.norm else { return Ok(None) };
+        let mut affine = |part: &str, value| {
+            let create = || self.parameters.create(format!("{name}.{part}"), &[channels], Init::Constant(value));
+            spec.affine.then(create).transpose()
+        };
+        let (weight, bias) = (affine("weight", weight)?, affine("bias", 0.0)?);
+        let mut running = |part: &str, value| self.parameters.create_buffer(format!("{name}.running_{part}"), &[channels], value);
+        let running = if spec.batch { Some([running("mean", 0.0)?, running("var", 1.0)?]) } else { None };
+        Ok(Some(Norm { weight, bias, running, eps: spec.eps, momentum: spec.momentum }))
+    }
+}
+
+/// Number, channels in and out, and stride of each of `count` blocks.
+fn steps(count: usize, [input, output]: [i64; 2], stride: &[i64]) -> impl Iterator<Item = (usize, [i64; 2], Vec<i64>)> {
+    (0..count).map(move |i| if i == 0 { (i, [input, output], stride.to_vec()) } else { (i, [output, output], vec![1; stride.len()]) })
+}
+
+/// All `blocks`, one after the other.
+pub(super) fn run<'a>(blocks: impl IntoIterator<Item = &'a Block>, input: &Tensor, training: bool) -> Result<Tensor, Error> {
+    blocks.into_iter().try_fold(input.shallow_clone(), |map, block| block.forward(&map, training))
+}
+
+impl Block {
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, Error> {
+        match self {
+            Self::Conv(block) => block.forward(input, training),
+            Self::Residual(block) => block.forward(input, training),
+        }
+    }
+}
+
+impl ConvBlock {
+    pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, Error> {
+        let mut map = self.conv.forward(input)?;
+        if let Some(Dropout { p, channels }) = self.dropout {
+            map = if channels { map.f_feature_dropout(p, training)? } else { map.f_dropout(p, training)? };
+        }
+        if let Some(norm) = &self.norm {
+            map = norm.forward(&map, training)?;
+        }
+        match self.nonlinearity {
+            Some(nonlinearity) => nonlinearity.apply(map),
+            None => Ok(map),
+        }
+    }
+}
+
+impl ResidualBlock {
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, Error> {
+        let mut skip = input.shallow_clone();
+        if let Some(size) = self.pool.as_deref() {
+            skip = match size.len() {
+                2 => skip.f_avg_pool2d(size, size, 0, false, true, None)?,
+                _ => skip.f_avg_pool3d(size, size, 0, false, true, None)?,
+            };
+        }
+        if let Some(projection) = &self.projection {
+            skip = projection.forward(&skip, training)?;
+        }
+        let mut map = self.second.forward(&self.first.forward(input, training)?, training)?;
+        self.nonlinearity.apply(map.f_add_(&skip)?)
+    }
+}
+
+impl Conv {
+    fn forward(&self, input: &Tensor) -> Result<Tensor, Error> {
+        let (weight, bias, stride, padding) = (&self.weight, self.bias.as_ref(), &*self.stride, &*self.padding);
+        // By name, as everywhere in this folder, since autocast does not know the general `convolution`.
+        Ok(match stride.len() {
+            2 => input.f_conv2d(weight, bias, stride, padding, 1, 1)?,
+            _ => input.f_conv3d(weight, bias, stride, padding, 1, 1)?,
+        })
+    }
+}
+
+impl Norm {
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, Error> {
+        let (weight, bias) = (self.weight.as_ref(), self.bias.as_ref());
+        Ok(match &self.running {
+            Some([mean, var]) => input.f_batch_norm(weight, bias, Some(mean), Some(var), training, self.momentum, self.eps, true)?,
+            None => {
+                let none: Option<&Tensor> = None;
+                input.f_instance_norm(weight, bias, none, none, true, self.momentum, self.eps, true)?
+            }
+        })
+    }
+}
+
+impl Nonlinearity {
+    /// In place where torch can.
+    fn apply(self, mut map: Tensor) -> Result<Tensor, Error> {
+        Ok(match self {
+            // torch's default slope is nnU-Net's.
+            Self::LeakyRelu(0.01) => map.f_leaky_relu_()?,
+            // The same function with the slope as a tensor; tch's leaky ReLU has no slope of its own.
+            Self::LeakyRelu(slope) => map.f_prelu(&Tensor::f_full([1], slope, (map.kind(), map.device()))?)?,
+            Self::Relu => map.f_relu_()?,
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! What a run is refused for, and what a trainer is told of the data set.
+
+use super::Settings;
+use crate::cli::RecipeArgs;
+use crate::dataset::{Dataset, Target, TargetKind};
+use crate::loading::check_foreground;
+use crate::network::{Model, Unet};
+use crate::plan::{Configuration, check_patch, three_dimensional};
+use crate::plugin::Library;
+use crate::train::Recipe;
+use anyhow::{Result, anyhow, bail, ensure};
+use imaging::augment::Augmentation;
+use indexmap::IndexMap;
+use plugin_api::{Kind, Task};
+
+/// Refuses what need not wait until the data set is preprocessed: cascades, which are planned and preprocessed but not trained yet, and
+/// settings that do not fit the plans or the data set.
+pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &str, configuration: &Configuration) -> Result<()> {
+    if let Some(stage) = &configuration.previous_stage {
+        bail!(
+            "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
+        );
+    }
+    Unet::check(&configuration.architecture)?;
+    patch_and_augmentation(configuration, library, settings)?;
+    recipe(library, settings)?;
+    let cases = dataset.case_ids();
+    settings.sampling.check(&cases)?;
+    if let Some(unknown) = settings.sampling.case_weights.keys().find(|name| !cases.contains(*name)) {
+        let hint = crate::dataset::hint(unknown, cases.iter().map(String::as_str).take(1000));
+        bail!("--case-weights: {} has no case {unknown:?}; {hint}", dataset.folder.display());
+    }
+    Ok(check_foreground(&dataset.description.targets, &settings.foreground)?)
+}
+
+/// The patch, as planned or as asked for, with two or three axes and with three, and how it is varied.
+pub(super) fn patch_and_augmentation(
+    configuration: &Configuration,
+    library: &Library,
+    settings: &Settings,
+) -> Result<(Vec<usize>, [usize; 3], Augmentation)> {
+    let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
+    check_patch(&patch_size, &configuration.architecture.arch_kwargs)?;
+    let patch = three_dimensional(&patch_size).expect("checked");
+    let wish = library.manifest.augmentation.as_deref();
+    let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
+    Ok((patch_size, patch, augmentation))
+}
+
+/// How weights are moved: as asked for, else as the plugin's manifest has it, else nnU-Net's way.
+pub(super) fn recipe(library: &Library, settings: &Settings) -> Result<Recipe> {
+    let plugin = &library.manifest;
+    let asked = plugin.training.as_deref().map(RecipeArgs::parse).transpose();
+    let asked = asked.map_err(|e| anyhow!("plugin {}: its manifest asks for training {:?}: {e}", plugin.id, plugin.training))?;
+    settings.recipe.clone().or(asked.unwrap_or_default()).resolve(settings.epochs).map_err(|e| anyhow!(e))
+}
+
+/// A target as trainers are told of it.
+pub(super) fn describe(target: &Target) -> plugin_api::task::Target {
+    let (kind, channels, classes, ignore) = match &target.kind {
+        TargetKind::Labels(labels) => {
+            let kind = if labels.has_regions() { Kind::Regions } else { Kind::Labels };
+            let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
+            (kind, labels.channels(), classes, labels.ignore.map(i64::from))
+        }
+        TargetKind::Regression { channels, .. } => (Kind::Regression, *channels, Vec::new(), None),
+        TargetKind::Class { classes } => (Kind::Class, classes.len(), classes.clone(), None),
+    };
+    plugin_api::task::Target { kind, channels: channels as i64, classes, ignore, optional: target.optional }
+}
+
+/// Outputs must name targets that there are, of their kind.
+pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
+    let targets: &IndexMap<String, plugin_api::task::Target> = &task.targets;
+    for output in model.trainer.outputs() {
+        let name = &output.name;
+        match (&output.target, output.kind) {
+            (None, Kind::Aux) => {}
+            (None, _) => bail!("plugin {}: output '{name}' has no target", model.trainer.library().manifest.id),
+            (Some(target), kind) => {
+                let Some(spec) = targets.get(target) else {
+                    let known: Vec<&str> = targets.keys().map(String::as_str).collect();
+                    bail!("output '{name}': the data set has no target '{target}'; there are: {}", known.join(", "));
+                };
+                ensure!(
+                    spec.kind == kind && spec.channels == output.channels,
+                    "output '{name}' is {kind:?} with {} channels, but its target '{target}' is {:?} with {}",
+                    output.channels,
+                    spec.kind,
+                    spec.channels
+                );
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
+
+use super::Session;
+use crate::loading::PipelineChoice;
+use crate::report::RunLog;
+use crate::train::{Identity, OptimiserName, Progress, Recipe};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+impl Session<'_> {
+    /// What prediction needs, beside the folds.
+    pub(super) fn write_description(&self) -> Result<()> {
+        let library = self.model.trainer.library();
+        let plugin = json!({
+            "id": library.manifest.id,
+            "version": library.manifest.version,
+            "sha256": library.sha256,
+            "options": self.settings.options,
+            "outputs": self.model.trainer.outputs(),
+        });
+        let folder = self.folder.parent().unwrap_or(&self.folder);
+        let files = [
+            ("plans.json", serde_json::to_value(&self.prepared.plans)?),
+            ("dataset.json", self.dataset.description.json.clone()),
+            ("dataset_fingerprint.json", serde_json::to_value(&self.prepared.fingerprint)?),
+            ("plugin.json", plugin),
+        ];
+        for (name, value) in files {
+            write_json(&folder.join(name), &value)?;
+        }
+        Ok(())
+    }
+
+    /// `debug.json`: all that one may have to know to say why a run did what it did.
+    pub(super) fn write_debug(&self, identity: &Identity, progress: &Progress) -> Result<()> {
+        let library = self.model.trainer.library();
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let debug = json!({
+            "host": env!("CARGO_PKG_VERSION"),
+            "command": std::env::args().collect::<Vec<_>>(),
+            "started": seconds(SystemTime::now()),
+            "resumed_at": {"epoch": progress.epoch, "iteration": progress.iteration},
+            "seed": self.task.seed,
+            "identity": identity,
+            "manifest": library.manifest,
+            "library": library.path,
+            "task": self.task,
+            "outputs": self.model.trainer.outputs(),
+            "augmentation": self.augmentation,
+            "workers": self.settings.workers,
+            "cases": {"train": self.split.train, "validation": self.split.validation},
+        });
+        write_json(&self.folder.join("debug.json"), &debug)
+    }
+
+    pub(super) fn log_start(&self, log: &mut RunLog, progress: &Progress, key: &str) {
+        let library = self.model.trainer.library();
+        let (train, validation) = (self.split.train.len(), self.split.validation.len());
+        let weights: usize = self.model.parameters.iter().map(|(_, parameter)| parameter.tensor.numel()).sum();
+        let outputs: Vec<&str> = self.model.trainer.outputs().iter().map(|output| output.name.as_str()).collect();
+        let precision = self.model.precision.name();
+        let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
+        log.line(&format!("Plugin {} {} ({})", library.manifest.id, library.manifest.version, library.path.display()));
+        log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
+        log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
+        log.line(&format!("{train} training and {validation} validation cases, data key {key}"));
+        let PipelineChoice { pipeline, changes } = &self.settings.augmentation;
+        let wish = library.manifest.augmentation.as_deref();
+        let asker = if pipeline.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };
+        let changes: String = changes.iter().map(|change| format!(", {change}")).collect();
+        log.line(&format!("Augmentation {}{asker}{changes}", self.settings.augmentation.name(wish)));
+        log.line(&format!(
+            "Device {}, {precision}, {} threads, {} workers",
+            self.task.device,
+            tch::get_num_threads(),
+            self.settings.workers
+        ));
+        log.line(&format!("Optimiser {}", tell(&self.recipe)));
+        log.line(&format!("Results {}", self.folder.display()));
+        if progress.epoch > 0 || progress.iteration > 0 {
+            log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));
+        }
+    }
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    Ok(imaging::io::write_atomically(path, |file| file.write_all(text.as_bytes()))?)
+}
+
+fn tell(recipe: &Recipe) -> String {
+    let Recipe { optimiser, learning_rate, schedule, weight_decay, momentum, betas, .. } = recipe;
+    let own = match optimiser {
+        OptimiserName::Sgd => format!("momentum {momentum}"),
+        OptimiserName::Adam | OptimiserName::Adamw => format!("betas {betas:?}{}", if recipe.amsgrad { ", amsgrad" } else { "" }),
+    };
+    let mut told = format!("{optimiser:?}, learning rate {learning_rate}, {schedule:?}, weight decay {weight_decay}, {own}");
+    if recipe.accumulate > 1 {
+        told += &format!(", {} batches a step", recipe.accumulate);
+    }
+    if let Some(decay) = recipe.ema {
+        told += &format!(", weights averaged with decay {decay}");
+    }
+    told
+}

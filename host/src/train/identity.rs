@@ -1,0 +1,136 @@
+//! What a checkpoint belongs to: going on under anything else would be another training.
+
+use super::recipe::Recipe;
+use crate::network::Precision;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Everything that decides what a training computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Plugin id.
+    pub plugin: String,
+    /// Its version.
+    pub plugin_version: String,
+    /// Options of the run.
+    pub options: Value,
+    /// The configuration of the plans: network, spacing, normalisation.
+    pub plan: Value,
+    /// Hash of data, sampler, pipeline and seed.
+    pub data_key: String,
+    /// Patch (z, y, x).
+    pub patch: [usize; 3],
+    /// Axes of mirroring, in training and so in prediction.
+    pub mirror: Vec<usize>,
+    /// Epochs of the whole run: the schedule depends on them.
+    pub epochs: u64,
+    /// Training iterations an epoch: the position in the data depends on them.
+    pub iterations: u64,
+    /// Validation iterations an epoch.
+    pub validation_iterations: u64,
+    /// Arithmetic of the network.
+    pub precision: Precision,
+    /// Whether coarser levels are supervised, too.
+    pub deep_supervision: bool,
+    /// Optimiser and learning rates.
+    pub recipe: Recipe,
+    /// Under others, results differ in rounding.
+    pub machine: Machine,
+}
+
+/// What computed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Of the plugin's file.
+    pub plugin_sha256: String,
+    /// libtorch's version.
+    pub libtorch: String,
+    /// Its threads.
+    pub threads: i32,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Instructions of the CPU that libtorch chooses its kernels by.
+    pub cpu: String,
+}
+
+/// One value that two identities do not share.
+#[derive(Debug, PartialEq)]
+pub struct Difference {
+    /// Its place, such as `recipe.optimiser`.
+    pub what: String,
+    /// There.
+    pub found: String,
+    /// Here.
+    pub expected: String,
+}
+
+impl Identity {
+    /// All that differs from `expected`: first what makes it another training, then what changes rounding only.
+    pub fn differences(&self, expected: &Self) -> (Vec<Difference>, Vec<Difference>) {
+        let value = |identity: &Self| serde_json::to_value(identity).expect("plain data");
+        let mut all = Vec::new();
+        compare("", &value(self), &value(expected), &mut all);
+        all.into_iter().partition(|difference| !difference.what.starts_with("machine."))
+    }
+}
+
+fn compare(what: &str, found: &Value, expected: &Value, differences: &mut Vec<Difference>) {
+    if found == expected {
+        return;
+    }
+    let inner = |key: &str| if what.is_empty() { key.to_owned() } else { format!("{what}.{key}") };
+    match (found, expected) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                compare(&inner(key), found.get(key).unwrap_or(&Value::Null), expected.get(key).unwrap_or(&Value::Null), differences);
+            }
+        }
+        _ => differences.push(Difference { what: what.to_owned(), found: found.to_string(), expected: expected.to_string() }),
+    }
+}
+
+impl Machine {
+    /// This one.
+    pub fn here(plugin_sha256: &str, device: &str) -> Self {
+        Self {
+            plugin_sha256: plugin_sha256.to_owned(),
+            libtorch: plugin_api::manifest::LIBTORCH.to_owned(),
+            threads: tch::get_num_threads(),
+            device: device.to_owned(),
+            cpu: cpu_features().join(" "),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<&'static str> {
+    let there = [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        ("avx512vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", std::arch::is_x86_feature_detected!("avx512bf16")),
+        ("avx512fp16", std::arch::is_x86_feature_detected!("avx512fp16")),
+    ];
+    there.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_features() -> Vec<&'static str> {
+    vec![std::env::consts::ARCH]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn differences_are_named_by_their_place() {
+        let mut differences = Vec::new();
+        let (found, expected) = (json!({"a": {"b": [1, 2], "c": 1}, "d": 1}), json!({"a": {"b": [1, 3], "c": 1}, "e": 1}));
+        compare("", &found, &expected, &mut differences);
+        let told: Vec<_> = differences.iter().map(|d| format!("{} {} {}", d.what, d.found, d.expected)).collect();
+        assert_eq!(told, ["a.b [1,2] [1,3]", "d 1 null", "e null 1"]);
+    }
+}

@@ -1,0 +1,157 @@
+//! One optimiser step: batches in, moved weights out, or a reason why not.
+
+use super::terms::{TermSums, total};
+use super::watch::{self, KeptBuffers, MOST_SKIPS, OnNonfinite};
+use super::{Error, Training, to_tensors};
+use crate::network::{self, Precision};
+use crate::shim::mix;
+use plugin_api::{Batch, Phase, Step};
+
+/// A step that was not taken.
+struct Failure {
+    cases: Vec<String>,
+    source: network::Error,
+}
+
+impl Training<'_> {
+    /// One optimiser step, from as many batches as the recipe accumulates. What becomes of numbers that run out of range is decided by the
+    /// watchdogs; in float16 they first mean that the loss was scaled too much.
+    pub(super) fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
+        let half = self.model.precision == Precision::Fp16;
+        let forgiving = half || self.watchdogs.nonfinite == OnNonfinite::Skip;
+        let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
+        self.optimiser.clear_gradients().map_err(Error::Network)?;
+        let (mut sums, mut batches, mut failure) = (TermSums::default(), Vec::new(), None);
+        for micro_step in 0..self.identity.recipe.accumulate {
+            let step = self.step_info(Phase::Train, self.progress.iteration, micro_step);
+            let batch = self.next_batch(&step)?;
+            // Batches of a failed step are still taken: the next step must see its own.
+            if failure.is_none() {
+                let done = self.backward(&batch, &step, &mut sums);
+                failure = done.err().map(|source| Failure { cases: batch.cases.clone(), source });
+            }
+            batches.push(batch);
+        }
+        let failure = match failure {
+            Some(failure) => Some(failure),
+            None => self.update(learning_rate).err().map(|source| Failure { cases: cases_of(&batches), source }),
+        };
+        let Some(failure) = failure else {
+            self.progress.sums.extend(&sums);
+            self.progress.skipped_in_a_row = 0;
+            return Ok(());
+        };
+        if !failure.source.is_nonfinite() {
+            return Err(self.failed(failure.cases, failure.source));
+        }
+        if let Some(buffers) = buffers {
+            buffers.restore().map_err(Error::Network)?;
+        }
+        // Not worth a word: it is how the scale is found.
+        if half && self.progress.loss_scale.overflowed() {
+            return Ok(());
+        }
+        self.nonfinite(failure, &batches)
+    }
+
+    /// Gradients of one batch's loss, added to those that are there.
+    fn backward(&mut self, batch: &Batch, step: &Step, sums: &mut TermSums) -> Result<(), network::Error> {
+        let levels = supervised_levels(step);
+        let (outputs, features) = self.model.forward_with_features(&batch.image, levels, true, step.seed)?;
+        let terms = self.model.trainer.loss(&outputs, batch, step)?;
+        for term in self.reach.dead(&terms, &features)? {
+            self.warn(&format!(
+                "term '{term}' has no gradient on the trunk: its head works on detached features, or its loss is flat; it trains nothing there"
+            ));
+        }
+        drop(features);
+        if let Some(loss) = total(&terms)? {
+            let factor = self.loss_factor() / self.identity.recipe.accumulate as f64;
+            let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
+            loss.f_backward()?;
+        }
+        sums.add(&terms)
+    }
+
+    fn update(&mut self, learning_rate: f64) -> Result<(), network::Error> {
+        let norm = self.optimiser.clip_gradients(self.loss_factor())?;
+        self.optimiser.step(learning_rate)?;
+        if let Some(average) = &self.average {
+            average.update(self.progress.updates == 0)?;
+        }
+        if self.model.precision == Precision::Fp16 {
+            self.progress.loss_scale.succeeded();
+        }
+        self.progress.updates += 1;
+        self.progress.gradient_norms += norm;
+        Ok(())
+    }
+
+    /// Factor of the loss: 1 but in float16.
+    fn loss_factor(&self) -> f64 {
+        if self.model.precision == Precision::Fp16 { self.progress.loss_scale.factor() } else { 1.0 }
+    }
+
+    fn nonfinite(&mut self, failure: Failure, batches: &[Batch]) -> Result<(), Error> {
+        let (epoch, iteration) = (self.progress.epoch, self.progress.iteration);
+        match self.watchdogs.nonfinite {
+            OnNonfinite::Stop => Err(self.failed(failure.cases, failure.source)),
+            OnNonfinite::Dump => {
+                let mut files = Vec::new();
+                for (i, batch) in batches.iter().enumerate() {
+                    let path = self.folder.join(format!("nonfinite_epoch_{epoch}_iteration_{iteration}_batch_{i}.safetensors"));
+                    watch::dump(&path, batch).map_err(Error::Network)?;
+                    files.push(path.display().to_string());
+                }
+                self.log.line(&format!("The batch is in {}", files.join(", ")));
+                Err(self.failed(failure.cases, failure.source))
+            }
+            OnNonfinite::Skip => {
+                self.progress.skipped += 1;
+                self.progress.skipped_in_a_row += 1;
+                let cases = failure.cases.join(", ");
+                self.log.line(&format!("Step left out: {} (epoch {epoch}, iteration {iteration}, cases {cases})", failure.source));
+                if self.progress.skipped_in_a_row >= MOST_SKIPS { Err(self.failed(failure.cases, failure.source)) } else { Ok(()) }
+            }
+        }
+    }
+
+    pub(super) fn next_batch(&mut self, step: &Step) -> Result<Batch, Error> {
+        let loader = match step.phase {
+            Phase::Train => &mut self.train,
+            Phase::Validate => &mut self.validation,
+        };
+        let batch = loader.next_batch()?;
+        to_tensors(batch, self.task.dims, self.model.parameters.device()).map_err(|source| Error::Step {
+            epoch: step.epoch,
+            iteration: step.iteration,
+            cases: batch.cases.join(", "),
+            source,
+        })
+    }
+
+    pub(super) fn failed(&self, cases: Vec<String>, source: network::Error) -> Error {
+        Error::Step { epoch: self.progress.epoch, iteration: self.progress.iteration, cases: cases.join(", "), source }
+    }
+
+    pub(super) fn step_info(&self, phase: Phase, iteration: u64, micro_step: u64) -> Step {
+        let epoch = self.progress.epoch;
+        Step {
+            epoch,
+            iteration,
+            micro_step,
+            seed: mix(&[self.task.seed, epoch, iteration, phase as u64, micro_step]),
+            phase,
+            deep_supervision_weights: self.level_weights.clone(),
+        }
+    }
+}
+
+/// Levels that deep supervision gives a weight: the heads of the others need not be computed.
+pub(super) fn supervised_levels(step: &Step) -> usize {
+    step.deep_supervision_weights.iter().filter(|weight| **weight != 0.0).count()
+}
+
+fn cases_of(batches: &[Batch]) -> Vec<String> {
+    batches.iter().flat_map(|batch| batch.cases.iter().cloned()).collect()
+}

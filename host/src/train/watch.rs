@@ -1,0 +1,102 @@
+//! Watchdogs: what a person would notice too late. Numbers that ran out of range, terms that train nothing, scores that rise no more.
+
+use crate::network::{Error, Parameters};
+use clap::ValueEnum;
+use indexmap::IndexMap;
+use plugin_api::{Batch, Features, Term, Weight};
+use std::path::Path;
+use tch::Tensor;
+
+/// After so many skipped steps in a row there is nothing to hope for.
+pub const MOST_SKIPS: u64 = 20;
+/// Steps in which a term may reach the trunk before it is called dead: a batch may lack what it is about.
+const LOOKS: u32 = 5;
+/// What is done about a loss or gradient that is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnNonfinite {
+    /// End the run with an error that names the cases; checkpoints from before are kept.
+    Stop,
+    /// Leave the step out, say so, and go on.
+    Skip,
+    /// End the run, and write the batch beside the logs.
+    Dump,
+}
+
+/// When to look up from the numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Watchdogs {
+    /// What is done about NaN and infinity.
+    pub nonfinite: OnNonfinite,
+    /// Epochs without a better score after which that is said.
+    pub plateau: Option<u64>,
+    /// Epochs without a better score after which training ends.
+    pub early_stop: Option<u64>,
+}
+
+/// Looks whether gradients of terms reach the trunk.
+#[derive(Debug, Default)]
+pub struct Reach {
+    /// Looks so far; those that are settled have [`LOOKS`].
+    looks: IndexMap<String, u32>,
+}
+
+impl Reach {
+    /// Looks at the terms that are not settled yet, and returns those that have reached nothing in several steps. Costs one backward
+    /// pass through their heads in the first step, and nothing later.
+    pub fn dead(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
+        let mut dead = Vec::new();
+        for term in terms.iter().filter(|term| !matches!(term.weight, Weight::Number(weight) if weight == 0.0)) {
+            let looks = self.looks.entry(term.name.clone()).or_default();
+            if *looks == LOOKS {
+                continue;
+            }
+            *looks += 1;
+            if reaches(&term.value, features)? {
+                *looks = LOOKS;
+            } else if *looks == LOOKS {
+                dead.push(term.name.clone());
+            }
+        }
+        Ok(dead)
+    }
+}
+
+/// Whether `value` has a gradient that is not zero on any feature map. The finest map comes first: nearly always it has one, and
+/// nothing behind it need be computed.
+fn reaches(value: &Tensor, features: &Features) -> Result<bool, Error> {
+    for map in features.decoder.iter().chain([&features.bottleneck]).chain(&features.skips).filter(|map| map.requires_grad()) {
+        let gradient = Tensor::f_run_backward(&[value], &[map], true, false)?.swap_remove(0);
+        if gradient.defined() && f64::try_from(gradient.f_count_nonzero(None)?)? > 0.0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Copies of buffers: a forward pass over a broken batch spoils running statistics before anything is noticed.
+#[derive(Debug)]
+pub struct KeptBuffers(Vec<(Tensor, Tensor)>);
+
+impl KeptBuffers {
+    /// Copies them.
+    pub fn of(parameters: &Parameters) -> Self {
+        Self(parameters.buffers().map(|buffer| (buffer.shallow_clone(), buffer.detach().copy())).collect())
+    }
+
+    /// Puts them back.
+    pub fn restore(self) -> Result<(), Error> {
+        let _no_grad = tch::no_grad_guard();
+        self.0.into_iter().try_for_each(|(mut buffer, copy)| Ok(buffer.f_copy_(&copy)?))
+    }
+}
+
+/// Writes `batch` to `path` (safetensors: `image`, `<target>.<level>`), for a look at what broke a step.
+pub fn dump(path: &Path, batch: &Batch) -> Result<(), Error> {
+    let mut tensors = vec![("image".to_owned(), batch.image.shallow_clone())];
+    for (name, target) in &batch.targets {
+        tensors.extend(target.levels.iter().enumerate().map(|(level, tensor)| (format!("{name}.{level}"), tensor.shallow_clone())));
+    }
+    let unfinished = path.with_extension("tmp");
+    Tensor::write_safetensors(&tensors, &unfinished)?;
+    Ok(std::fs::rename(&unfinished, path).map_err(tch::TchError::from)?)
+}
