@@ -40,6 +40,7 @@ impl Golden {
         let kind = match stored.dtype() {
             Dtype::F32 => Kind::Float,
             Dtype::F64 => Kind::Double,
+            Dtype::I16 => Kind::Int16,
             Dtype::I64 => Kind::Int64,
             Dtype::BOOL => Kind::Bool,
             other => panic!("{}: {key} is {other:?}", self.name),

@@ -3,12 +3,13 @@
 use crate::artifact;
 use crate::case::RawData;
 use safetensors::SafeTensors;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -67,6 +68,29 @@ impl Bench {
         entries.map(|entry| entry.expect("readable").path()).collect()
     }
 
+    /// Adds the configuration `tiny` to the plans: three stages with few channels, for trainings of many steps.
+    pub fn plan_tiny(&self) {
+        let dataset = self.raw.folder.to_str().expect("UTF-8");
+        self.run(&["plan", "--dataset", dataset]).expect_success();
+        let path = self.folder().join("preprocessed/Dataset001_Small/nnUNetPlans.json");
+        let mut plans: Value = serde_json::from_str(&fs::read_to_string(&path).expect("planned")).expect("JSON");
+        let mut tiny = plans["configurations"]["3d_fullres"].clone();
+        let (ones, twos) = ([1, 1, 1], [2, 2, 2]);
+        tiny["patch_size"] = json!([16, 16, 16]);
+        let kwargs = &mut tiny["architecture"]["arch_kwargs"];
+        let stages = [
+            ("n_stages", json!(3)),
+            ("features_per_stage", json!([8, 16, 32])),
+            ("kernel_sizes", json!([[3, 3, 3], [3, 3, 3], [3, 3, 3]])),
+            ("strides", json!([ones, twos, twos])),
+            ("n_conv_per_stage", json!([1, 1, 1])),
+            ("n_conv_per_stage_decoder", json!([1, 1])),
+        ];
+        stages.into_iter().for_each(|(key, value)| kwargs[key] = value);
+        plans["configurations"]["tiny"] = tiny;
+        fs::write(&path, plans.to_string()).expect("writable");
+    }
+
     /// Trains one epoch of two iterations on small patches; `further` arguments win.
     pub fn train(&self, plugin: &Path, further: &[&str]) -> Ended {
         self.finish(self.command(plugin, further))
@@ -82,9 +106,7 @@ impl Bench {
 
     /// Begins a training and presses Ctrl-C as soon as `ready`.
     pub fn train_until(&self, plugin: &Path, further: &[&str], ready: impl Fn() -> bool) -> Ended {
-        let mut command = self.command(plugin, further);
-        self.prepare(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
+        let mut child = self.start(self.command(plugin, further));
         let deadline = Instant::now() + Duration::from_secs(120);
         while !ready() && Instant::now() < deadline && child.try_wait().expect("it is ours").is_none() {
             std::thread::sleep(Duration::from_millis(20));
@@ -92,6 +114,46 @@ impl Bench {
         let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         assert!(interrupted.expect("kill is there").success(), "the program ended before it was interrupted");
         Ended::new(child.wait_with_output().expect("it is ours"))
+    }
+
+    /// Begins a training and kills it, without a chance to tidy up, after so many checkpoints and `time` more; how it ended if that was
+    /// before.
+    pub fn train_and_kill(&self, plugin: &Path, further: &[&str], checkpoints: u32, time: Duration) -> Option<Ended> {
+        let mut child = self.start(self.command(plugin, further));
+        let latest = || self.models().first().and_then(|model| fs::metadata(model.join("fold_0/checkpoint_latest.safetensors")).ok());
+        let number = || latest().map(|file| (file.ino(), file.mtime_nsec()));
+        let (mut last, mut seen) = (number(), 0);
+        while seen < checkpoints && child.try_wait().expect("it is ours").is_none() {
+            std::thread::sleep(Duration::from_millis(2));
+            let now = number();
+            seen += u32::from(now != last);
+            last = now;
+        }
+        std::thread::sleep(time);
+        let killed = child.try_wait().expect("it is ours").is_none();
+        child.kill().expect("it is ours");
+        let ended = Ended::new(child.wait_with_output().expect("it is ours"));
+        (!killed).then_some(ended)
+    }
+
+    /// Begins a training, makes fold 0 read-only after `time`, and waits for the end. Writable again afterwards.
+    pub fn train_until_read_only(&self, plugin: &Path, further: &[&str], time: Duration) -> Ended {
+        let command = self.command(plugin, further);
+        // For root nothing is read-only, unless it gives up its privileges.
+        let mut plain = Command::new("setpriv");
+        plain.args(["--bounding-set", "-all"]).arg(command.get_program()).args(command.get_args());
+        let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+        let child = self.start(if is_root { plain } else { command });
+        std::thread::sleep(time);
+        let mode = |mode| fs::set_permissions(self.fold(), PermissionsExt::from_mode(mode)).expect("ours");
+        mode(0o555);
+        let ended = Ended::new(child.wait_with_output().expect("it is ours"));
+        mode(0o755);
+        ended
+    }
+
+    fn start(&self, mut command: Command) -> Child {
+        self.prepare(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
     }
 
     /// Runs the program with these arguments alone and kills it, without a chance to tidy up, as soon as `ready`.
@@ -159,7 +221,12 @@ impl Bench {
 
     /// The bytes of every tensor in fold 0's final checkpoint.
     pub fn final_tensors(&self) -> BTreeMap<String, Vec<u8>> {
-        let bytes = fs::read(self.fold().join("checkpoint_final.safetensors")).expect("trained");
+        self.tensors("final")
+    }
+
+    /// The bytes of every tensor in fold 0's checkpoint `which`.
+    pub fn tensors(&self, which: &str) -> BTreeMap<String, Vec<u8>> {
+        let bytes = fs::read(self.fold().join(format!("checkpoint_{which}.safetensors"))).expect("trained");
         let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
         tensors.iter().map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec())).collect()
     }
@@ -186,6 +253,14 @@ impl Ended {
     pub fn expect_success(self) -> Self {
         assert_eq!(self.code, 0, "{self:#?}");
         self
+    }
+
+    /// Asserts that it came to an end by itself: exit code 1, and a last line on stderr that holds all of `words`.
+    pub fn expect_failure(&self, words: &[&str]) {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        println!("{last}");
+        assert_eq!(self.code, 1, "{self:#?}");
+        words.iter().for_each(|word| assert!(last.contains(word), "no {word:?} in: {last}"));
     }
 
     /// Asserts that it was refused: exit code 1 and one line on stderr that holds all of `words`.

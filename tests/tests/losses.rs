@@ -1,12 +1,11 @@
-//! Losses, their gradients and the optimiser against nnU-Net's and torch's.
+//! Losses and their gradients against nnU-Net's.
 
-use host::network::Parameters;
-use host::train::{Sgd, clip_gradients, deep_supervision_weights, poly};
+use host::train::deep_supervision_weights;
 use plugin_api::losses::{Activation, binary_cross_entropy, cross_entropy, deep_supervision, dice_bce, dice_ce, soft_dice};
 use plugin_api::task::Target as Spec;
-use plugin_api::{IndexMap, Init, Kind, Level, Result, Target};
+use plugin_api::{IndexMap, Kind, Level, Result, Target};
 use serde::Deserialize;
-use tch::{Device, Tensor};
+use tch::Tensor;
 use tests::golden::{Golden, distance, largest};
 
 #[derive(Deserialize)]
@@ -84,55 +83,4 @@ fn compound_losses_and_their_gradients_are_nnunets() {
 
 fn tensors(golden: &Golden, case: &str, part: &str) -> Vec<f64> {
     Vec::try_from(golden.tensor(&format!("{case}.{part}")).to_kind(tch::Kind::Double)).expect("one dimension")
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    epochs: u64,
-    steps_per_epoch: u64,
-    initial_lr: f64,
-    weight_decay: f64,
-    momentum: f64,
-    clip: f64,
-    parameters: Vec<String>,
-}
-
-#[test]
-fn the_optimiser_is_torchs() {
-    let golden = Golden::read("optimiser");
-    let settings: Settings = golden.metadata("settings");
-    let mut parameters = Parameters::new(Device::Cpu, 0);
-    for name in &settings.parameters {
-        let initial = golden.tensor(&format!("initial.{name}"));
-        let mut tensor = parameters.create_for_plugin(name, 0, &initial.size(), Init::Constant(0.0), true).expect("a new name");
-        tch::no_grad(|| tensor.copy_(&initial));
-    }
-    let mut optimiser = Sgd::new(&parameters, settings.momentum, settings.weight_decay);
-    let keys = golden.keys();
-    let (norms, rates) = (golden.tensor("norm"), golden.tensor("lr"));
-
-    for step in 0..settings.epochs * settings.steps_per_epoch {
-        for name in &settings.parameters {
-            let (key, tensor) = (format!("grad.{step}.{name}"), &parameters.get(&format!("plugin.{name}")).expect("just made").tensor);
-            if keys.contains(&key) {
-                // The gradient of Σ grad · tensor is grad.
-                tensor.grad().defined().then(|| tensor.shallow_clone().zero_grad());
-                (golden.tensor(&key) * tensor).sum(tch::Kind::Float).backward();
-            }
-        }
-        let at = step as i64;
-        let norm = clip_gradients(&parameters, settings.clip).expect("clips");
-        let expected = norms.double_value(&[at]);
-        assert!((norm - expected).abs() <= 1e-5 * expected, "step {step}: norm {norm} instead of {expected}");
-        let lr = poly(settings.initial_lr, step / settings.steps_per_epoch, settings.epochs);
-        assert!((lr - rates.double_value(&[at])).abs() <= 1e-15, "step {step}: rate {lr}");
-        optimiser.step(&parameters, lr).expect("steps");
-
-        for name in &settings.parameters {
-            let tensor = &parameters.get(&format!("plugin.{name}")).expect("just made").tensor;
-            let expected = golden.tensor(&format!("parameter.{step}.{name}"));
-            let off = distance(tensor, &expected);
-            assert!(off <= 1e-6 * largest(&expected).max(1.0), "step {step}: {name} is off by {off:e}");
-        }
-    }
 }

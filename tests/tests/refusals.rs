@@ -99,7 +99,7 @@ fn panics_in_a_step() {
 
 #[test]
 fn tensors_that_must_not_be() {
-    refuses_step("nan_loss", &["plugin faulty", "loss", "term 'segmentation'", "NaN"]);
+    refuses_step("nan_loss", &["plugin faulty", "loss", "term 'segmentation'", "NaN", "epoch 0, iteration 0, cases case_00"]);
     refuses_step("unreduced_loss", &["plugin faulty", "loss", "term 'segmentation'", "shape [2]", "expected []"]);
     refuses_step("wrong_shape", &["plugin faulty", "forward", "output 'segmentation'", "[2, 1, 16, 16, 16]", "[2, 3, 16, 16, 16]"]);
     refuses_step("missing_level", &["plugin faulty", "forward", "output 'segmentation'", "expected"]);
@@ -140,7 +140,7 @@ fn a_fold_that_is_there() {
     let before = bench.final_tensors();
     bench.train(&base, &["--seed", "1"]).expect_refusal(&["fold_0", "--resume", "--overwrite"]);
     assert!(bench.final_tensors() == before, "the fold was touched");
-    bench.train(&base, &["--seed", "1", "--resume"]).expect_refusal(&["checkpoint_latest", "data key"]);
+    bench.train(&base, &["--seed", "1", "--resume"]).expect_refusal(&["checkpoint_final", "data_key", "--resume-anyway"]);
     assert!(bench.final_tensors() == before, "the fold was touched");
     bench.train(&base, &["--seed", "1", "--overwrite"]).expect_success();
     assert!(bench.final_tensors() != before, "the fold was not replaced");

@@ -1,10 +1,10 @@
 //! Our side of `tests/compare/step`: `bench-step fp32|bf16 BATCH STEPS` times training steps of nnU-Net's network for Hippocampus
 //! (`base` plugin; forward, loss, backward, clip, SGD) on random data, and prints one line `step SECONDS` each.
 
-use host::network::Model;
+use host::network::{Model, Precision};
 use host::plan::Plans;
 use host::plugin::{Library, resolve};
-use host::train::{Sgd, clear_gradients, clip_gradients, deep_supervision_weights, total};
+use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
 use plugin_api::task::Target as TargetSpec;
 use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Task};
 use std::time::Instant;
@@ -15,9 +15,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 fn main() -> Result<()> {
     let usage = "usage: bench-step fp32|bf16 BATCH STEPS";
     let mut args = std::env::args().skip(1);
-    let bf16 = match args.next().as_deref() {
-        Some("fp32") => false,
-        Some("bf16") => true,
+    let precision = match args.next().as_deref() {
+        Some("fp32") => Precision::Fp32,
+        Some("bf16") => Precision::Bf16,
         _ => return Err(usage.into()),
     };
     let batch_size: i64 = args.next().ok_or(usage)?.parse()?;
@@ -45,8 +45,8 @@ fn main() -> Result<()> {
     };
     let library = Library::load(&resolve("base")?)?;
     let options = serde_json::json!({});
-    let mut model = Model::new(&configuration.architecture, 1, &library, &task, &options, Device::Cpu, bf16)?;
-    let mut optimiser = Sgd::standard(&model);
+    let mut model = Model::new(&configuration.architecture, 1, &library, &task, &options, Device::Cpu, precision)?;
+    let mut optimiser = Optimiser::new(&model.parameters, &Recipe::default());
 
     tch::manual_seed(0);
     let weights = deep_supervision_weights(task.levels());
@@ -73,13 +73,13 @@ fn main() -> Result<()> {
     let step = Step { epoch: 0, iteration: 0, micro_step: 0, seed: 0, phase: Phase::Train, deep_supervision_weights: weights };
     for i in 0..=steps {
         let start = Instant::now();
-        clear_gradients(&model.parameters)?;
+        optimiser.clear_gradients()?;
         let outputs = model.forward(&batch.image, levels, true, 0)?;
         let terms = model.trainer.loss(&outputs, &batch, &step)?;
         let loss = total(&terms)?.ok_or("no loss")?;
         loss.f_backward()?;
-        clip_gradients(&model.parameters, 12.0)?;
-        optimiser.step(&model.parameters, 0.01)?;
+        optimiser.clip_gradients(1.0)?;
+        optimiser.step(0.01)?;
         let _value = f64::try_from(&loss)?;
         // The first step also pays for what libtorch compiles and allocates.
         if i > 0 {
