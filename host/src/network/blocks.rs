@@ -4,7 +4,7 @@
 use super::spec::{Dropout, LayerSpec, Nonlinearity};
 use super::{Error, Parameters};
 use plugin_api::Init;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// One step of a stage.
 #[derive(Debug)]
@@ -203,8 +203,18 @@ impl Conv {
         // By name, as everywhere in this folder, since autocast does not know the general `convolution`.
         Ok(match stride.len() {
             2 => input.f_conv2d(weight, bias, stride, padding, 1, 1)?,
+            _ if self.is_deeper_than(input) => {
+                let input = input.f_to_kind(Kind::Float)?;
+                input.f_convolution(weight, bias, stride, padding, [1; 3].as_slice(), false, [0; 3].as_slice(), 1)?
+            }
             _ => input.f_conv3d(weight, bias, stride, padding, 1, 1)?,
         })
+    }
+
+    /// Whether the kernel is deeper than `input` on a CPU. There libtorch 2.13 (oneDNN) computes garbage for the weights' gradient in
+    /// bfloat16, unless that is kept out of autocast.
+    fn is_deeper_than(&self, input: &Tensor) -> bool {
+        input.device() == Device::Cpu && input.size()[2] < self.weight.size()[2]
     }
 }
 

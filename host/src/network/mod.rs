@@ -40,8 +40,8 @@ pub enum Error {
     #[error(transparent)]
     Shim(#[from] crate::shim::Error),
     /// A step would ruin every weight.
-    #[error("a gradient is NaN or infinite; try a smaller loss weight or learning rate, or --precision fp32")]
-    Gradients,
+    #[error("gradients are NaN or infinite, first that of '{0}'; try a smaller loss weight or learning rate, or --precision fp32")]
+    Gradients(String),
     /// A term that trains nothing.
     #[error(
         "term '{0}' has a weight but no gradient: it was computed under no_grad or from detached tensors; give it weight 0 to only log it"
@@ -56,7 +56,7 @@ impl Error {
     /// Whether numbers ran out of range, rather than anything being wrong with the call.
     pub fn is_nonfinite(&self) -> bool {
         match self {
-            Self::Gradients => true,
+            Self::Gradients(_) => true,
             Self::Plugin(error) => error.nonfinite,
             _ => false,
         }

@@ -63,7 +63,18 @@ impl Optimiser {
     /// [`Error::Gradients`] where one is not finite; then no gradient has changed.
     pub fn clip_gradients(&self, scale: f64) -> Result<f64, Error> {
         let norm = shim::clip_gradients(&self.clipped, &self.others, self.recipe.clip_norm, scale)?;
-        if norm.is_finite() { Ok(norm) } else { Err(Error::Gradients) }
+        if norm.is_finite() { Ok(norm) } else { Err(Error::Gradients(self.first_nonfinite()?)) }
+    }
+
+    /// The parameter whose gradient is not finite; the first one, as parameters were created.
+    fn first_nonfinite(&self) -> Result<String, Error> {
+        let named = self.slots.iter().flat_map(|slot| slot.names.iter().zip(&slot.tensors));
+        for (name, tensor) in named.filter(|(_, tensor)| tensor.grad().defined()) {
+            if !f64::try_from(tensor.grad().f_sum(Kind::Double)?)?.is_finite() {
+                return Ok(name.clone());
+            }
+        }
+        Ok("all together".to_owned())
     }
 
     /// One step with learning rate `lr`.
