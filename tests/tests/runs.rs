@@ -87,9 +87,12 @@ fn a_checkpoint_of_another_run_is_refused_unless_told_otherwise() {
     let path = bench.folder().join("preprocessed/Dataset001_Small/nnUNetPlans.json");
     let plans = fs::read_to_string(&path).expect("planned");
     let mut changed: Value = serde_json::from_str(&plans).expect("JSON");
-    changed["configurations"]["tiny"]["batch_dice"] = true.into();
+    changed["configurations"]["tiny"]["architecture"]["arch_kwargs"]["deep_supervision"] = false.into();
     fs::write(&path, changed.to_string()).expect("writable");
-    train(&["--epochs", "1", "--resume"]).expect_refusal(&["plan.batch_dice"]);
+    train(&["--epochs", "1", "--resume"]).expect_refusal(&[
+        "plan.architecture.arch_kwargs.deep_supervision is null, this run has false",
+        "its deep_supervision is true, this run has false",
+    ]);
     fs::write(&path, plans).expect("writable");
 
     let anyway = train(&["--epochs", "2", "--resume-anyway"]).expect_success();

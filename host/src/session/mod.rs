@@ -308,9 +308,15 @@ impl<'a> Session<'a> {
         (train, validation, key)
     }
 
+    /// Coarser levels are supervised unless the user or the plans say no.
+    fn deep_supervision(&self) -> bool {
+        let planned = self.prepared.configuration.architecture.arch_kwargs.extra.get("deep_supervision");
+        self.settings.deep_supervision && planned != Some(&Value::Bool(false))
+    }
+
     /// Levels that have targets.
     fn supervised(&self) -> usize {
-        if self.settings.deep_supervision { self.task.levels() } else { 1 }
+        if self.deep_supervision() { self.task.levels() } else { 1 }
     }
 
     fn level_weights(&self) -> Vec<f64> {
@@ -341,7 +347,7 @@ impl<'a> Session<'a> {
             iterations: self.task.iterations,
             validation_iterations: self.settings.validation_iterations,
             precision: self.model.precision,
-            deep_supervision: self.settings.deep_supervision,
+            deep_supervision: self.deep_supervision(),
             recipe: self.recipe.clone(),
             machine: Machine::here(&library.sha256, &self.task.device),
         })
