@@ -88,7 +88,7 @@ fn a_kernel_deeper_than_its_map_has_its_gradient_in_bf16_too() {
         // What was here before is what showed.
         drop((14..22).map(|size| Tensor::full([1 << size], 1e20, (Kind::Float, tch::Device::Cpu))).collect::<Vec<_>>());
         let off = distance(&gradients(Precision::Bf16), &exact) / largest(&exact);
-        // Rounding alone is below one half here, garbage above 1e20.
+        // Rounding alone is below one half here; without the exception it was 1.8 and more.
         assert!(off < 1.0, "off by {off:e}");
     }
 }
