@@ -1,7 +1,7 @@
 //! What U-Nets are made of: convolution → dropout → norm → nonlinearity, and residual blocks of these
 //! (`dynamic_network_architectures/building_blocks/{simple_conv_blocks,residual}.py`).
 
-use super::spec::{Dropout, LayerSpec, Nonlinearity};
+use super::spec::{Dropout, EncoderKind, LayerSpec, Nonlinearity};
 use super::{Error, Parameters};
 use plugin_api::Init;
 use tch::{Device, Kind, Tensor};
@@ -65,38 +65,33 @@ impl Builder<'_> {
     }
 
     /// `channels` are in and out.
-    pub fn conv_block(&mut self, name: &str, channels: [i64; 2], kernel: &[i64], stride: &[i64]) -> Result<ConvBlock, Error> {
+    fn conv_block(&mut self, name: &str, channels: [i64; 2], kernel: &[i64], stride: &[i64]) -> Result<ConvBlock, Error> {
         let conv = self.conv(&format!("{name}.conv"), channels, kernel, stride)?;
         let LayerSpec { dropout, nonlinearity, .. } = self.layers;
         Ok(ConvBlock { conv, dropout, norm: self.norm(&format!("{name}.norm"), channels[1], 1.0)?, nonlinearity: Some(nonlinearity) })
     }
 
-    /// `count` convolutions; the first one changes channels and has the stride.
-    pub fn conv_blocks(
+    /// A stage of `count` blocks, convolutions or residual ones; the first one changes channels and has the stride.
+    pub fn stage(
         &mut self,
+        kind: EncoderKind,
         name: &str,
         count: usize,
         channels: [i64; 2],
         kernel: &[i64],
         stride: &[i64],
-    ) -> Result<Vec<ConvBlock>, Error> {
-        steps(count, channels, stride)
-            .map(|(i, channels, stride)| self.conv_block(&format!("{name}.convs.{i}"), channels, kernel, &stride))
-            .collect()
-    }
-
-    /// `count` residual blocks; the first one changes channels and has the stride.
-    pub fn residual_blocks(
-        &mut self,
-        name: &str,
-        count: usize,
-        channels: [i64; 2],
-        kernel: &[i64],
-        stride: &[i64],
-    ) -> Result<Vec<ResidualBlock>, Error> {
-        steps(count, channels, stride)
-            .map(|(i, channels, stride)| self.residual_block(&format!("{name}.blocks.{i}"), channels, kernel, &stride))
-            .collect()
+    ) -> Result<Vec<Block>, Error> {
+        let ones = vec![1; stride.len()];
+        let block = |i| {
+            let (channels, stride) = if i == 0 { (channels, stride) } else { ([channels[1]; 2], ones.as_slice()) };
+            Ok(match kind {
+                EncoderKind::Plain => Block::Conv(self.conv_block(&format!("{name}.convs.{i}"), channels, kernel, stride)?),
+                EncoderKind::Residual => {
+                    Block::Residual(Box::new(self.residual_block(&format!("{name}.blocks.{i}"), channels, kernel, stride)?))
+                }
+            })
+        };
+        (0..count).map(block).collect()
     }
 
     fn residual_block(&mut self, name: &str, channels: [i64; 2], kernel: &[i64], stride: &[i64]) -> Result<ResidualBlock, Error> {
@@ -145,11 +140,6 @@ impl Builder<'_> {
     }
 }
 
-/// Number, channels in and out, and stride of each of `count` blocks.
-fn steps(count: usize, [input, output]: [i64; 2], stride: &[i64]) -> impl Iterator<Item = (usize, [i64; 2], Vec<i64>)> {
-    (0..count).map(move |i| if i == 0 { (i, [input, output], stride.to_vec()) } else { (i, [output, output], vec![1; stride.len()]) })
-}
-
 /// All `blocks`, one after the other.
 pub(super) fn run<'a>(blocks: impl IntoIterator<Item = &'a Block>, input: &Tensor, training: bool) -> Result<Tensor, Error> {
     blocks.into_iter().try_fold(input.shallow_clone(), |map, block| block.forward(&map, training))
@@ -165,7 +155,7 @@ impl Block {
 }
 
 impl ConvBlock {
-    pub fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, Error> {
+    fn forward(&self, input: &Tensor, training: bool) -> Result<Tensor, Error> {
         let mut map = self.conv.forward(input)?;
         if let Some(Dropout { p, channels }) = self.dropout {
             map = if channels { map.f_feature_dropout(p, training)? } else { map.f_dropout(p, training)? };

@@ -78,22 +78,17 @@ fn encoder(builder: &mut Builder, spec: &Spec, input_channels: i64) -> Result<Ve
     let (mut input, mut stem) = (input_channels, Vec::new());
     if spec.encoder == EncoderKind::Residual {
         let ones = vec![1; spec.kernels[0].len()];
-        stem = builder.conv_blocks("encoder.stem", 1, [input, spec.features[0]], &spec.kernels[0], &ones)?;
+        stem = builder.stage(EncoderKind::Plain, "encoder.stem", 1, [input, spec.features[0]], &spec.kernels[0], &ones)?;
         input = spec.features[0];
     }
     for (i, output) in spec.features.iter().enumerate() {
-        let (count, channels, kernel, stride) = (spec.blocks[i], [input, *output], &spec.kernels[i], &spec.strides[i]);
-        let mut stage: Vec<Block> = stem.drain(..).map(Block::Conv).collect();
-        match spec.encoder {
-            EncoderKind::Plain => {
-                let blocks = builder.conv_blocks(&format!("encoder.stages.{i}.0"), count, channels, kernel, stride)?;
-                stage.extend(blocks.into_iter().map(Block::Conv));
-            }
-            EncoderKind::Residual => {
-                let blocks = builder.residual_blocks(&format!("encoder.stages.{i}"), count, channels, kernel, stride)?;
-                stage.extend(blocks.into_iter().map(|block| Block::Residual(Box::new(block))));
-            }
-        }
+        // nnU-Net wraps a stage of stacked convolutions, but not one of residual blocks.
+        let name = match spec.encoder {
+            EncoderKind::Plain => format!("encoder.stages.{i}.0"),
+            EncoderKind::Residual => format!("encoder.stages.{i}"),
+        };
+        let mut stage = std::mem::take(&mut stem);
+        stage.extend(builder.stage(spec.encoder, &name, spec.blocks[i], [input, *output], &spec.kernels[i], &spec.strides[i])?);
         encoder.push(stage);
         input = *output;
     }
@@ -109,8 +104,9 @@ fn up(builder: &mut Builder, spec: &Spec, index: usize, [below, skip]: [usize; 2
     let weight = builder.parameters.create(format!("{name}.weight"), &shape, Init::KaimingNormal)?;
     let bias = builder.bias(&name, skip)?;
     let ones = vec![1; kernel.len()];
-    let blocks = builder.conv_blocks(&format!("decoder.stages.{index}"), spec.decoder_convs[index], [2 * skip, skip], kernel, &ones)?;
-    Ok(Up { weight, bias, stride: stride.clone(), blocks: blocks.into_iter().map(Block::Conv).collect() })
+    let (stage, count) = (format!("decoder.stages.{index}"), spec.decoder_convs[index]);
+    let blocks = builder.stage(EncoderKind::Plain, &stage, count, [2 * skip, skip], kernel, &ones)?;
+    Ok(Up { weight, bias, stride: stride.clone(), blocks })
 }
 
 impl Up {
