@@ -131,7 +131,7 @@ fn settings(args: &RunArgs) -> Result<Settings> {
             plateau: above_zero(training.plateau),
             early_stop: above_zero(training.early_stop),
         },
-        overlays: above_zero(training.examples),
+        examples: above_zero(training.examples),
         augmentation: args.augmentation.choice(),
         sampling: sampling(&args.sampling)?,
         foreground: args.foreground.clone(),

@@ -58,7 +58,7 @@ pub struct Settings {
     /// What looks after the training.
     pub watchdogs: Watchdogs,
     /// Epochs from one example picture to the next.
-    pub overlays: Option<u64>,
+    pub examples: Option<u64>,
     /// How patches are varied.
     pub augmentation: PipelineChoice,
     /// Which cases, and how often foreground.
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
             identity,
             keeping: self.settings.keeping,
             watchdogs: self.settings.watchdogs,
-            overlays: self.settings.overlays,
+            examples: self.settings.examples,
             stop,
             optimiser,
             average,

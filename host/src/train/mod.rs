@@ -114,7 +114,7 @@ pub struct Training<'a> {
     /// What looks after it.
     pub watchdogs: Watchdogs,
     /// Epochs from one example picture to the next.
-    pub overlays: Option<u64>,
+    pub examples: Option<u64>,
     /// Set by Ctrl-C.
     pub stop: &'a AtomicBool,
     /// The optimiser.

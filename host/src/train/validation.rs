@@ -35,7 +35,7 @@ impl Training<'_> {
         let outputs = self.model.forward(&batch.image, supervised_levels(step), false, step.seed)?;
         sums.add(&self.model.trainer.loss(&outputs, batch, step)?)?;
         online.add(&outputs, batch, self.task)?;
-        if step.iteration == 0 && self.overlays.is_some_and(|every| step.epoch.is_multiple_of(every)) {
+        if step.iteration == 0 && self.examples.is_some_and(|every| step.epoch.is_multiple_of(every)) {
             let path = self.folder.join(format!("examples/epoch_{:04}.png", step.epoch));
             // A picture is not worth a training.
             match example::draw(&path, &outputs, batch, self.model.trainer.outputs(), self.task) {

@@ -11,6 +11,7 @@ use tch::Tensor;
 pub const MOST_SKIPS: u64 = 20;
 /// Steps in which a term may reach the trunk before it is called dead: a batch may lack what it is about.
 const LOOKS: u32 = 5;
+
 /// What is done about a loss or gradient that is NaN or infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnNonfinite {
