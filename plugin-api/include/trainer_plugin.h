@@ -38,8 +38,10 @@ typedef struct { const tp_named *ptr; size_t len; } tp_named_list;
 
 typedef struct { void *ctx; void (*write)(void *ctx, tp_str piece); } tp_sink;
 typedef struct { void *ctx; void (*push)(void *ctx, tp_str output, tp_tensor level); } tp_output_sink; /* finest level first */
-/* `weight_tensor` is a learned scalar, or NULL where the number `weight` counts. */
-typedef struct { void *ctx; void (*push)(void *ctx, tp_str name, double weight, tp_tensor weight_tensor, tp_tensor value); } tp_loss_sink;
+/* One term of a loss: `value` is an unweighted scalar, `weight_tensor` a learned scalar, or NULL where the number `weight` counts. `lowest` is
+ * the least that the value can be (-INFINITY: no bound), `samples` how many of the batch it is about (negative: all). */
+typedef struct { tp_str name; tp_tensor value; tp_tensor weight_tensor; double weight; double lowest; int64_t samples; } tp_term;
+typedef struct { void *ctx; void (*push)(void *ctx, const tp_term *term); } tp_loss_sink;
 
 typedef struct { tp_tensors decoder; tp_tensor bottleneck; tp_tensors skips; } tp_features; /* maps (B, C, [Z,] Y, X), finest first */
 typedef struct { uint32_t levels; uint8_t training; uint8_t amp; } tp_pass;

@@ -97,14 +97,32 @@ pub struct OutputSink {
     pub push: unsafe extern "C" fn(ctx: *mut c_void, output: Str, level: TensorHandle),
 }
 
+/// One term of a loss.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct Term {
+    /// Names it in logs.
+    pub name: Str,
+    /// Its value, a scalar, without the weight.
+    pub value: TensorHandle,
+    /// Its weight as a scalar tensor, or null.
+    pub weight_tensor: TensorHandle,
+    /// Its weight as a number, where the tensor is null.
+    pub weight: f64,
+    /// The least that the value can be; minus infinity where there is no bound.
+    pub lowest: f64,
+    /// Samples of the batch that it is about; negative for all.
+    pub samples: i64,
+}
+
 /// Receives the terms of a loss. Tensors then belong to the receiver.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct LossSink {
     /// Passed back to `push`.
     pub ctx: *mut c_void,
-    /// Takes one term: its scalar `value`, and its weight as a scalar tensor or, where that is null, as a number.
-    pub push: unsafe extern "C" fn(ctx: *mut c_void, name: Str, weight: f64, weight_tensor: TensorHandle, value: TensorHandle),
+    /// Takes one term, which is borrowed for the call.
+    pub push: unsafe extern "C" fn(ctx: *mut c_void, term: *const Term),
 }
 
 /// What the trunk hands to the heads.

@@ -146,12 +146,15 @@ unsafe extern "C" fn loss<T: Trainer>(
             unsafe { (the::<T>(trainer), read_outputs(outputs), read_batch(&*batch), read_step(&*step)?) };
         let Loss { terms } = trainer.loss(&outputs, &batch, &step)?;
         for term in terms {
-            let (weight, tensor) = match term.weight {
+            let (weight, weight_tensor) = match term.weight {
                 Weight::Number(weight) => (weight, TensorHandle(std::ptr::null_mut())),
                 Weight::Learned(tensor) => (f64::NAN, give(tensor)),
             };
-            // SAFETY: `ctx` belongs to the sink; the tensors are handed over.
-            unsafe { (out.push)(out.ctx, Str::new(&term.name), weight, tensor, give(term.value)) };
+            let samples = term.samples.map_or(-1, |samples| i64::try_from(samples).unwrap_or(i64::MAX));
+            let name = Str::new(&term.name);
+            let term = abi::Term { name, value: give(term.value), weight_tensor, weight, lowest: term.lowest, samples };
+            // SAFETY: `ctx` belongs to the sink; the name is lent, the tensors are handed over.
+            unsafe { (out.push)(out.ctx, &term) };
         }
         Ok(())
     })

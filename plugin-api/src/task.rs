@@ -81,6 +81,19 @@ pub struct Target {
     /// Cases may lack it.
     #[serde(default)]
     pub optional: bool,
+    /// The target whose voxels it weighs, if it is a map of weights.
+    #[serde(default)]
+    pub weighs: Option<String>,
+    /// The target whose skeleton it is, if it is one.
+    #[serde(default)]
+    pub skeleton_of: Option<String>,
+}
+
+impl Target {
+    /// A target without names of classes that every case has.
+    pub fn new(kind: Kind, channels: i64) -> Self {
+        Self { kind, channels, classes: Vec::new(), ignore: None, optional: false, weighs: None, skeleton_of: None }
+    }
 }
 
 /// An output that a trainer declares.

@@ -1,7 +1,6 @@
 //! What passes between host and trainer in every step: features in, named outputs and named loss terms back.
 
-use crate::task::{Kind, Target as TargetSpec};
-use crate::{Error, Result, bail};
+use crate::{Error, Result};
 use indexmap::IndexMap;
 use tch::Tensor;
 
@@ -148,6 +147,11 @@ pub struct Term {
     pub weight: Weight,
     /// Scalar f32 tensor, unweighted.
     pub value: Tensor,
+    /// The least that the value can be: what weighting by ratios of losses measures from. 0 for most losses, -1 for nnU-Net's Dice, -infinity
+    /// where there is no bound.
+    pub lowest: f64,
+    /// How many samples of the batch it is about; `None` for all.
+    pub samples: Option<u64>,
 }
 
 /// Named terms. The host sums `weight · value`, so that every term is logged and can be weighted from outside.
@@ -163,63 +167,11 @@ impl Loss {
         Self::default()
     }
 
-    /// Adds a term; `value` is a scalar tensor in the graph, or `None` where there was nothing to compare, which adds nothing.
+    /// Adds a term that cannot be below 0, about all samples of the batch; of others push a [`Term`] to `terms`. `value` is a scalar tensor in
+    /// the graph, or `None` where there was nothing to compare, which adds nothing.
     pub fn term(&mut self, name: &str, weight: impl Into<Weight>, value: impl Into<Option<Tensor>>) {
         if let Some(value) = value.into() {
-            self.terms.push(Term { name: name.to_owned(), weight: weight.into(), value });
+            self.terms.push(Term { name: name.to_owned(), weight: weight.into(), value, lowest: 0.0, samples: None });
         }
-    }
-}
-
-/// One level of one output beside its target: what the functions in [`losses`](crate::losses) take.
-#[derive(Debug)]
-pub struct Level {
-    /// Network output (B, C, …) in f32.
-    pub logits: Tensor,
-    /// The target's level; see [`Target::levels`].
-    pub target: Tensor,
-    /// Bool (B, 1, …), true where the loss is computed; `None` for everywhere.
-    pub mask: Option<Tensor>,
-}
-
-impl Level {
-    /// Level `level` of `target` beside `logits`; `None` when no case of the batch has the target.
-    ///
-    /// Cases without the target are taken out, so that means are over what is present. The ignore label of `spec` and the
-    /// validity mask become one mask; labels under it are replaced by 0, and the ignore channel of regions is taken off.
-    pub fn new(logits: &Tensor, target: &Target, spec: &TargetSpec, level: usize) -> Result<Option<Self>> {
-        let Some(values) = target.levels.get(level) else {
-            bail!("level {level} of a target with {} levels", target.levels.len());
-        };
-        let (mut logits, mut values) = (logits.shallow_clone(), values.shallow_clone());
-        let mut valid = target.valid.get(level).map(Tensor::shallow_clone);
-        if spec.optional {
-            let present = target.presence.f_nonzero()?.f_squeeze_dim(1)?;
-            if present.size()[0] == 0 {
-                return Ok(None);
-            }
-            logits = logits.f_index_select(0, &present)?;
-            values = values.f_index_select(0, &present)?;
-            valid = valid.map(|valid| valid.f_index_select(0, &present)).transpose()?;
-        }
-        let annotated = match (spec.kind, spec.ignore) {
-            (Kind::Labels, Some(ignore)) => {
-                let mask = values.f_ne(ignore)?;
-                values = values.f_where_self(&mask, &values.f_zeros_like()?)?;
-                Some(mask)
-            }
-            (Kind::Regions, Some(_)) => {
-                let regions = values.size()[1] - 1;
-                let mask = values.f_narrow(1, regions, 1)?.f_logical_not()?;
-                values = values.f_narrow(1, 0, regions)?;
-                Some(mask)
-            }
-            _ => None,
-        };
-        let mask = match (annotated, valid) {
-            (Some(a), Some(b)) => Some(a.f_logical_and(&b)?),
-            (a, b) => a.or(b),
-        };
-        Ok(Some(Self { logits, target: values, mask }))
     }
 }

@@ -30,7 +30,7 @@ impl Network {
     pub fn fresh_model(&self) -> Model {
         let kwargs = &self.architecture.arch_kwargs;
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
-        let target = Target { kind: Kind::Labels, channels: self.num_classes, classes: Vec::new(), ignore: None, optional: false };
+        let target = Target::new(Kind::Labels, self.num_classes);
         let task = Task {
             dims: self.patch_size.len(),
             patch_size: self.patch_size.clone(),

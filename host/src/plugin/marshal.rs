@@ -126,12 +126,14 @@ pub(super) fn output_sink(collected: &mut Outputs) -> abi::OutputSink {
 
 /// Collects pushed terms into `collected`, which must outlive the call. A term without a value has an undefined tensor, which the check refuses.
 pub(super) fn loss_sink(collected: &mut Vec<Term>) -> abi::LossSink {
-    unsafe extern "C" fn push(ctx: *mut c_void, name: Str, weight: f64, weight_tensor: TensorHandle, value: TensorHandle) {
-        // SAFETY: `ctx` is what `loss_sink` borrowed; the name is lent, the tensors handed over.
+    unsafe extern "C" fn push(ctx: *mut c_void, term: *const abi::Term) {
+        // SAFETY: `ctx` is what `loss_sink` borrowed; the term and its name are lent, the tensors handed over.
         unsafe {
+            let abi::Term { name, value, weight_tensor, weight, lowest, samples } = *term;
             let weight = take(weight_tensor).map_or(Weight::Number(weight), Weight::Learned);
             let value = take(value).unwrap_or_default();
-            (*ctx.cast::<Vec<Term>>()).push(Term { name: name.text(), weight, value });
+            let samples = u64::try_from(samples).ok();
+            (*ctx.cast::<Vec<Term>>()).push(Term { name: name.text(), weight, value, lowest, samples });
         }
     }
     abi::LossSink { ctx: std::ptr::from_mut(collected).cast(), push }

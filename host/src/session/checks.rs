@@ -2,7 +2,7 @@
 
 use super::Settings;
 use crate::cli::RecipeArgs;
-use crate::dataset::{Dataset, Target, TargetKind};
+use crate::dataset::{Dataset, Operation, Target, TargetKind, TargetSource};
 use crate::loading::check_foreground;
 use crate::network::{Model, Unet};
 use crate::plan::{Configuration, check_patch, three_dimensional};
@@ -66,7 +66,12 @@ pub(super) fn describe(target: &Target) -> plugin_api::task::Target {
         TargetKind::Regression { channels, .. } => (Kind::Regression, *channels, Vec::new(), None),
         TargetKind::Class { classes } => (Kind::Class, classes.len(), classes.clone(), None),
     };
-    plugin_api::task::Target { kind, channels: channels as i64, classes, ignore, optional: target.optional }
+    let skeleton_of = match &target.source {
+        TargetSource::Derived { from, operation: Operation::Skeleton } => Some(from.clone()),
+        _ => None,
+    };
+    let (optional, weighs) = (target.optional, target.weighs.clone());
+    plugin_api::task::Target { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of }
 }
 
 /// Outputs must name targets that there are, of their kind.

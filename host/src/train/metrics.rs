@@ -153,7 +153,9 @@ mod tests {
             let logits = Tensor::zeros([1, 3, labels.len() as i64], (Dtype::Float, Device::Cpu));
             let logits = logits.scatter_value(1, &Tensor::from_slice(predicted).view([1, 1, -1]), 1.0);
             // Label 9 stands for a voxel that must not count.
-            Level { logits, mask: Some(target.ne(9)), target: target.where_self(&target.ne(9), &target.zeros_like()) }
+            let mut level = Level::plain(Kind::Labels, logits, target.where_self(&target.ne(9), &target.zeros_like()));
+            level.mask = Some(target.ne(9));
+            level
         };
         let mut sums = Sums::Overlap(vec![[0.0; 2]; 2]);
         count(Kind::Labels, &mut sums, &level(&[0, 1, 1, 2, 9], &[0, 1, 0, 2, 2])).unwrap();

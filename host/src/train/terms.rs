@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn term(name: &str, weight: impl Into<Weight>, value: &Tensor) -> Term {
-        Term { name: name.to_owned(), weight: weight.into(), value: value * 1.0 }
+        Term { name: name.to_owned(), weight: weight.into(), value: value * 1.0, lowest: 0.0, samples: None }
     }
 
     #[test]

@@ -1,90 +1,64 @@
-//! Losses to build from. Each takes one [`Level`] (logits f32 (B, C, …) beside its target and mask) and returns a scalar.
+#![doc = include_str!("../../losses.md")]
 
-mod class;
-mod cross_entropy;
-mod dice;
+mod compound;
+mod distance;
+mod list;
+mod lovasz;
+mod overlap;
 mod regression;
+mod skeleton;
+mod soft;
+mod voxelwise;
 
-use crate::task::{Kind, Target};
+use crate::task::Kind;
 use crate::{Level, Result, bail};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tch::{Kind as Dtype, Tensor};
+use tch::Tensor;
 
-pub use class::class_cross_entropy;
-pub use cross_entropy::{binary_cross_entropy, cross_entropy};
-pub use dice::{Activation, soft_dice};
-pub use regression::{huber, l1, mse};
+pub use compound::{DiceBinaryCrossEntropy, DiceCrossEntropy, DiceTopK};
+pub use distance::{Boundary, Hausdorff};
+pub use list::{LossList, LossOptions, LossTerm};
+pub use lovasz::Lovasz;
+pub use overlap::{Dice, FocalTversky, GeneralisedDice, Jaccard, Tversky};
+pub use regression::{Cosine, Huber, L1, Mse};
+pub use skeleton::{ClDice, SkeletonRecall};
+pub use voxelwise::{BinaryCrossEntropy, ClassCrossEntropy, CrossEntropy, Focal, TopK};
 
-/// A loss by name, as options have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LossName {
-    /// Soft Dice + cross-entropy, nnU-Net's default for labels.
-    DiceCe,
-    /// Soft Dice alone.
-    Dice,
-    /// Cross-entropy alone, for labels.
-    Ce,
-    /// Soft Dice + binary cross-entropy, nnU-Net's default for regions.
-    DiceBce,
-    /// Mean squared error.
-    Mse,
-    /// Mean absolute error.
-    L1,
-    /// Huber loss with δ = 1.
-    Huber,
-    /// Cross-entropy of an image-level class.
-    ClassCe,
-}
-
-impl LossName {
-    /// What an output of this kind is trained with unless told otherwise.
-    pub fn default_for(kind: Kind) -> Option<Self> {
-        match kind {
-            Kind::Labels => Some(Self::DiceCe),
-            Kind::Regions => Some(Self::DiceBce),
-            Kind::Regression => Some(Self::L1),
-            Kind::Class => Some(Self::ClassCe),
-            Kind::Aux => None,
-        }
-    }
-
+/// A loss: one [`Level`] in, a scalar out.
+pub trait Criterion {
     /// Whether it can be computed for an output of this kind.
-    pub fn fits(self, kind: Kind) -> bool {
-        match self {
-            Self::DiceCe | Self::Ce => kind == Kind::Labels,
-            Self::Dice => matches!(kind, Kind::Labels | Kind::Regions),
-            Self::DiceBce => kind == Kind::Regions,
-            Self::Mse | Self::L1 | Self::Huber => kind == Kind::Regression,
-            Self::ClassCe => kind == Kind::Class,
-        }
+    fn fits(&self, kind: Kind) -> bool;
+
+    /// What of a level it takes into account, beyond logits, target and mask.
+    fn takes(&self) -> Takes;
+
+    /// The least that it can be.
+    fn lowest(&self) -> f64 {
+        0.0
     }
 
-    /// The loss at one level of an output that is compared with `target`.
-    pub fn compute(self, level: &Level, target: &Target, batch_dice: bool) -> Result<Tensor> {
-        match (self, target.kind) {
-            (Self::DiceCe, _) => dice_ce(level, batch_dice),
-            (Self::Dice, Kind::Regions) => soft_dice(level, Activation::Sigmoid, batch_dice),
-            (Self::Dice, _) => soft_dice(level, Activation::Softmax, batch_dice),
-            (Self::Ce, _) => cross_entropy(level),
-            (Self::DiceBce, _) => dice_bce(level, batch_dice),
-            (Self::Mse, _) => mse(level),
-            (Self::L1, _) => l1(level),
-            (Self::Huber, _) => huber(level, 1.0),
-            (Self::ClassCe, _) => class_cross_entropy(level),
-        }
+    /// Refuses settings that cannot be.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
+
+    /// The loss, a scalar of the logits' type with their graph; finite for finite logits.
+    fn compute(&self, level: &Level) -> Result<Tensor>;
 }
 
-/// Cross-entropy + soft Dice without background (nnU-Net `DC_and_CE_loss`).
-pub fn dice_ce(level: &Level, batch_dice: bool) -> Result<Tensor> {
-    Ok(cross_entropy(level)?.f_add(&soft_dice(level, Activation::Softmax, batch_dice)?)?)
+/// What a loss can take into account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// How much every class counts.
+    pub class_weights: bool,
+    /// How much every voxel counts.
+    pub weight_map: bool,
+    /// Centre lines, which it then needs.
+    pub skeleton: bool,
 }
 
-/// Binary cross-entropy + soft Dice over all regions (nnU-Net `DC_and_BCE_loss`).
-pub fn dice_bce(level: &Level, batch_dice: bool) -> Result<Tensor> {
-    Ok(binary_cross_entropy(level)?.f_add(&soft_dice(level, Activation::Sigmoid, batch_dice)?)?)
+impl Takes {
+    /// Weights of classes and of voxels.
+    pub const EVERY_WEIGHT: Self = Self { class_weights: true, weight_map: true, skeleton: false };
 }
 
 /// Σ weightᵢ · loss(level i): deep supervision. Levels of weight 0 are not evaluated. `None` when `loss` had nothing to compare.
@@ -104,12 +78,9 @@ pub fn deep_supervision(weights: &[f64], levels: usize, mut loss: impl FnMut(usi
     Ok(total)
 }
 
-/// Mean of `values` (B, C, …) where `mask` (B, 1, …) is true, everywhere without one; 0 where the mask is empty.
-pub fn masked_mean(values: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let Some(mask) = mask else {
-        return Ok(values.f_mean(Dtype::Float)?);
-    };
-    let mask = mask.f_expand_as(values)?;
-    let count = mask.f_sum(Dtype::Float)?.f_clamp_min(1.0)?;
-    Ok(values.f_where_self(&mask, &values.f_zeros_like()?)?.f_sum(Dtype::Float)?.f_div(&count)?)
+fn check_at_least_zero(settings: &[(&str, f64)]) -> Result<()> {
+    match settings.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
+        Some((name, value)) => bail!("{name} is {value}; expected a number of at least 0"),
+        None => Ok(()),
+    }
 }

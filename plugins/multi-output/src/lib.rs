@@ -1,4 +1,4 @@
-//! Any number of outputs, each with its target, loss and weight: Loss = Σ wᵢ · lossᵢ.
+//! Any number of outputs, each with its target, losses and weights: Loss = Σ wᵢ · lossᵢ.
 //!
 //! Two outputs on the same label map with weights (1, 1) are the classic `loss1 + loss2`. Everything is in the options:
 //! `hippocampus.json` beside this crate is an example.
@@ -11,6 +11,9 @@ use plugin_api::{Base, IndexMap, JsonSchema, OutputOptions, Params, Result, Task
 struct Options {
     /// The outputs by name, in order; the first one is what is reported and saved first.
     outputs: IndexMap<String, OutputOptions>,
+    /// The weights of all terms are learned, each as the log-variance of its task (Kendall et al. 2018).
+    #[serde(default)]
+    learned_weights: bool,
 }
 
 struct MultiOutput(Base);
@@ -19,7 +22,11 @@ impl Trainer for MultiOutput {
     type Options = Options;
 
     fn new(task: &Task, options: Options, params: &mut Params) -> Result<Self> {
-        Ok(Self(Base::new(task, options.outputs, params)?))
+        let mut base = Base::new(task, options.outputs, params)?;
+        if options.learned_weights {
+            base.learn_weights(params)?;
+        }
+        Ok(Self(base))
     }
 
     fn base(&self) -> &Base {

@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let kwargs = &configuration.architecture.arch_kwargs;
     let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<i64>>();
     let classes = vec!["anterior".to_owned(), "posterior".to_owned()];
-    let spec = TargetSpec { kind: Kind::Labels, channels: 3, classes, ignore: None, optional: false };
+    let spec = TargetSpec { classes, ..TargetSpec::new(Kind::Labels, 3) };
     let task = Task {
         dims: 3,
         patch_size: signed(&configuration.patch_size),
