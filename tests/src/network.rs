@@ -2,12 +2,13 @@
 
 use crate::artifact;
 use crate::golden::Golden;
-use host::network::{Model, Precision};
+use host::network::{Error, Model, Precision};
 use host::plan::Architecture;
 use host::plugin::Library;
 use plugin_api::task::Target;
 use plugin_api::{IndexMap, Kind, Task};
 use serde::Deserialize;
+use serde_json::Value;
 use tch::Device;
 
 /// What a golden file says of its network.
@@ -26,18 +27,23 @@ pub struct Network {
 }
 
 impl Network {
-    /// Trunk and heads as we initialise them.
+    /// Trunk and heads of `base` as we initialise them.
     pub fn fresh_model(&self) -> Model {
+        let targets = IndexMap::from([("segmentation".to_owned(), Target::new(Kind::Labels, self.num_classes))]);
+        self.model_of("base", &serde_json::json!({}), targets).expect("the model is built")
+    }
+
+    /// The trunk and the heads that `plugin` makes of `options`, for a data set with `targets`.
+    pub fn model_of(&self, plugin: &str, options: &Value, targets: IndexMap<String, Target>) -> Result<Model, Error> {
         let kwargs = &self.architecture.arch_kwargs;
         let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
-        let target = Target::new(Kind::Labels, self.num_classes);
         let task = Task {
             dims: self.patch_size.len(),
             patch_size: self.patch_size.clone(),
             spacing: vec![1.0; self.patch_size.len()],
             features: signed(&kwargs.features_per_stage),
             strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
-            targets: IndexMap::from([("segmentation".to_owned(), target)]),
+            targets,
             batch_size: 2,
             batch_dice: true,
             epochs: 1,
@@ -45,10 +51,8 @@ impl Network {
             device: "cpu".to_owned(),
             seed: 0,
         };
-        let library = Library::load(&artifact::plugin("base")).expect("base loads");
-        let options = serde_json::json!({});
-        Model::new(&self.architecture, self.input_channels, &library, &task, &options, Device::Cpu, Precision::Fp32)
-            .expect("the model is built")
+        let library = Library::load(&artifact::plugin(plugin)).expect("it loads");
+        Model::new(&self.architecture, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
     }
 
     /// The same with nnU-Net's weights from `golden`, which have to be all that there are.

@@ -1,6 +1,6 @@
 //! Arguments that say how weights are moved. A plugin may give some of them in its manifest; those of the command line win.
 
-use crate::train::{OptimiserName, Recipe, Schedule};
+use crate::train::{OptimiserName, Recipe, Schedule, Weighting, WeightingArg};
 use clap::{Args, Parser, ValueEnum};
 
 /// How weights are moved; nnU-Net's way unless told otherwise.
@@ -58,6 +58,12 @@ pub struct RecipeArgs {
     /// Decay of a moving average of the weights, which is then validated and predicted with, e.g. 0.999; default: none
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
+
+    /// How loss terms are weighted beyond what the plugin says: given, dwa[:TEMPERATURE], gradnorm[:ALPHA[:RATE]]; or a factor of one term's weight
+    /// over the epochs: TERM=constant:VALUE, linear:FROM:TO[:EPOCHS], cosine:FROM:TO[:EPOCHS], step:VALUE[:EPOCH:VALUE…],
+    /// warmup:EPOCHS[:VALUE]; may be repeated
+    #[arg(long, value_name = "STRATEGY|TERM=FACTOR")]
+    pub weighting: Vec<WeightingArg>,
 }
 
 /// Learning rate over the epochs.
@@ -107,6 +113,7 @@ impl RecipeArgs {
             clip_norm: self.clip_norm.or(others.clip_norm),
             accumulate: self.accumulate.or(others.accumulate),
             ema: self.ema.or(others.ema),
+            weighting: if self.weighting.is_empty() { others.weighting } else { self.weighting },
         }
     }
 
@@ -142,6 +149,7 @@ impl RecipeArgs {
             clip_norm: self.clip_norm.unwrap_or(default.clip_norm),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             ema: self.ema,
+            weighting: Weighting::new(&self.weighting),
         };
         let at_least_zero = [
             ("--learning-rate", recipe.learning_rate),

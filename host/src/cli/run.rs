@@ -199,6 +199,10 @@ pub struct UpkeepArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub early_stop: u64,
 
+    /// Compare the gradients of terms at the last layer that they share every so many steps: do they pull against each other? 0: never
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub conflicts: u64,
+
     /// Epochs from one picture of a validation sample to the next; 0: none
     #[arg(long, default_value_t = 25, value_name = "N")]
     pub examples: u64,

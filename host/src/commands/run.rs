@@ -132,6 +132,7 @@ fn settings(args: &RunArgs) -> Result<Settings> {
             early_stop: above_zero(training.early_stop),
         },
         examples: above_zero(training.examples),
+        conflicts: above_zero(training.conflicts),
         augmentation: args.augmentation.choice(),
         sampling: sampling(&args.sampling)?,
         foreground: args.foreground.clone(),

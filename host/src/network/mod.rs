@@ -47,6 +47,9 @@ pub enum Error {
         "term '{0}' has a weight but no gradient: it was computed under no_grad or from detached tensors; give it weight 0 to only log it"
     )]
     NoGradient(String),
+    /// Terms cannot be weighted as asked for.
+    #[error("--weighting: {0}")]
+    Weighting(String),
     /// The plugin failed.
     #[error(transparent)]
     Plugin(#[from] crate::plugin::CallError),

@@ -33,6 +33,14 @@ fn panels(records: &[EpochRecord]) -> Vec<Panel> {
         ];
         panels.push(panel(&format!("term {term}"), lines));
     }
+    if last.train.len() > 1 {
+        let names = last.train.keys().take(LINES);
+        panels.push(panel("weights of terms", names.map(|term| line(term, false, &|r| Some(r.train.get(term)?.weight))).collect()));
+    }
+    if !last.cosines.is_empty() {
+        let pairs = last.cosines.keys().take(LINES);
+        panels.push(panel("cosine of gradients", pairs.map(|pair| line(pair, false, &|r| r.cosines.get(pair).copied())).collect()));
+    }
     for (output, metrics) in last.metrics.iter().filter(|(_, metrics)| !metrics.is_empty()) {
         let names: Vec<&String> = metrics.keys().collect();
         for (i, names) in names.chunks(LINES).enumerate() {

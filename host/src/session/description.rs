@@ -3,7 +3,7 @@
 use super::Session;
 use crate::loading::PipelineChoice;
 use crate::report::RunLog;
-use crate::train::{Identity, OptimiserName, Progress, Recipe};
+use crate::train::{Identity, OptimiserName, Progress, Recipe, Weighting};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -99,6 +99,11 @@ fn tell(recipe: &Recipe) -> String {
     let mut told = format!("{optimiser:?}, learning rate {learning_rate}, {schedule:?}, weight decay {weight_decay}, {own}");
     if recipe.accumulate > 1 {
         told += &format!(", {} batches a step", recipe.accumulate);
+    }
+    if recipe.weighting != Weighting::default() {
+        let Weighting { strategy, schedules } = &recipe.weighting;
+        let schedules: String = schedules.iter().map(|(term, schedule)| format!(", {term} {schedule:?}")).collect();
+        told += &format!(", weights of terms {strategy:?}{schedules}");
     }
     if let Some(decay) = recipe.ema {
         told += &format!(", weights averaged with decay {decay}");

@@ -15,7 +15,7 @@ use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
-use crate::train::{self, Average, End, Identity, Keeping, Machine, Optimiser, Reach, Recipe, Training, Watchdogs};
+use crate::train::{self, Average, End, Identity, Keeping, Machine, Optimiser, Reach, Recipe, SharedLayer, Training, Watchdogs};
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
@@ -59,6 +59,8 @@ pub struct Settings {
     pub watchdogs: Watchdogs,
     /// Epochs from one example picture to the next.
     pub examples: Option<u64>,
+    /// Steps from one comparison of terms' gradients to the next.
+    pub conflicts: Option<u64>,
     /// How patches are varied.
     pub augmentation: PipelineChoice,
     /// Which cases, and how often foreground.
@@ -211,6 +213,7 @@ impl<'a> Session<'a> {
         self.log_start(&mut log, &progress, &key);
 
         let training = Training {
+            shared: SharedLayer::new(&self.model.parameters),
             level_weights: self.level_weights(),
             model: &mut self.model,
             task: &self.task,
@@ -227,6 +230,7 @@ impl<'a> Session<'a> {
             progress,
             log,
             reach: Reach::default(),
+            conflicts: self.settings.conflicts,
             saved: Instant::now(),
         };
         Ok(training.run()?)

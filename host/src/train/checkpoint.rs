@@ -6,6 +6,7 @@
 
 use super::identity::{Difference, Identity};
 use super::loss_scale::LossScale;
+use super::weighting::Cosines;
 use crate::network::{self, Model, Parameters};
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -42,6 +43,10 @@ pub struct Progress {
     pub skipped: u64,
     /// Skipped one after the other, up to now.
     pub skipped_in_a_row: u64,
+    /// What the weighting of terms remembers.
+    pub weighting: super::weighting::State,
+    /// Cosines between gradients of terms, in the epoch so far.
+    pub cosines: Cosines,
     /// Factor of the loss in float16.
     pub loss_scale: LossScale,
     /// Best EMA score so far, and its epoch.

@@ -2,7 +2,7 @@
 //!
 //! [`Training::run`] is the loop. An epoch is `iterations` steps (`step`: forward, the plugin's terms, their weighted sum, backward, clip,
 //! `optimiser`, `average`), then validation batches (`validation`) for the online `metrics`, a `record`, and a `checkpoint`. What a run is
-//! made with is its `recipe`; `watch` looks after it. Everything random is keyed by (seed, epoch, iteration), so a checkpoint needs no
+//! made with is its `recipe`; `weighting` says how much terms count; `watch` looks after it. Everything random is keyed by (seed, epoch, iteration), so a checkpoint needs no
 //! generator's state.
 
 mod average;
@@ -20,6 +20,7 @@ mod step;
 mod terms;
 mod validation;
 mod watch;
+mod weighting;
 
 use crate::loading::{self, Loader};
 use crate::network::{self, Model};
@@ -28,6 +29,7 @@ use plugin_api::{Epoch, EpochReport, Task};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use weighting::Cosines;
 
 pub use average::Average;
 pub use batch::to_tensors;
@@ -42,6 +44,7 @@ pub use record::EpochRecord;
 pub use schedule::{Schedule, deep_supervision_weights};
 pub use terms::{TermMean, TermSums, total};
 pub use watch::{OnNonfinite, Reach, Watchdogs};
+pub use weighting::{SharedLayer, Strategy, Weighting, WeightingArg};
 
 /// Weight of the newest epoch in the moving averages.
 const EMA_NEWEST: f64 = 0.1;
@@ -127,6 +130,10 @@ pub struct Training<'a> {
     pub log: RunLog,
     /// Which terms train the trunk.
     pub reach: Reach,
+    /// Where gradients of terms are compared.
+    pub shared: SharedLayer,
+    /// Steps from one comparison to the next, where they are logged.
+    pub conflicts: Option<u64>,
     /// When the last checkpoint was written.
     pub saved: Instant,
 }
@@ -202,7 +209,11 @@ impl Training<'_> {
     /// Record, report to the plugin, checkpoints.
     fn finish_epoch(&mut self, learning_rate: f64, validation: &TermSums, online: metrics::Online) -> Result<(), Error> {
         let epoch = self.progress.epoch;
+        self.progress.weighting.after_epoch(&self.identity.recipe.weighting);
         let record = self.record(learning_rate, validation, online);
+        if let Err(error) = self.identity.recipe.weighting.check_names(record.train.keys().map(String::as_str)) {
+            self.warn(&error.to_string());
+        }
         record.lines().iter().for_each(|line| self.log.line(line));
         for term in self.progress.sums.constant().map(str::to_owned).collect::<Vec<_>>() {
             self.warn(&format!("term '{term}' had the same value in every step of an epoch"));
@@ -227,6 +238,7 @@ impl Training<'_> {
             seconds: 0.0,
             epoch_started: false,
             sums: TermSums::default(),
+            cosines: Cosines::default(),
             gradient_norms: 0.0,
             skipped: 0,
             ..self.progress.clone()
@@ -261,7 +273,9 @@ impl Training<'_> {
             epoch: self.progress.epoch,
             epochs: self.task.epochs,
             learning_rate,
+            samples: train.samples(),
             train: train.means(),
+            cosines: self.progress.cosines.means(),
             train_loss: train.total(),
             gradient_norm: self.progress.gradient_norms / self.task.iterations.saturating_sub(self.progress.skipped) as f64,
             skipped: self.progress.skipped,

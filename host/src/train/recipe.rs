@@ -1,6 +1,7 @@
 //! How weights are moved: optimiser, learning rates, accumulation, averaging. nnU-Net's unless told otherwise.
 
 use super::schedule::Schedule;
+use super::weighting::Weighting;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,8 @@ pub struct Recipe {
     pub accumulate: u64,
     /// Decay of the average of weights, which is then what is validated and predicted with.
     pub ema: Option<f64>,
+    /// Weights of terms beyond those that the plugin gives.
+    pub weighting: Weighting,
 }
 
 impl Default for Recipe {
@@ -76,6 +79,7 @@ impl Default for Recipe {
             clip_norm: 12.0,
             accumulate: 1,
             ema: None,
+            weighting: Weighting::default(),
         }
     }
 }

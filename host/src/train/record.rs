@@ -17,6 +17,9 @@ pub struct EpochRecord {
     pub epochs: u64,
     /// Learning rate of the epoch.
     pub learning_rate: f64,
+    /// Samples of all training batches.
+    #[serde(default)]
+    pub samples: u64,
     /// Training terms by name: mean value, unweighted and weighted.
     pub train: IndexMap<String, TermMean>,
     /// Their weighted sum.
@@ -32,6 +35,9 @@ pub struct EpochRecord {
     /// Their weighted sum.
     #[serde(deserialize_with = "nullable::number")]
     pub validation_loss: f64,
+    /// Mean cosine between the gradients of two terms at the last layer that they share, by pair `first·second`, as far as it was looked at.
+    #[serde(default, deserialize_with = "nullable::numbers")]
+    pub cosines: IndexMap<String, f64>,
     /// Online metrics by output, then by name.
     #[serde(deserialize_with = "nullable::tables")]
     pub metrics: IndexMap<String, IndexMap<String, f64>>,
@@ -71,10 +77,18 @@ impl EpochRecord {
         )];
         let (train, validation) = (self.train_loss, self.validation_loss);
         lines.push(format!("  loss            train {train:8.4}   validation {validation:8.4}"));
+        let all_samples = self.samples;
         for (name, mean) in &self.train {
             let validation = self.validation.get(name).map_or(f64::NAN, |mean| mean.value);
-            let weighted = mean.weighted;
-            lines.push(format!("  {name:<15} train {:8.4}   validation {validation:8.4}   weighted {weighted:8.4}", mean.value));
+            let TermMean { value, weighted, weight, samples } = mean;
+            let few = if *samples < all_samples { format!(", {samples} of {all_samples} samples") } else { String::new() };
+            lines.push(format!(
+                "  {name:<15} train {value:8.4}   validation {validation:8.4}   weighted {weighted:8.4} (weight {weight:.4}{few})"
+            ));
+        }
+        for (pair, cosine) in &self.cosines {
+            let conflict = if *cosine < 0.0 { ": they pull against each other" } else { "" };
+            lines.push(format!("  gradients of {pair}: mean cosine {cosine:.3}{conflict}"));
         }
         for (output, values) in &self.metrics {
             let values: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
@@ -93,6 +107,8 @@ impl EpochRecord {
         for (phase, terms) in [("train", &self.train), ("validation", &self.validation)] {
             all.extend(terms.iter().map(|(name, mean)| (format!("{phase}/{name}"), mean.value)));
         }
+        all.extend(self.train.iter().map(|(name, mean)| (format!("weight/{name}"), mean.weight)));
+        all.extend(self.cosines.iter().map(|(pair, cosine)| (format!("cosine/{pair}"), *cosine)));
         for (output, values) in &self.metrics {
             all.extend(values.iter().map(|(name, value)| (format!("metrics/{output}/{name}"), *value)));
         }

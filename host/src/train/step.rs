@@ -2,10 +2,18 @@
 
 use super::terms::{TermSums, total};
 use super::watch::{self, KeptBuffers, MOST_SKIPS, OnNonfinite};
+use super::weighting::{Seen, SeenSums};
 use super::{Error, Training, to_tensors};
 use crate::network::{self, Precision};
 use crate::shim::mix;
-use plugin_api::{Batch, Phase, Step};
+use plugin_api::{Batch, Phase, Step, Term};
+
+/// What the batches of a step say of its terms.
+#[derive(Default)]
+struct Looks {
+    sums: TermSums,
+    seen: SeenSums,
+}
 
 /// A step that was not taken.
 struct Failure {
@@ -21,13 +29,13 @@ impl Training<'_> {
         let forgiving = half || self.watchdogs.nonfinite == OnNonfinite::Skip;
         let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
         self.optimiser.clear_gradients().map_err(Error::Network)?;
-        let (mut sums, mut batches, mut failure) = (TermSums::default(), Vec::new(), None);
+        let (mut looks, mut batches, mut failure) = (Looks::default(), Vec::new(), None);
         for micro_step in 0..self.identity.recipe.accumulate {
             let step = self.step_info(Phase::Train, self.progress.iteration, micro_step);
             let batch = self.next_batch(&step)?;
             // Batches of a failed step are still taken: the next step must see its own.
             if failure.is_none() {
-                let done = self.backward(&batch, &step, &mut sums);
+                let done = self.backward(&batch, &step, &mut looks);
                 failure = done.err().map(|source| Failure { cases: batch.cases.clone(), source });
             }
             batches.push(batch);
@@ -37,7 +45,8 @@ impl Training<'_> {
             None => self.update(learning_rate).err().map(|source| Failure { cases: cases_of(&batches), source }),
         };
         let Some(failure) = failure else {
-            self.progress.sums.extend(&sums);
+            self.progress.sums.extend(&looks.sums);
+            self.progress.weighting.after_step(&self.identity.recipe.weighting, &looks.seen.finish());
             self.progress.skipped_in_a_row = 0;
             return Ok(());
         };
@@ -55,10 +64,12 @@ impl Training<'_> {
     }
 
     /// Gradients of one batch's loss, added to those that are there.
-    fn backward(&mut self, batch: &Batch, step: &Step, sums: &mut TermSums) -> Result<(), network::Error> {
+    fn backward(&mut self, batch: &Batch, step: &Step, looks: &mut Looks) -> Result<(), network::Error> {
         let levels = supervised_levels(step);
         let (outputs, features) = self.model.forward_with_features(&batch.image, levels, true, step.seed)?;
-        let terms = self.model.trainer.loss(&outputs, batch, step)?;
+        let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
+        self.look_at_terms(&terms, step, &mut looks.seen)?;
+        self.weigh(&mut terms)?;
         for term in self.reach.dead(&terms, &features)? {
             self.warn(&format!(
                 "term '{term}' has no gradient on the trunk: its head works on detached features, or its loss is flat; it trains nothing there"
@@ -70,7 +81,41 @@ impl Training<'_> {
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
             loss.f_backward()?;
         }
-        sums.add(&terms)
+        looks.sums.add(&terms, batch.cases.len())
+    }
+
+    /// Gives terms the weights of the recipe.
+    pub(super) fn weigh(&self, terms: &mut [Term]) -> Result<(), network::Error> {
+        self.identity.recipe.weighting.apply(terms, &self.progress.weighting, self.progress.epoch, self.task.epochs)
+    }
+
+    /// What the weighting and the report of conflicts want to know of terms as the plugin gives them.
+    fn look_at_terms(&mut self, terms: &[Term], step: &Step, seen: &mut SeenSums) -> Result<(), network::Error> {
+        let weighting = &self.identity.recipe.weighting;
+        // Without targets that cases may lack, every step has every term.
+        if self.progress.updates == 0 && !self.task.targets.values().any(|target| target.optional) {
+            weighting.check_names(terms.iter().map(|term| term.name.as_str()))?;
+        }
+        let compare = terms.len() > 1 && step.micro_step == 0 && self.conflicts.is_some_and(|every| step.iteration.is_multiple_of(every));
+        let gradients = match compare || weighting.looks_at_gradients() {
+            true => {
+                let factor = self.loss_factor();
+                Some(self.shared.gradients(terms, &mut self.progress.weighting.shared_layer, factor)?)
+            }
+            false => None,
+        };
+        if let Some(gradients) = gradients.as_ref().filter(|_| compare) {
+            self.progress.cosines.add(gradients)?;
+        }
+        let norms = gradients.map(|gradients| gradients.norms()).transpose()?.unwrap_or_default();
+        for term in terms {
+            if let Some(given) = weighting.balances(term)? {
+                let loss = weighting.above_lowest(term)?;
+                let norm = norms.get(&term.name).copied().unwrap_or(0.0);
+                seen.add(Seen { name: term.name.clone(), given, loss, norm });
+            }
+        }
+        Ok(())
     }
 
     fn update(&mut self, learning_rate: f64) -> Result<(), network::Error> {

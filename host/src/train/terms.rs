@@ -38,13 +38,17 @@ pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TermSums {
     terms: IndexMap<String, Sum>,
+    /// Of all batches.
+    samples: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Sum {
     value: f64,
     weighted: f64,
+    weight: f64,
     count: u64,
+    samples: u64,
     /// The value, as long as it is always the same.
     only: Option<f64>,
 }
@@ -58,27 +62,40 @@ pub struct TermMean {
     /// weight · value.
     #[serde(deserialize_with = "nullable::number")]
     pub weighted: f64,
+    /// The weight.
+    #[serde(default = "not_told", deserialize_with = "nullable::number")]
+    pub weight: f64,
+    /// Samples that it was about; with targets that cases may lack, fewer than there were.
+    #[serde(default)]
+    pub samples: u64,
+}
+
+fn not_told() -> f64 {
+    f64::NAN
 }
 
 /// A term with the same value in so many steps of an epoch, and no other, is said never to change.
 const EQUAL_VALUES: u64 = 5;
 
 impl TermSums {
-    /// Adds the terms of one iteration.
-    pub fn add(&mut self, terms: &[Term]) -> Result<(), Error> {
+    /// Adds the terms of one batch of so many samples.
+    pub fn add(&mut self, terms: &[Term], batch: usize) -> Result<(), Error> {
+        self.samples += batch as u64;
         for term in terms {
             let value = f64::try_from(&term.value)?;
             let weight = match &term.weight {
                 Weight::Number(weight) => *weight,
                 Weight::Learned(weight) => f64::try_from(weight)?,
             };
-            self.merge(&term.name, Sum { value, weighted: weight * value, count: 1, only: Some(value) });
+            let samples = term.samples.unwrap_or(batch as u64);
+            self.merge(&term.name, Sum { value, weighted: weight * value, weight, count: 1, samples, only: Some(value) });
         }
         Ok(())
     }
 
     /// Adds other sums.
     pub fn extend(&mut self, others: &Self) {
+        self.samples += others.samples;
         others.terms.iter().for_each(|(name, sum)| self.merge(name, *sum));
     }
 
@@ -90,10 +107,17 @@ impl TermSums {
             Some(sum) => {
                 sum.value += other.value;
                 sum.weighted += other.weighted;
+                sum.weight += other.weight;
                 sum.count += other.count;
+                sum.samples += other.samples;
                 sum.only = sum.only.filter(|value| other.only == Some(*value));
             }
         }
+    }
+
+    /// Samples of all batches.
+    pub fn samples(&self) -> u64 {
+        self.samples
     }
 
     /// Terms that never changed.
@@ -103,7 +127,11 @@ impl TermSums {
 
     /// Means by term.
     pub fn means(&self) -> IndexMap<String, TermMean> {
-        let mean = |sum: &Sum| TermMean { value: sum.value / sum.count as f64, weighted: sum.weighted / sum.count as f64 };
+        let mean = |sum: &Sum| {
+            let count = sum.count as f64;
+            let (value, weighted, weight) = (sum.value / count, sum.weighted / count, sum.weight / count);
+            TermMean { value, weighted, weight, samples: sum.samples }
+        };
         self.terms.iter().map(|(name, sum)| (name.clone(), mean(sum))).collect()
     }
 
@@ -144,7 +172,7 @@ mod tests {
         let mut sums = TermSums::default();
         for step in 0..5 {
             assert_eq!(sums.constant().count(), 0);
-            sums.add(&[term("alive", 1.0, &scalar(f64::from(step))), term("dead", 1.0, &scalar(0.0))]).unwrap();
+            sums.add(&[term("alive", 1.0, &scalar(f64::from(step))), term("dead", 1.0, &scalar(0.0))], 2).unwrap();
         }
         assert_eq!(sums.constant().collect::<Vec<_>>(), ["dead"]);
     }
@@ -152,10 +180,10 @@ mod tests {
     #[test]
     fn means_are_over_the_iterations_that_had_the_term() {
         let mut sums = TermSums::default();
-        sums.add(&[term("a", 0.5, &scalar(2.0))]).unwrap();
-        sums.add(&[term("a", 0.5, &scalar(4.0)), term("b", 2.0, &scalar(1.0))]).unwrap();
-        assert_eq!(sums.means()["a"], TermMean { value: 3.0, weighted: 1.5 });
-        assert_eq!(sums.means()["b"], TermMean { value: 1.0, weighted: 2.0 });
+        sums.add(&[term("a", 0.5, &scalar(2.0))], 2).unwrap();
+        sums.add(&[term("a", 0.5, &scalar(4.0)), Term { samples: Some(1), ..term("b", 2.0, &scalar(1.0)) }], 2).unwrap();
+        assert_eq!(sums.means()["a"], TermMean { value: 3.0, weighted: 1.5, weight: 0.5, samples: 4 });
+        assert_eq!(sums.means()["b"], TermMean { value: 1.0, weighted: 2.0, weight: 2.0, samples: 1 });
         assert_eq!(sums.total(), 3.5);
     }
 }

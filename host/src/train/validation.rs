@@ -33,7 +33,9 @@ impl Training<'_> {
 
     fn validate_on(&mut self, batch: &Batch, step: &Step, sums: &mut TermSums, online: &mut Online) -> Result<(), network::Error> {
         let outputs = self.model.forward(&batch.image, supervised_levels(step), false, step.seed)?;
-        sums.add(&self.model.trainer.loss(&outputs, batch, step)?)?;
+        let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
+        self.weigh(&mut terms)?;
+        sums.add(&terms, batch.cases.len())?;
         online.add(&outputs, batch, self.task)?;
         if step.iteration == 0 && self.examples.is_some_and(|every| step.epoch.is_multiple_of(every)) {
             let path = self.folder.join(format!("examples/epoch_{:04}.png", step.epoch));

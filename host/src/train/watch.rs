@@ -1,9 +1,10 @@
 //! Watchdogs: what a person would notice too late. Numbers that ran out of range, terms that train nothing, scores that rise no more.
 
+use super::weighting::trains;
 use crate::network::{Error, Parameters};
 use clap::ValueEnum;
 use indexmap::IndexMap;
-use plugin_api::{Batch, Features, Term, Weight};
+use plugin_api::{Batch, Features, Term};
 use std::path::Path;
 use tch::Tensor;
 
@@ -46,7 +47,7 @@ impl Reach {
     /// pass through their heads in the first step, and nothing later.
     pub fn dead(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
         let mut dead = Vec::new();
-        for term in terms.iter().filter(|term| !matches!(term.weight, Weight::Number(weight) if weight == 0.0)) {
+        for term in terms.iter().filter(|term| trains(term)) {
             let looks = self.looks.entry(term.name.clone()).or_default();
             if *looks == LOOKS {
                 continue;

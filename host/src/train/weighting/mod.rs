@@ -1,0 +1,320 @@
+//! Weights of terms beyond those that the plugin gives: factors over epochs, and strategies that balance terms by what they do.
+//!
+//! A [`Weighting`] is what was asked for. In every step [`Weighting::apply`] multiplies the terms' weights before the host sums them; what it
+//! has to remember is a [`State`], which every checkpoint holds. `schedule` are factors over epochs, `dwa` looks at how fast losses fall from epoch
+//! to epoch, `gradnorm` at their gradients in every step, which `shared` measures.
+
+mod dwa;
+mod gradnorm;
+mod schedule;
+mod shared;
+
+use crate::network::Error;
+use indexmap::IndexMap;
+use plugin_api::options::suggestion;
+use plugin_api::{Term, Weight};
+use serde::{Deserialize, Serialize};
+
+use dwa::Dwa;
+use gradnorm::GradNorm;
+pub use schedule::FactorSchedule;
+pub use shared::{Cosines, SharedLayer};
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Weighting {
+    /// Balances all terms that have no schedule.
+    pub strategy: Strategy,
+    /// Factors of the given weights, by term.
+    pub schedules: IndexMap<String, FactorSchedule>,
+}
+
+/// How terms are balanced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// As the plugin gives them.
+    #[default]
+    Given,
+    /// Dynamic weight average.
+    Dwa {
+        /// The larger, the more even.
+        temperature: f64,
+    },
+    /// Gradient normalisation.
+    GradNorm {
+        /// How much slower terms are preferred.
+        alpha: f64,
+        /// Learning rate of the weights.
+        rate: f64,
+    },
+}
+
+/// One `--weighting`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WeightingArg {
+    /// `given`, `dwa[:TEMPERATURE]`, `gradnorm[:ALPHA[:RATE]]`.
+    Strategy(Strategy),
+    /// `TERM=SCHEDULE`.
+    Schedule(String, FactorSchedule),
+}
+
+impl std::str::FromStr for WeightingArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((term, schedule)) = text.split_once('=') {
+            return Ok(Self::Schedule(term.to_owned(), schedule.parse()?));
+        }
+        let mut words = text.split(':');
+        let name = words.next().unwrap_or_default();
+        let numbers: Vec<f64> = words.map(schedule::number).collect::<Result<_, _>>()?;
+        let strategy = match (name, &numbers[..]) {
+            ("given", []) => Strategy::Given,
+            ("dwa", []) => Strategy::Dwa { temperature: 2.0 },
+            ("dwa", [temperature]) if *temperature > 0.0 => Strategy::Dwa { temperature: *temperature },
+            ("gradnorm", []) => Strategy::GradNorm { alpha: 1.5, rate: 0.025 },
+            ("gradnorm", [alpha]) => Strategy::GradNorm { alpha: *alpha, rate: 0.025 },
+            ("gradnorm", [alpha, rate]) if *rate > 0.0 => Strategy::GradNorm { alpha: *alpha, rate: *rate },
+            _ => return Err("expected given, dwa[:TEMPERATURE], gradnorm[:ALPHA[:RATE]], or TERM=SCHEDULE".to_owned()),
+        };
+        Ok(Self::Strategy(strategy))
+    }
+}
+
+impl Weighting {
+    /// All that was asked for; of several strategies, or schedules of one term, the last.
+    pub fn new(arguments: &[WeightingArg]) -> Self {
+        let mut weighting = Self::default();
+        for argument in arguments {
+            match argument {
+                WeightingArg::Strategy(strategy) => weighting.strategy = *strategy,
+                WeightingArg::Schedule(term, schedule) => {
+                    weighting.schedules.insert(term.clone(), schedule.clone());
+                }
+            }
+        }
+        weighting
+    }
+
+    /// Whether it looks at gradients in every step.
+    pub fn looks_at_gradients(&self) -> bool {
+        matches!(self.strategy, Strategy::GradNorm { .. })
+    }
+
+    /// Multiplies the weights of `terms` as `epoch` of `epochs` and `state` say.
+    pub fn apply(&self, terms: &mut [Term], state: &State, epoch: u64, epochs: u64) -> Result<(), Error> {
+        for term in terms {
+            let factor = match self.schedules.get(&term.name) {
+                Some(schedule) => schedule.factor(epoch, epochs),
+                None => match self.balances(term)? {
+                    Some(given) => state.factor(self.strategy, &term.name, given),
+                    None => continue,
+                },
+            };
+            match &mut term.weight {
+                Weight::Number(weight) => *weight *= factor,
+                Weight::Learned(weight) => *weight = weight.f_mul_scalar(factor)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The weight that `term` is given, if the strategy decides about it.
+    ///
+    /// # Errors
+    /// When it should, and cannot.
+    pub fn balances(&self, term: &Term) -> Result<Option<f64>, Error> {
+        if self.strategy == Strategy::Given || !trains(term) || self.schedules.contains_key(&term.name) {
+            return Ok(None);
+        }
+        let name = self.strategy.name();
+        let remedy = format!("give it a schedule (--weighting {}=constant:1), or leave {name} away", term.name);
+        let Weight::Number(given) = term.weight else {
+            return Err(Error::Weighting(format!("term '{}' has a learned weight, which {name} would balance again; {remedy}", term.name)));
+        };
+        if !term.lowest.is_finite() {
+            let why = format!("term '{}' has no lower bound, so a ratio of its values says nothing to {name}", term.name);
+            return Err(Error::Weighting(format!("{why}; {remedy}")));
+        }
+        Ok(Some(given))
+    }
+
+    /// How far the value of `term` is above the least that it can be.
+    pub fn above_lowest(&self, term: &Term) -> Result<f64, Error> {
+        let above = f64::try_from(&term.value)? - term.lowest;
+        if above < -1e-6 {
+            let found = above + term.lowest;
+            return Err(Error::Weighting(format!(
+                "term '{}' is {found}, below {}, which its plugin says is the least that it can be; {} needs the right bound",
+                term.name,
+                term.lowest,
+                self.strategy.name()
+            )));
+        }
+        Ok(above.max(0.0))
+    }
+
+    /// Refuses schedules of terms that are not among `terms`.
+    pub fn check_names<'a>(&self, terms: impl Iterator<Item = &'a str> + Clone) -> Result<(), Error> {
+        match self.schedules.keys().find(|name| !terms.clone().any(|term| term == *name)) {
+            Some(unknown) => Err(Error::Weighting(format!("there is no term '{unknown}'{}", suggestion(unknown, terms)))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Strategy {
+    /// As the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Dwa { .. } => "dwa",
+            Self::GradNorm { .. } => "gradnorm",
+        }
+    }
+}
+
+/// What a step says of one term that is balanced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The term.
+    pub name: String,
+    /// Its weight as the plugin gives it.
+    pub given: f64,
+    /// Its unweighted value above the least that it can be.
+    pub loss: f64,
+    /// Norm of its unweighted gradient at the last shared layer; 0 where that was not measured.
+    pub norm: f64,
+}
+
+/// What the batches of one step say together.
+#[derive(Debug, Default)]
+pub struct SeenSums(IndexMap<String, (Seen, u64)>);
+
+impl SeenSums {
+    /// Adds what a batch says.
+    pub fn add(&mut self, seen: Seen) {
+        match self.0.get_mut(&seen.name) {
+            Some((sum, count)) => {
+                sum.loss += seen.loss;
+                sum.norm += seen.norm;
+                *count += 1;
+            }
+            None => {
+                self.0.insert(seen.name.clone(), (seen, 1));
+            }
+        }
+    }
+
+    /// Means over the batches.
+    pub fn finish(self) -> Vec<Seen> {
+        let mean = |(seen, count): (Seen, u64)| Seen { loss: seen.loss / count as f64, norm: seen.norm / count as f64, ..seen };
+        self.0.into_values().map(mean).collect()
+    }
+}
+
+/// Whether `term` trains anything by a sample: neither one that is only logged, nor one that is about none.
+pub(super) fn trains(term: &Term) -> bool {
+    !matches!(term.weight, Weight::Number(weight) if weight == 0.0) && term.samples != Some(0)
+}
+
+/// What a strategy remembers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Which layer is the last that all terms share: see [`SharedLayer`].
+    pub shared_layer: usize,
+    dwa: Dwa,
+    gradnorm: GradNorm,
+}
+
+impl State {
+    fn factor(&self, strategy: Strategy, term: &str, given: f64) -> f64 {
+        match strategy {
+            Strategy::Given => 1.0,
+            Strategy::Dwa { .. } => self.dwa.factor(term),
+            Strategy::GradNorm { .. } => self.gradnorm.weight(term).map_or(1.0, |weight| weight / given),
+        }
+    }
+
+    /// After a step, of which the terms that are balanced were `seen`.
+    pub fn after_step(&mut self, weighting: &Weighting, seen: &[Seen]) {
+        if let Strategy::GradNorm { alpha, rate } = weighting.strategy {
+            self.gradnorm.update(seen, alpha, rate);
+        }
+        if let Strategy::Dwa { .. } = weighting.strategy {
+            seen.iter().for_each(|seen| self.dwa.add(&seen.name, seen.loss));
+        }
+    }
+
+    /// After the training steps of an epoch.
+    pub fn after_epoch(&mut self, weighting: &Weighting) {
+        if let Strategy::Dwa { temperature } = weighting.strategy {
+            self.dwa.finish_epoch(temperature);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// Weights on a small analytic problem, step by step and epoch by epoch: `tests/golden/make_weighting.py`.
+    #[test]
+    fn weights_move_as_the_papers_say() {
+        let golden: Value = serde_json::from_str(include_str!("../../../../tests/golden/weighting.json")).expect("JSON");
+        let numbers = |value: &Value| -> Vec<f64> { serde_json::from_value(value.clone()).expect("numbers") };
+        let seen = |given: &[f64], losses: &[f64], norms: &[f64]| -> Vec<Seen> {
+            (0..3).map(|i| Seen { name: i.to_string(), given: given[i], loss: losses[i], norm: norms[i] }).collect()
+        };
+        let check = |state: &State, strategy: Strategy, given: &[f64], expected: &[f64]| {
+            for (i, expected) in expected.iter().enumerate() {
+                let found = given[i] * state.factor(strategy, &i.to_string(), given[i]);
+                assert!((found - expected).abs() < 1e-9, "{strategy:?}: {found} instead of {expected}");
+            }
+        };
+        for case in golden["gradnorm"].as_array().expect("cases") {
+            let strategy =
+                Strategy::GradNorm { alpha: case["alpha"].as_f64().expect("number"), rate: case["rate"].as_f64().expect("number") };
+            let weighting = Weighting { strategy, ..Weighting::default() };
+            let (mut state, given) = (State::default(), numbers(&case["given"]));
+            for step in case["steps"].as_array().expect("steps") {
+                state.after_step(&weighting, &seen(&given, &numbers(&step["losses"]), &numbers(&step["norms"])));
+                check(&state, strategy, &given, &numbers(&step["weights"]));
+            }
+        }
+        for case in golden["dwa"].as_array().expect("cases") {
+            let strategy = Strategy::Dwa { temperature: case["temperature"].as_f64().expect("number") };
+            let weighting = Weighting { strategy, ..Weighting::default() };
+            let mut state = State::default();
+            let (losses, weights) = (case["losses"].as_array().expect("epochs"), case["weights"].as_array().expect("epochs"));
+            for (losses, weights) in losses.iter().zip(weights) {
+                check(&state, strategy, &[1.0; 3], &numbers(weights));
+                let losses = numbers(losses);
+                // Two steps an epoch, of which the mean counts.
+                for factor in [0.5, 1.5] {
+                    let losses: Vec<f64> = losses.iter().map(|loss| loss * factor).collect();
+                    state.after_step(&weighting, &seen(&[1.0; 3], &losses, &[0.0; 3]));
+                }
+                state.after_epoch(&weighting);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read_or_named() {
+        let read = |text: &str| text.parse::<WeightingArg>();
+        assert_eq!(read("dwa:3"), Ok(WeightingArg::Strategy(Strategy::Dwa { temperature: 3.0 })));
+        assert_eq!(read("gradnorm:0.5"), Ok(WeightingArg::Strategy(Strategy::GradNorm { alpha: 0.5, rate: 0.025 })));
+        let arguments = ["gradnorm", "a=constant:2", "a=constant:3"].map(|text| read(text).expect("valid"));
+        let weighting = Weighting::new(&arguments);
+        assert_eq!(weighting.schedules["a"], FactorSchedule::Constant(3.0));
+        assert!(weighting.looks_at_gradients());
+        for text in ["dwa:0", "dwa:x", "gradnorm:1:2:3", "pcgrad", "a=", "a=linear:1", "a=constant:nan"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        let error = weighting.check_names(["parts", "whole"].into_iter()).expect_err("unknown").to_string();
+        assert_eq!(error, "--weighting: there is no term 'a'; there are: parts, whole");
+    }
+}
