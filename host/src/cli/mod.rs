@@ -1,5 +1,6 @@
 //! The command line: one enum, one variant a subcommand; the arguments of larger ones are files of their own.
 
+mod arms;
 mod augmentation;
 mod prepare;
 mod recipe;
@@ -9,6 +10,7 @@ mod runs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+pub use arms::{ArmArg, ArmsArgs};
 pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, ScheduleName};
@@ -21,6 +23,7 @@ Examples:
   host run --plugin base --dataset /data/Dataset004_Hippocampus
   host run --plugin multi-output --options outputs.json --dataset 4 --fold 0,1,2,3,4
   host run --plugin ./libmine.so --set weight=0.5 --dataset 4 --resume
+  host run --arm a=base --arm b=multi-output:b.json --set b.outputs.segmentation.weight=2 --dataset 4
   host augmentation preview --dataset 4 --augmentation da5
   host plugin inspect ./libmine.so";
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::DataArgs;
+use super::arms::ArmsArgs;
 use super::augmentation::AugmentationArgs;
 use super::recipe::RecipeArgs;
 use crate::train::OnNonfinite;
@@ -13,8 +14,12 @@ use crate::train::OnNonfinite;
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Trainer plugin: an id (base, multi-output, …) or the path of a library
-    #[arg(long, value_name = "ID|PATH")]
-    pub plugin: String,
+    #[arg(long, value_name = "ID|PATH", required_unless_present = "arms", conflicts_with = "arms")]
+    pub plugin: Option<String>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub comparison: ArmsArgs,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -33,7 +38,7 @@ pub struct RunArgs {
     pub fold: Vec<crate::dataset::splits::Fold>,
 
     /// Options of the plugin: a JSON file
-    #[arg(long, value_name = "FILE", help_heading = "Plugin options")]
+    #[arg(long, value_name = "FILE", conflicts_with = "arms", help_heading = "Plugin options")]
     pub options: Option<PathBuf>,
 
     /// One option of the plugin, e.g. outputs.whole.weight=0.5; may be repeated, wins over --options

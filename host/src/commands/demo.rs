@@ -41,7 +41,7 @@ pub fn execute(args: &DemoArgs) -> Result<Outcome> {
     }
 
     let run = run::Run::open(&run_args)?;
-    let mut session = run.session(run_args.fold[0])?;
+    let mut session = run.sessions(run_args.fold[0])?.remove(0);
     session.load_final()?;
     let picture = args.output.join("unseen.png");
     predict_unseen(&session, &raw, &picture)?;

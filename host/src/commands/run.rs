@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::environment::{Place, cores, results};
 use crate::assign::assign;
-use crate::cli::{CaseThreads, Oversampling, PrecisionName, RunArgs, SamplingArgs};
+use crate::cli::{ArmArg, CaseThreads, Oversampling, PrecisionName, RunArgs, SamplingArgs};
 use crate::dataset::Dataset;
 use crate::device;
 use crate::loading::Sampling;
@@ -11,12 +11,12 @@ use crate::network::Precision;
 use crate::plan::PlanOptions;
 use crate::plugin::{self, Library};
 use crate::preprocess::Prepared;
-use crate::session::{self, Existing, Session, Settings};
+use crate::session::{self, Existing, Session, Settings, Setup};
 use crate::train::{End, Keeping, Watchdogs};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,35 +34,39 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
     };
     // What can be refused is refused before the first of several folds is trained for hours.
     for fold in args.fold.iter().filter(|_| !args.validate_only) {
-        run.session(*fold)?.check_existing(existing)?;
+        run.sessions(*fold)?.iter().try_for_each(|session| session.check_existing(existing))?;
     }
     for fold in &args.fold {
-        let mut session = run.session(*fold)?;
-        if !args.validate_only && session.train(existing, &STOP)? == End::Interrupted {
+        let mut sessions = run.sessions(*fold)?;
+        if !args.validate_only && session::train(&mut sessions, existing, &STOP)? == End::Interrupted {
             return Ok(Outcome::Interrupted);
         }
-        if session.validate(&STOP)? == End::Interrupted {
-            return Ok(Outcome::Interrupted);
+        for session in &mut sessions {
+            if session.validate(&STOP)? == End::Interrupted {
+                return Ok(Outcome::Interrupted);
+            }
         }
     }
     Ok(Outcome::Done)
 }
 
-/// A run, opened: the plugin is loaded, the data is prepared.
+/// A run, or several that are compared, opened: plugins are loaded, the data is prepared.
 pub(super) struct Run {
     pub dataset: Dataset,
     pub prepared: Prepared,
-    library: Library,
-    settings: Settings,
-    model_folder: PathBuf,
+    setups: Vec<Setup>,
 }
 
 impl Run {
-    /// Loads the plugin and prepares the data; nothing is written to the results yet.
+    /// Loads the plugins and prepares the data; nothing is written to the results yet.
     pub fn open(args: &RunArgs) -> Result<Self> {
-        let path = plugin::resolve(&args.plugin)?;
-        let settings = settings(args)?;
-        let library = Library::load(&path)?;
+        let wanted = arms(args)?;
+        let mut loaded = Vec::new();
+        for arm in &wanted {
+            let path = plugin::resolve(&arm.plugin)?;
+            let settings = settings(args, arm)?;
+            loaded.push((arm, Library::load(&path)?, settings));
+        }
         if let Some(threads) = args.threads {
             tch::set_num_threads(threads.into());
         }
@@ -76,27 +80,59 @@ impl Run {
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
             let configuration = plans.configuration(&args.configuration)?;
-            session::check(&place.dataset, &library, &settings, &args.configuration, &configuration)?;
+            for (_, library, settings) in &loaded {
+                session::check(&place.dataset, library, settings, &args.configuration, &configuration)?;
+            }
             Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
         })?;
         let prepared = prepared.pop().expect("one for every configuration");
         let dataset = place.dataset;
-        let mut name = library.manifest.id.clone();
-        if let Some(extra) = &args.name {
-            name = format!("{name}-{extra}");
-        }
-        let model_folder =
-            results(args.output.as_deref()).join(&dataset.name).join(format!("{name}__{}__{}", args.plans, args.configuration));
-        Ok(Self { dataset, prepared, library, settings, model_folder })
+        let results = results(args.output.as_deref()).join(&dataset.name);
+        let setup = |(arm, library, settings): (&ArmArg, Library, Settings)| {
+            let names = [args.name.as_deref(), Some(arm.name.as_str()).filter(|name| !name.is_empty())];
+            let words: Vec<&str> = [library.manifest.id.as_str()].into_iter().chain(names.into_iter().flatten()).collect();
+            let folder = results.join(format!("{}__{}__{}", words.join("-"), args.plans, args.configuration));
+            Setup { name: arm.name.clone(), library, settings, folder }
+        };
+        let setups = loaded.into_iter().map(setup).collect();
+        Ok(Self { dataset, prepared, setups })
     }
 
-    /// One fold.
-    pub fn session(&self, fold: crate::dataset::splits::Fold) -> Result<Session<'_>> {
-        Session::new(&self.dataset, &self.prepared, &self.library, &self.settings, fold, &self.model_folder)
+    /// One fold of every run.
+    pub fn sessions(&self, fold: crate::dataset::splits::Fold) -> Result<Vec<Session<'_>>> {
+        self.setups.iter().map(|setup| Session::new(&self.dataset, &self.prepared, setup, fold)).collect()
     }
 }
 
-fn settings(args: &RunArgs) -> Result<Settings> {
+/// What is to be run: a single plugin is an arm without a name.
+fn arms(args: &RunArgs) -> Result<Vec<ArmArg>> {
+    match &args.plugin {
+        Some(plugin) => Ok(vec![ArmArg { name: String::new(), plugin: plugin.clone(), options: args.options.clone() }]),
+        None => {
+            args.comparison.check().map_err(|e| anyhow!(e))?;
+            Ok(args.comparison.arms.clone())
+        }
+    }
+}
+
+/// What `--set` says of `arm`: everything where it is alone, else what begins with its name.
+fn changes<'a>(args: &'a RunArgs, arm: &ArmArg) -> Result<Vec<&'a str>> {
+    let mut own = Vec::new();
+    for change in &args.set {
+        if arm.name.is_empty() {
+            own.push(change.as_str());
+            continue;
+        }
+        let (name, rest) = change.split_once('.').unwrap_or((change, ""));
+        let meant = args.comparison.find(name).map_err(|e| anyhow!("--set {change}: {e}; with --arm it begins with a name"))?;
+        if meant.name == arm.name {
+            own.push(rest);
+        }
+    }
+    Ok(own)
+}
+
+fn settings(args: &RunArgs, arm: &ArmArg) -> Result<Settings> {
     let workers = match (args.workers, std::env::var("nnUNet_n_proc_DA").ok()) {
         (Some(workers), _) => usize::from(workers),
         // nnU-Net's 0 means: no workers beside the main process. Here one thread is the least.
@@ -105,8 +141,10 @@ fn settings(args: &RunArgs) -> Result<Settings> {
     };
     let device = device::select(&args.device)?;
     let training = &args.training;
+    let own = args.comparison.training.iter().filter(|training| training.name == arm.name);
+    let recipe = own.fold(args.recipe.clone(), |others, own| own.recipe.clone().or(others));
     Ok(Settings {
-        options: options(args.options.as_deref(), &args.set)?,
+        options: options(arm.options.as_deref(), &changes(args, arm)?)?,
         epochs: args.epochs,
         iterations: args.iterations,
         validation_iterations: args.val_iterations,
@@ -119,7 +157,7 @@ fn settings(args: &RunArgs) -> Result<Settings> {
             PrecisionName::Bf16 => Precision::Bf16,
             PrecisionName::Fp16 => Precision::Fp16,
         },
-        recipe: args.recipe.clone(),
+        recipe,
         deep_supervision: !args.no_deep_supervision,
         keeping: Keeping {
             every: training.checkpoint_every,
@@ -163,7 +201,7 @@ fn sampling(args: &SamplingArgs) -> Result<Sampling> {
 }
 
 /// The plugin's options: the file, with every `key.path=value` put in. Values are JSON where they parse as such, else text.
-fn options(file: Option<&Path>, set: &[String]) -> Result<Value> {
+fn options(file: Option<&Path>, set: &[&str]) -> Result<Value> {
     let mut options = match file {
         None => Value::Object(Map::new()),
         Some(path) => {

@@ -28,6 +28,8 @@ pub struct RunLog {
     records: Vec<EpochRecord>,
     /// For the record of this epoch.
     pictures: Vec<Vec<u8>>,
+    /// Before every line on the console: whose it is.
+    prefix: String,
 }
 
 fn hint(error: &std::io::Error) -> &'static str {
@@ -47,8 +49,8 @@ impl LogError {
 
 impl RunLog {
     /// Opens the logs in `folder`, which is made if need be, and cuts them back to `lengths`, as [`RunLog::lengths`] gave them; zeros
-    /// start anew.
-    pub fn open(folder: &Path, lengths: [u64; 3]) -> Result<Self, LogError> {
+    /// start anew. On the console, lines begin with `name`, unless that is empty.
+    pub fn open(folder: &Path, lengths: [u64; 3], name: &str) -> Result<Self, LogError> {
         std::fs::create_dir_all(folder).map_err(|source| LogError::new(folder.to_owned(), source))?;
         let open = |name| Growing::open(folder.join(name));
         let [metrics_length, text_length, events_length] = lengths;
@@ -58,17 +60,18 @@ impl RunLog {
         text.cut(text_length)?;
         metrics.cut(metrics_length)?;
         let records = read_records(metrics.path())?;
-        Ok(Self { text, metrics, events, records, pictures: Vec::new() })
+        let prefix = if name.is_empty() { String::new() } else { format!("[{name}] ") };
+        Ok(Self { text, metrics, events, records, pictures: Vec::new(), prefix })
     }
 
     /// Opens the logs in `folder` to add to them.
-    pub fn append(folder: &Path) -> Result<Self, LogError> {
-        Self::open(folder, [u64::MAX; 3])
+    pub fn append(folder: &Path, name: &str) -> Result<Self, LogError> {
+        Self::open(folder, [u64::MAX; 3], name)
     }
 
     /// Prints a line and adds it to `log.txt` with the time (UTC). Neither a full disk nor a console that has gone away stops a training.
     pub fn line(&mut self, line: &str) {
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = writeln!(std::io::stdout(), "{}{line}", self.prefix);
         if let Err(error) = self.text.append(format!("{} {line}\n", timestamp()).as_bytes()) {
             log::warn!("{error}; the line is only on the console");
         }
@@ -133,13 +136,13 @@ mod tests {
     fn resuming_cuts_back() {
         let folder = tempfile::tempdir().unwrap();
         let lengths = {
-            let mut log = RunLog::open(folder.path(), [0; 3]).unwrap();
+            let mut log = RunLog::open(folder.path(), [0; 3], "").unwrap();
             log.line("kept");
             let lengths = log.lengths().unwrap();
             log.line("cut off");
             lengths
         };
-        let mut log = RunLog::open(folder.path(), lengths).unwrap();
+        let mut log = RunLog::open(folder.path(), lengths, "").unwrap();
         log.line("next");
         let text = std::fs::read_to_string(folder.path().join("log.txt")).unwrap();
         let words: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();

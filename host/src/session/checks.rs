@@ -1,6 +1,6 @@
 //! What a run is refused for, and what a trainer is told of the data set.
 
-use super::Settings;
+use super::{Session, Settings};
 use crate::cli::RecipeArgs;
 use crate::dataset::{Dataset, Operation, Target, TargetKind, TargetSource};
 use crate::loading::check_foreground;
@@ -96,6 +96,37 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Runs that are compared must see the same batches, and reach the same epoch.
+pub(super) fn check_arms(sessions: &[Session]) -> Result<()> {
+    let Some((first, others)) = sessions.split_first() else { bail!("nothing to train") };
+    if others.is_empty() {
+        return Ok(());
+    }
+    ensure!(first.settings.watchdogs.early_stop.is_none(), "--early-stop does not go with --arm: runs are compared at the same epoch");
+    for other in others {
+        let (a, b) = (&first.name, &other.name);
+        ensure!(
+            first.recipe.accumulate == other.recipe.accumulate,
+            "arms {a} and {b} would see different batches: {a} takes {} a step, {b} {}; give both the same --accumulate",
+            first.recipe.accumulate,
+            other.recipe.accumulate
+        );
+        let (key, other_key) = (first.data_key(), other.data_key());
+        let wish =
+            |session: &Session| session.model.trainer.library().manifest.augmentation.clone().unwrap_or_else(|| "default".to_owned());
+        ensure!(
+            key == other_key,
+            "arms {a} and {b} would see different batches, their data keys are {key} and {other_key}: plugin {} asks for augmentation {}, {} for {}; \
+             give one to both with --augmentation",
+            first.model.trainer.library().manifest.id,
+            wish(first),
+            other.model.trainer.library().manifest.id,
+            wish(other)
+        );
     }
     Ok(())
 }

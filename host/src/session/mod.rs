@@ -15,14 +15,14 @@ use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
-use crate::train::{self, Average, End, Identity, Keeping, Machine, Optimiser, Reach, Recipe, SharedLayer, Training, Watchdogs};
+use crate::train::{self, Arm, Average, End, Identity, Keeping, Machine, Optimiser, Reach, Recipe, SharedLayer, Training, Watchdogs};
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
 use plugin_api::Task;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -73,6 +73,19 @@ pub struct Settings {
     pub workers: usize,
 }
 
+/// A run as it is asked for: a plugin, what the user decides, and a place for its folds.
+#[derive(Debug)]
+pub struct Setup {
+    /// Name among the runs that it is compared with; empty where it is alone.
+    pub name: String,
+    /// The plugin.
+    pub library: Library,
+    /// All else.
+    pub settings: Settings,
+    /// Where its folds are.
+    pub folder: PathBuf,
+}
+
 /// A fold, ready to be trained or validated.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -88,6 +101,7 @@ pub struct Session<'a> {
     pub patch: [usize; 3],
     /// Axes of mirroring.
     pub mirror: Vec<usize>,
+    name: &'a str,
     split: Split,
     augmentation: Augmentation,
     recipe: Recipe,
@@ -109,16 +123,37 @@ pub enum Existing {
     Overwrite,
 }
 
+/// What a training goes on with.
+struct Begun {
+    identity: Identity,
+    optimiser: Optimiser,
+    average: Option<Average>,
+    progress: train::Progress,
+}
+
+/// Trains one fold of one run, or of several that are compared, on the same batches.
+///
+/// # Errors
+/// Among others, when they would not see the same batches.
+pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) -> Result<End> {
+    checks::check_arms(sessions)?;
+    let begun = sessions.iter_mut().map(|session| session.begin(existing)).collect::<Result<Vec<_>>>()?;
+    // The last that can be refused; from here on files are written, or removed.
+    let first = &sessions[0];
+    let (train, validation) = first.loader_options();
+    let source = |cases: &[String]| Arc::new(first.source(cases));
+    let (batches, iterations) = (first.recipe.accumulate, first.settings.validation_iterations);
+    let (epoch, iteration) = begun.iter().map(|begun| (begun.progress.epoch, begun.progress.iteration)).min().unwrap_or_default();
+    let train = Loader::start(source(&first.split.train), train, first.task.iterations * batches, (epoch, iteration * batches))?;
+    let validation = Loader::start(source(&first.split.validation), validation, iterations, (epoch, 0))?;
+    let arms = sessions.iter_mut().zip(begun).map(|(session, begun)| session.arm(begun, existing)).collect::<Result<_>>()?;
+    Ok(Training { arms, train, validation, stop }.run()?)
+}
+
 impl<'a> Session<'a> {
-    /// Builds the model and checks everything; `model_folder` is where the folds of this run are. Writes nothing.
-    pub fn new(
-        dataset: &'a Dataset,
-        prepared: &'a Prepared,
-        library: &Library,
-        settings: &'a Settings,
-        fold: Fold,
-        model_folder: &Path,
-    ) -> Result<Self> {
+    /// Builds the model of `setup` and checks everything. Writes nothing.
+    pub fn new(dataset: &'a Dataset, prepared: &'a Prepared, setup: &'a Setup, fold: Fold) -> Result<Self> {
+        let Setup { name, library, settings, folder } = setup;
         let configuration = &prepared.configuration;
         let kwargs = &configuration.architecture.arch_kwargs;
         let (patch_size, patch, augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
@@ -147,8 +182,8 @@ impl<'a> Session<'a> {
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
         let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
-        let folder = model_folder.join(format!("fold_{fold}"));
-        Ok(Self { dataset, prepared, task, model, patch, mirror, split, augmentation, recipe, settings, folder })
+        let folder = folder.join(format!("fold_{fold}"));
+        Ok(Self { dataset, prepared, task, model, patch, mirror, name, split, augmentation, recipe, settings, folder })
     }
 
     /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a folder whose other folds
@@ -183,12 +218,11 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Trains the fold, from where its newest checkpoint left it if `existing` says so. A fold that was killed before its first checkpoint
-    /// starts anew.
-    pub fn train(&mut self, existing: Existing, stop: &AtomicBool) -> Result<End> {
+    /// Everything that a training needs, from where its newest checkpoint left it if `existing` says so. A fold that was killed before its first
+    /// checkpoint starts anew. Writes nothing.
+    fn begin(&mut self, existing: Existing) -> Result<Begun> {
         self.check_existing(existing)?;
-        let (train, validation, key) = self.loader_options();
-        let identity = self.identity(&key)?;
+        let identity = self.identity(&self.data_key())?;
         let optimiser = Optimiser::new(&self.model.parameters, &self.recipe);
         let average = self.recipe.ema.map(|decay| Average::new(&self.model.parameters, decay));
         let mut progress = train::Progress::default();
@@ -196,35 +230,32 @@ impl<'a> Session<'a> {
             let state = optimiser.state().chain(average.iter().flat_map(Average::state));
             progress = train::load_checkpoint(&path, &mut self.model, state, &identity, anyway)?;
         }
-        // The last that can be refused; from here on files are written, or removed.
-        let source = |cases: &[String]| Arc::new(self.source(cases));
-        let (batches, iterations) = (self.recipe.accumulate, self.settings.validation_iterations);
-        let first = (progress.epoch, progress.iteration * batches);
-        let train = Loader::start(source(&self.split.train), train, self.task.iterations * batches, first)?;
-        let validation = Loader::start(source(&self.split.validation), validation, iterations, (progress.epoch, 0))?;
+        Ok(Begun { identity, optimiser, average, progress })
+    }
+
+    /// Writes, or removes, the first files, and puts the arm together.
+    fn arm(&mut self, begun: Begun, existing: Existing) -> Result<Arm<'_>> {
+        let Begun { identity, optimiser, average, progress } = begun;
         if existing == Existing::Overwrite && self.folder.exists() {
             std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
         }
         self.write_description()?;
-        let mut log = RunLog::open(&self.folder, progress.log_lengths)?;
+        let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name)?;
         // Nobody else writes here: the log is locked.
         imaging::io::remove_leftovers(&self.folder, Duration::ZERO);
         self.write_debug(&identity, &progress)?;
-        self.log_start(&mut log, &progress, &key);
-
-        let training = Training {
+        self.log_start(&mut log, &progress, &identity.data_key);
+        Ok(Arm {
             shared: SharedLayer::new(&self.model.parameters),
             level_weights: self.level_weights(),
+            name: self.name.to_owned(),
             model: &mut self.model,
             task: &self.task,
-            train,
-            validation,
             folder: self.folder.clone(),
             identity,
             keeping: self.settings.keeping,
             watchdogs: self.settings.watchdogs,
             examples: self.settings.examples,
-            stop,
             optimiser,
             average,
             progress,
@@ -232,8 +263,7 @@ impl<'a> Session<'a> {
             reach: Reach::default(),
             conflicts: self.settings.conflicts,
             saved: Instant::now(),
-        };
-        Ok(training.run()?)
+        })
     }
 
     /// Loads the weights of the final checkpoint. Patch and mirroring are those that it was trained with, whatever was asked for.
@@ -276,7 +306,7 @@ impl<'a> Session<'a> {
         let Some(lines) = validate(&self.model, &validation)? else {
             return Ok(End::Interrupted);
         };
-        let mut log = RunLog::append(&self.folder)?;
+        let mut log = RunLog::append(&self.folder, self.name)?;
         log.line(&format!("Validation of {} cases, {}:", self.split.validation.len(), validation.folder.display()));
         lines.iter().for_each(|line| log.line(line));
         Ok(End::Finished)
@@ -286,8 +316,13 @@ impl<'a> Session<'a> {
         Source::of(self.dataset, self.prepared, cases.to_vec())
     }
 
-    /// Options of the training and the validation loader, and the key of the data that they yield.
-    fn loader_options(&self) -> (LoaderOptions, LoaderOptions, String) {
+    /// Names the data that the training loader yields.
+    fn data_key(&self) -> String {
+        data_key(&self.source(&self.split.train), &self.loader_options().0)
+    }
+
+    /// Options of the training and the validation loader.
+    fn loader_options(&self) -> (LoaderOptions, LoaderOptions) {
         let augmentation = self.augmentation.clone();
         let train = LoaderOptions {
             seed: self.settings.seed,
@@ -308,8 +343,7 @@ impl<'a> Session<'a> {
             workers: 1,
             ..train.clone()
         };
-        let key = data_key(&self.source(&self.split.train), &train);
-        (train, validation, key)
+        (train, validation)
     }
 
     /// Coarser levels are supervised unless the user or the plans say no.

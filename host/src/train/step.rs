@@ -3,7 +3,8 @@
 use super::terms::{TermSums, total};
 use super::watch::{self, KeptBuffers, MOST_SKIPS, OnNonfinite};
 use super::weighting::{Seen, SeenSums};
-use super::{Error, Training, to_tensors};
+use super::{Arm, Error, to_tensors};
+use crate::loading::Loader;
 use crate::network::{self, Precision};
 use crate::shim::mix;
 use plugin_api::{Batch, Phase, Step, Term};
@@ -21,28 +22,22 @@ struct Failure {
     source: network::Error,
 }
 
-impl Training<'_> {
+impl Arm<'_> {
     /// One optimiser step, from as many batches as the recipe accumulates. What becomes of numbers that run out of range is decided by the
     /// watchdogs; in float16 they first mean that the loss was scaled too much.
-    pub(super) fn step(&mut self, learning_rate: f64) -> Result<(), Error> {
+    pub(super) fn step(&mut self, batches: &[Batch]) -> Result<(), Error> {
         let half = self.model.precision == Precision::Fp16;
         let forgiving = half || self.watchdogs.nonfinite == OnNonfinite::Skip;
         let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
         self.optimiser.clear_gradients().map_err(Error::Network)?;
-        let (mut looks, mut batches, mut failure) = (Looks::default(), Vec::new(), None);
-        for micro_step in 0..self.identity.recipe.accumulate {
+        let mut looks = Looks::default();
+        let backward = batches.iter().zip(0..).try_for_each(|(batch, micro_step)| {
             let step = self.step_info(Phase::Train, self.progress.iteration, micro_step);
-            let batch = self.next_batch(&step)?;
-            // Batches of a failed step are still taken: the next step must see its own.
-            if failure.is_none() {
-                let done = self.backward(&batch, &step, &mut looks);
-                failure = done.err().map(|source| Failure { cases: batch.cases.clone(), source });
-            }
-            batches.push(batch);
-        }
-        let failure = match failure {
-            Some(failure) => Some(failure),
-            None => self.update(learning_rate).err().map(|source| Failure { cases: cases_of(&batches), source }),
+            self.backward(batch, &step, &mut looks).map_err(|source| Failure { cases: batch.cases.clone(), source })
+        });
+        let failure = match backward {
+            Ok(()) => self.update().err().map(|source| Failure { cases: cases_of(batches), source }),
+            Err(failure) => Some(failure),
         };
         let Some(failure) = failure else {
             self.progress.sums.extend(&looks.sums);
@@ -60,7 +55,7 @@ impl Training<'_> {
         if half && self.progress.loss_scale.overflowed() {
             return Ok(());
         }
-        self.nonfinite(failure, &batches)
+        self.nonfinite(failure, batches)
     }
 
     /// Gradients of one batch's loss, added to those that are there.
@@ -118,9 +113,9 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn update(&mut self, learning_rate: f64) -> Result<(), network::Error> {
+    fn update(&mut self) -> Result<(), network::Error> {
         let norm = self.optimiser.clip_gradients(self.loss_factor())?;
-        self.optimiser.step(learning_rate)?;
+        self.optimiser.step(self.learning_rate())?;
         if let Some(average) = &self.average {
             average.update(self.progress.updates == 0)?;
         }
@@ -161,18 +156,11 @@ impl Training<'_> {
         }
     }
 
-    pub(super) fn next_batch(&mut self, step: &Step) -> Result<Batch, Error> {
-        let loader = match step.phase {
-            Phase::Train => &mut self.train,
-            Phase::Validate => &mut self.validation,
-        };
+    /// The next batch of `loader`, which is that of `iteration`, on this arm's device.
+    pub(super) fn next_batch(&self, loader: &mut Loader, iteration: u64) -> Result<Batch, Error> {
         let batch = loader.next_batch()?;
-        to_tensors(batch, self.task.dims, self.model.parameters.device()).map_err(|source| Error::Step {
-            epoch: step.epoch,
-            iteration: step.iteration,
-            cases: batch.cases.join(", "),
-            source,
-        })
+        let failed = |source| Error::Step { epoch: self.progress.epoch, iteration, cases: batch.cases.join(", "), source };
+        to_tensors(batch, self.task.dims, self.model.parameters.device()).map_err(failed)
     }
 
     pub(super) fn failed(&self, cases: Vec<String>, source: network::Error) -> Error {

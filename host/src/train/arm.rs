@@ -1,0 +1,229 @@
+//! One network in training, alone or beside others: where it stands, and what it does before and after the steps of an epoch.
+
+use super::validation::Validated;
+use super::weighting::{Cosines, SharedLayer};
+use super::{
+    Average, EpochRecord, Error, Identity, Keeping, Optimiser, Progress, Reach, TermMean, TermSums, Watchdogs, checkpoint, metrics,
+};
+use crate::loading::Loader;
+use crate::network::Model;
+use crate::report::{RunLog, progress};
+use plugin_api::{Epoch, EpochReport, Task};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Weight of the newest epoch in the moving averages.
+const EMA_NEWEST: f64 = 0.1;
+/// One network, all that moves it, and all that it leaves.
+#[derive(Debug)]
+pub struct Arm<'a> {
+    /// Its name; empty where it is the only one.
+    pub name: String,
+    /// What is trained.
+    pub model: &'a mut Model,
+    /// What it is told.
+    pub task: &'a Task,
+    /// Weights of the supervised levels, finest first, of sum 1.
+    pub level_weights: Vec<f64>,
+    /// Where the fold's files go.
+    pub folder: PathBuf,
+    /// What its checkpoints belong to.
+    pub identity: Identity,
+    /// Which checkpoints there are.
+    pub keeping: Keeping,
+    /// What looks after it.
+    pub watchdogs: Watchdogs,
+    /// Epochs from one example picture to the next.
+    pub examples: Option<u64>,
+    /// The optimiser.
+    pub optimiser: Optimiser,
+    /// Average of the weights, where there is one.
+    pub average: Option<Average>,
+    /// Where training stands.
+    pub progress: Progress,
+    /// Its logs.
+    pub log: RunLog,
+    /// Which terms train the trunk.
+    pub reach: Reach,
+    /// Where gradients of terms are compared.
+    pub shared: SharedLayer,
+    /// Steps from one comparison to the next, where they are logged.
+    pub conflicts: Option<u64>,
+    /// When the last checkpoint was written.
+    pub saved: Instant,
+}
+
+/// What the loaders did in an epoch, in seconds.
+pub(super) struct DataTimes {
+    waited: f64,
+    read: f64,
+    decode: f64,
+    augment: f64,
+}
+
+impl DataTimes {
+    pub(super) fn of(loaders: [&mut Loader; 2]) -> Self {
+        let mut all = Self { waited: 0.0, read: 0.0, decode: 0.0, augment: 0.0 };
+        for loader in loaders {
+            let (waited, times) = loader.take_times();
+            all.waited += waited.as_secs_f64();
+            all.read += times.read.as_secs_f64();
+            all.decode += times.decode.as_secs_f64();
+            all.augment += times.augment.as_secs_f64();
+        }
+        all
+    }
+}
+
+impl Arm<'_> {
+    pub(super) fn is_done(&self) -> bool {
+        self.progress.epoch >= self.task.epochs || self.progress.stopped_early
+    }
+
+    /// `error`, with this arm's name where there are others.
+    pub(super) fn named(&self, error: Error) -> Error {
+        if self.name.is_empty() { error } else { Error::Arm { name: self.name.clone(), source: Box::new(error) } }
+    }
+
+    pub(super) fn start_epoch(&mut self) -> Result<(), Error> {
+        // Not again after an interruption: the plugin's state already knows.
+        if !self.progress.epoch_started {
+            self.model.trainer.epoch_start(&Epoch { epoch: self.progress.epoch, epochs: self.task.epochs })?;
+            self.progress.epoch_started = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn learning_rate(&self) -> f64 {
+        let recipe = &self.identity.recipe;
+        recipe.schedule.rate(recipe.learning_rate, self.progress.epoch, self.task.epochs)
+    }
+
+    pub(super) fn save_now_and_then(&mut self) -> Result<(), Error> {
+        if self.keeping.interval.is_some_and(|interval| self.saved.elapsed() >= interval) { self.checkpoint("latest") } else { Ok(()) }
+    }
+
+    /// Record, report to the plugin, checkpoints.
+    pub(super) fn finish_epoch(&mut self, validated: Validated, data: &DataTimes) -> Result<(), Error> {
+        let epoch = self.progress.epoch;
+        self.progress.weighting.after_epoch(&self.identity.recipe.weighting);
+        let record = self.record(validated, data);
+        if let Err(error) = self.identity.recipe.weighting.check_names(record.train.keys().map(String::as_str)) {
+            self.warn(&error.to_string());
+        }
+        record.lines().iter().for_each(|line| self.log.line(line));
+        for term in self.progress.sums.constant().map(str::to_owned).collect::<Vec<_>>() {
+            self.warn(&format!("term '{term}' had the same value in every step of an epoch"));
+        }
+        let unweighted =
+            |means: &indexmap::IndexMap<String, TermMean>| means.iter().map(|(name, mean)| (name.clone(), mean.value)).collect();
+        let report = EpochReport {
+            epoch,
+            train: unweighted(&record.train),
+            validation: unweighted(&record.validation),
+            metrics: record.metrics.clone(),
+        };
+        self.model.trainer.epoch_end(&report)?;
+        self.look_at_scores();
+        let best = record.best;
+        self.log.record(record)?;
+        progress::draw(&self.folder.join("progress.png"), self.log.records());
+
+        self.progress = Progress {
+            epoch: epoch + 1,
+            iteration: 0,
+            seconds: 0.0,
+            epoch_started: false,
+            sums: TermSums::default(),
+            cosines: Cosines::default(),
+            gradient_norms: 0.0,
+            skipped: 0,
+            ..self.progress.clone()
+        };
+        if best {
+            self.checkpoint("best")?;
+        }
+        if self.progress.epoch.is_multiple_of(self.keeping.every) {
+            self.checkpoint("latest")?;
+            self.keeping.keep(&self.folder, self.progress.epoch);
+        }
+        Ok(())
+    }
+
+    /// What there is to say of the epoch; moves the averages of the scores.
+    fn record(&mut self, validated: Validated, data: &DataTimes) -> EpochRecord {
+        let Validated { sums: validation, online } = validated;
+        let metrics = online.finish(self.task);
+        for (output, values) in &metrics {
+            let Some(value) = values.values().next().copied().filter(|value| value.is_finite()) else { continue };
+            let ema = self.progress.ema.entry(output.clone()).or_insert(value);
+            *ema = (1.0 - EMA_NEWEST) * *ema + EMA_NEWEST * value;
+        }
+        let score = metrics::score(&metrics, &self.progress.ema);
+        let best = score.filter(|score| self.progress.best.is_none_or(|(best, _)| *score > best));
+        if let Some(score) = best {
+            self.progress.best = Some((score, self.progress.epoch));
+        }
+        let train = &self.progress.sums;
+        EpochRecord {
+            epoch: self.progress.epoch,
+            epochs: self.task.epochs,
+            learning_rate: self.learning_rate(),
+            samples: train.samples(),
+            train: train.means(),
+            cosines: self.progress.cosines.means(),
+            train_loss: train.total(),
+            gradient_norm: self.progress.gradient_norms / self.task.iterations.saturating_sub(self.progress.skipped) as f64,
+            skipped: self.progress.skipped,
+            validation: validation.means(),
+            validation_loss: validation.total(),
+            metrics,
+            ema: self.progress.ema.clone(),
+            best: best.is_some(),
+            seconds: self.progress.seconds,
+            data_wait: data.waited,
+            data_read: data.read,
+            data_decode: data.decode,
+            data_augment: data.augment,
+            memory: resident_memory(),
+        }
+    }
+
+    /// Says so when scores rise no more, and ends the training where that was asked for.
+    fn look_at_scores(&mut self) {
+        let Some((_, best_epoch)) = self.progress.best else { return };
+        let epochs = self.progress.epoch - best_epoch;
+        if self.watchdogs.plateau == Some(epochs) {
+            self.log.line(&format!("Plateau: the best epoch was {best_epoch}, {epochs} epochs ago"));
+        }
+        if self.watchdogs.early_stop.is_some_and(|patience| epochs >= patience) {
+            self.log.line(&format!("Stopped early: the best epoch was {best_epoch}, {epochs} epochs ago"));
+            self.progress.stopped_early = true;
+        }
+    }
+
+    /// Says it once in a training.
+    pub(super) fn warn(&mut self, warning: &str) {
+        if !self.progress.warned.iter().any(|earlier| earlier == warning) {
+            self.progress.warned.push(warning.to_owned());
+            self.log.line(&format!("Warning: {warning}"));
+        }
+    }
+
+    pub(super) fn checkpoint(&mut self, which: &str) -> Result<(), Error> {
+        self.progress.log_lengths = self.log.lengths()?;
+        let path = checkpoint::path(&self.folder, which);
+        let state = self.optimiser.state().chain(self.average.iter().flat_map(Average::state));
+        checkpoint::save(&path, self.model, state, &self.progress, &self.identity)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+}
+
+/// Resident memory of this process in MiB, without what is only a view of files, such as the store's; NaN where it is not told.
+fn resident_memory() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = |i: usize| statm.split(' ').nth(i).and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN);
+    // SAFETY: a question without preconditions.
+    (pages(1) - pages(2)) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as f64 / f64::from(1 << 20)
+}
