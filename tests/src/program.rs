@@ -96,6 +96,11 @@ impl Bench {
         self.finish(self.command(plugin, further))
     }
 
+    /// The same for several runs, which `further` names with `--arm`.
+    pub fn train_arms(&self, further: &[&str]) -> Ended {
+        self.finish(self.arms_command(further))
+    }
+
     /// The same with no file larger than `kilobytes`, as on a full disk.
     pub fn train_on_full_disk(&self, plugin: &Path, further: &[&str], kilobytes: u64) -> Ended {
         let command = self.command(plugin, further);
@@ -119,7 +124,16 @@ impl Bench {
     /// Begins a training and kills it, without a chance to tidy up, after so many checkpoints and `time` more; how it ended if that was
     /// before.
     pub fn train_and_kill(&self, plugin: &Path, further: &[&str], checkpoints: u32, time: Duration) -> Option<Ended> {
-        let mut child = self.start(self.command(plugin, further));
+        self.kill_after(self.command(plugin, further), checkpoints, time)
+    }
+
+    /// The same for several runs.
+    pub fn train_arms_and_kill(&self, further: &[&str], checkpoints: u32, time: Duration) -> Option<Ended> {
+        self.kill_after(self.arms_command(further), checkpoints, time)
+    }
+
+    fn kill_after(&self, command: Command, checkpoints: u32, time: Duration) -> Option<Ended> {
+        let mut child = self.start(command);
         let latest = || self.models().first().and_then(|model| fs::metadata(model.join("fold_0/checkpoint_latest.safetensors")).ok());
         let number = || latest().map(|file| (file.ino(), file.mtime_nsec()));
         let (mut last, mut seen) = (number(), 0);
@@ -177,8 +191,14 @@ impl Bench {
     }
 
     fn command(&self, plugin: &Path, further: &[&str]) -> Command {
+        let mut program = self.arms_command(further);
+        program.arg("--plugin").arg(plugin);
+        program
+    }
+
+    fn arms_command(&self, further: &[&str]) -> Command {
         let mut program = Command::new(artifact::host());
-        program.arg("run").arg("--plugin").arg(plugin).arg("--dataset").arg(&self.raw.folder).arg("--output").arg(self.results());
+        program.arg("run").arg("--dataset").arg(&self.raw.folder).arg("--output").arg(self.results());
         let defaults = [
             ["--configuration", "3d_fullres"],
             ["--fold", "0"],
@@ -226,9 +246,7 @@ impl Bench {
 
     /// The bytes of every tensor in fold 0's checkpoint `which`.
     pub fn tensors(&self, which: &str) -> BTreeMap<String, Vec<u8>> {
-        let bytes = fs::read(self.fold().join(format!("checkpoint_{which}.safetensors"))).expect("trained");
-        let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
-        tensors.iter().map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec())).collect()
+        tensors_of(&self.fold().join(format!("checkpoint_{which}.safetensors")))
     }
 
     /// Temporary files that a run left behind.
@@ -273,6 +291,13 @@ impl Ended {
             assert!(self.stderr.contains(word), "no {word:?} in: {}", self.stderr);
         }
     }
+}
+
+/// The bytes of every tensor in a checkpoint.
+pub fn tensors_of(checkpoint: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(checkpoint).expect("trained");
+    let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
+    tensors.iter().map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec())).collect()
 }
 
 fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {

@@ -32,6 +32,18 @@ pub enum RunsCommand {
         #[allow(missing_docs)]
         place: ResultsArgs,
     },
+    /// Test whether other runs are better than the first, case by case of their validations: differences, intervals, Wilcoxon's test, a plot
+    Test {
+        /// The runs: models with all their folds, or single folds
+        #[arg(required = true, num_args = 2.., value_name = "RUN")]
+        runs: Vec<String>,
+        /// Folder of the report
+        #[arg(long, default_value = "comparison", value_name = "DIR")]
+        report: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        place: ResultsArgs,
+    },
     /// Print the JSON Schema of the lines of metrics.jsonl
     Schema,
 }

@@ -2,6 +2,7 @@
 
 use super::Outcome;
 use super::environment::{Place, cores, results};
+use super::runs::compare_cases;
 use crate::assign::assign;
 use crate::cli::{ArmArg, CaseThreads, Oversampling, PrecisionName, RunArgs, SamplingArgs};
 use crate::dataset::Dataset;
@@ -46,6 +47,9 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
                 return Ok(Outcome::Interrupted);
             }
         }
+    }
+    if run.setups.len() > 1 {
+        run.compare(args)?;
     }
     Ok(Outcome::Done)
 }
@@ -101,6 +105,18 @@ impl Run {
     /// One fold of every run.
     pub fn sessions(&self, fold: crate::dataset::splits::Fold) -> Result<Vec<Session<'_>>> {
         self.setups.iter().map(|setup| Session::new(&self.dataset, &self.prepared, setup, fold)).collect()
+    }
+}
+
+impl Run {
+    /// The report on several runs, beside them.
+    fn compare(&self, args: &RunArgs) -> Result<()> {
+        let folds = |setup: &Setup| args.fold.iter().map(|fold| setup.folder.join(format!("fold_{fold}"))).collect();
+        let runs: Vec<_> = self.setups.iter().map(|setup| (setup.name.clone(), folds(setup))).collect();
+        let names = args.name.iter().map(String::as_str).chain(self.setups.iter().map(|setup| setup.name.as_str()));
+        let words: Vec<&str> = ["comparison"].into_iter().chain(names).collect();
+        let report = format!("{}__{}__{}", words.join("-"), args.plans, args.configuration);
+        compare_cases(&runs, &self.setups[0].folder.with_file_name(report))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::environment::results;
 use crate::cli::RunsCommand;
-use crate::report::chart;
 use crate::report::runs::{self, Run};
+use crate::report::{chart, comparison, table};
 use crate::train::EpochRecord;
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -19,6 +19,7 @@ pub fn execute(command: &RunsCommand) -> Result<()> {
         RunsCommand::List { place } => list(&results(place.output.as_deref())),
         RunsCommand::Show { run, place } => show(&Run::find(run, &results(place.output.as_deref()))?),
         RunsCommand::Compare { runs, png, place } => compare(runs, png, &results(place.output.as_deref())),
+        RunsCommand::Test { runs, report, place } => test(runs, report, &results(place.output.as_deref())),
         RunsCommand::Schema => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&schemars::schema_for!(EpochRecord))?)?),
     }
 }
@@ -106,16 +107,36 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The first column to the left, the others to the right.
 fn print_table(rows: &[Vec<String>]) -> Result<()> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate();
-        let line: Vec<String> =
-            cells.map(|(c, (cell, width))| if c == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }).collect();
-        writeln!(stdout(), "{}", line.join("  ").trim_end())?;
+    Ok(write!(stdout(), "{}", table::lines(rows))?)
+}
+
+fn test(names: &[String], report: &Path, results: &Path) -> Result<()> {
+    let named: Vec<(String, Vec<PathBuf>)> = names
+        .iter()
+        .map(|name| {
+            let folds = runs::folds(name, results)?;
+            let model = folds[0].parent().and_then(Path::file_name).map_or_else(String::new, |model| model.to_string_lossy().into_owned());
+            Ok((model.split("__").next().unwrap_or_default().to_owned(), folds))
+        })
+        .collect::<Result<_>>()?;
+    compare_cases(&named, report)
+}
+
+/// Compares the validation cases of the first run with those of every other one.
+pub(super) fn compare_cases(runs: &[(String, Vec<PathBuf>)], report: &Path) -> Result<()> {
+    let read: Vec<comparison::Results> =
+        runs.iter().map(|(name, folds)| comparison::Results::read(name, folds)).collect::<Result<_, _>>()?;
+    let (first, others) = read.split_first().expect("at least two");
+    for other in others.iter().filter(|other| other.data_keys != first.data_keys) {
+        writeln!(
+            stdout(),
+            "{} and {} were trained on different batches or folds: differences are not those of their plugins alone",
+            first.name,
+            other.name
+        )?;
     }
-    Ok(())
+    let comparisons = others.iter().map(|other| comparison::Comparison::new(first, other)).collect::<Result<Vec<_>, _>>()?;
+    write!(stdout(), "\n{}", comparison::write(report, &comparisons)?)?;
+    Ok(writeln!(stdout(), "\nReport: {}", report.display())?)
 }

@@ -4,11 +4,13 @@
 //! prediction, reference ─ case_metrics ─→ Case ─ Summary::add ─→ means ─ Summary::write ─→ summary.json
 //! ```
 //! [`segmentation`] counts exactly as nnU-Net's `evaluate_predictions.py` and writes its format; [`regression`] and
-//! [`classification`] follow the same layout with their own metrics, each beside what guessing would reach. Cases can be
+//! [`classification`] follow the same layout with their own metrics, each beside what guessing would reach. [`paired`] tells whether one
+//! run is better than another. Cases can be
 //! measured on any thread and are added in any order: the file is sorted by prediction.
 
 pub mod classification;
 mod json;
+pub mod paired;
 pub mod regression;
 pub mod segmentation;
 

@@ -3,11 +3,13 @@
 
 mod bar;
 pub mod chart;
+pub mod comparison;
 mod growing;
 pub mod picture;
 pub mod progress;
 mod run_log;
 pub mod runs;
+pub mod table;
 mod tensorboard;
 
 pub use bar::Bar;

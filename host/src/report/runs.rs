@@ -55,22 +55,10 @@ impl Run {
 
     /// Finds the run that `name` means: a folder, or the end of the path of one below `results`.
     pub fn find(name: &str, results: &Path) -> Result<Self, Error> {
-        let given = Path::new(name);
-        if given.join("metrics.jsonl").is_file() {
-            return Self::open(given, results);
-        }
-        let all = folders(results);
-        let mut found: Vec<&PathBuf> =
-            all.iter().filter(|folder| folder.ends_with(given) || folder.parent().is_some_and(|model| model.ends_with(given))).collect();
-        let list = |folders: &[&PathBuf]| {
-            let names: Vec<String> =
-                folders.iter().map(|folder| folder.strip_prefix(results).unwrap_or(folder).display().to_string()).collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        };
+        let mut found = folds(name, results)?;
         match found.len() {
-            0 => Err(Error::Unknown { results: results.to_owned(), name: name.to_owned(), known: list(&all.iter().collect::<Vec<_>>()) }),
-            1 => Self::open(found.swap_remove(0), results),
-            _ => Err(Error::Ambiguous { name: name.to_owned(), found: list(&found) }),
+            1 => Self::open(&found.swap_remove(0), results),
+            _ => Err(Error::Ambiguous { name: name.to_owned(), found: list(&found, results) }),
         }
     }
 
@@ -88,6 +76,29 @@ impl Run {
     pub fn score(record: &EpochRecord) -> Option<f64> {
         record.ema.values().next().copied()
     }
+}
+
+/// The folds that `name` means, at least one, all of one model: a folder, or the end of a path below `results`, of a fold or of a model.
+pub fn folds(name: &str, results: &Path) -> Result<Vec<PathBuf>, Error> {
+    let given = Path::new(name);
+    if given.join("metrics.jsonl").is_file() {
+        return Ok(vec![given.to_owned()]);
+    }
+    let all = folders(results);
+    let model_ends = |folder: &Path| folder.parent().is_some_and(|model| model.ends_with(given) || model == given);
+    let found: Vec<PathBuf> = all.iter().filter(|folder| folder.ends_with(given) || model_ends(folder)).cloned().collect();
+    match found.first() {
+        None => Err(Error::Unknown { results: results.to_owned(), name: name.to_owned(), known: list(&all, results) }),
+        Some(first) if found.iter().any(|fold| fold.parent() != first.parent()) => {
+            Err(Error::Ambiguous { name: name.to_owned(), found: list(&found, results) })
+        }
+        Some(_) => Ok(found),
+    }
+}
+
+fn list(folders: &[PathBuf], results: &Path) -> String {
+    let names: Vec<String> = folders.iter().map(|folder| folder.strip_prefix(results).unwrap_or(folder).display().to_string()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// Folders of all folds below `results` (`<data set>/<model>/fold_<n>`) that have a `metrics.jsonl`, in the order of their names.

@@ -1,0 +1,201 @@
+//! Is one run better than another? Their validation cases, pair by pair: differences, confidence intervals, tests, a plot.
+//!
+//! `results` reads what validations left; [`Comparison::new`] pairs the cases of two runs by output, label and metric, with the statistics of
+//! [`evaluate::paired`](crate::evaluate::paired); [`write()`] makes files of it.
+
+mod results;
+
+use super::chart::{self, Line, Panel};
+use super::table;
+use crate::evaluate::paired::{self, Paired};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+pub use results::{Results, Table};
+
+/// Decides the resamples of the bootstrap.
+const SEED: u64 = 20_181;
+/// What is called shown.
+const LEVEL: f64 = 0.05;
+
+/// Results cannot be read or compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that a validated run has.
+    #[error("{}: {source}; is this run trained and validated? (host run … --validate-only)", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {reason}; validate the run again (host run … --validate-only)", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nothing to pair.
+    #[error("{first} and {second} have no output in common that learnt the same target, or no case")]
+    NothingInCommon {
+        /// A run.
+        first: String,
+        /// Another one.
+        second: String,
+    },
+    /// The report cannot be written.
+    #[error(transparent)]
+    Write(#[from] imaging::io::Error),
+}
+
+impl Error {
+    fn missing(path: &Path, source: &std::io::Error) -> Self {
+        Self::Missing { path: path.to_owned(), source: std::io::Error::new(source.kind(), source.to_string()) }
+    }
+
+    fn broken(path: &Path, reason: &dyn std::fmt::Display) -> Self {
+        Self::Broken { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// One run beside the one that it is compared with.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    /// The run that it is compared with.
+    pub first: String,
+    /// The run.
+    pub second: String,
+    /// By output, label and metric.
+    pub rows: Vec<Row>,
+}
+
+/// One metric of one label of one output.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The first run's name of the output.
+    pub output: String,
+    /// Label or region, or the mean over them.
+    pub label: String,
+    /// The metric.
+    pub metric: &'static str,
+    /// Whether larger values are better.
+    pub larger_is_better: bool,
+    /// Differences, their interval and test.
+    #[serde(flatten)]
+    pub paired: Paired,
+    /// The test's p, corrected for all rows of the comparison (Holm).
+    pub p_holm: f64,
+    /// Case, value of the first run, value of the second.
+    #[serde(skip)]
+    pub cases: Vec<(String, f64, f64)>,
+}
+
+impl Comparison {
+    /// Pairs the cases that both runs have.
+    pub fn new(first: &Results, second: &Results) -> Result<Self, Error> {
+        let mut rows = Vec::new();
+        for table in &first.tables {
+            let Some(other) = second.counterpart(table) else { continue };
+            let pair = |(case, a): (&String, &f64)| Some((case.clone(), *a, *other.values.get(case)?));
+            let cases: Vec<(String, f64, f64)> = table.values.iter().filter_map(pair).collect();
+            let values: Vec<(f64, f64)> = cases.iter().map(|(_, a, b)| (*a, *b)).collect();
+            let Some(paired) = paired::compare(&values, SEED) else { continue };
+            let (output, label, larger_is_better) = (table.output.clone(), table.label.clone(), table.larger_is_better());
+            rows.push(Row { output, label, metric: table.metric, larger_is_better, paired, p_holm: f64::NAN, cases });
+        }
+        if rows.is_empty() {
+            return Err(Error::NothingInCommon { first: first.name.clone(), second: second.name.clone() });
+        }
+        let corrected = paired::holm(&rows.iter().map(|row| row.paired.p).collect::<Vec<_>>());
+        rows.iter_mut().zip(corrected).for_each(|(row, p)| row.p_holm = p);
+        Ok(Self { first: first.name.clone(), second: second.name.clone(), rows })
+    }
+
+    /// As lines for the console: what the first row says in words, then all rows.
+    pub fn text(&self) -> String {
+        let Self { first, second, rows } = self;
+        let mut text = String::new();
+        let main = &rows[0];
+        let what = [main.output.as_str(), main.label.as_str(), main.metric]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let better = (main.paired.difference > 0.0) == main.larger_is_better;
+        let verdict = match (main.paired.p < LEVEL, better) {
+            (true, true) => format!("{second} is better than {first}"),
+            (true, false) => format!("{second} is worse than {first}"),
+            (false, _) => format!("no difference between {second} and {first} is shown"),
+        };
+        let Paired { pairs, difference, interval: [low, high], p, .. } = &main.paired;
+        let _ = writeln!(text, "{verdict}: {what} {difference:+.4}, 95 % interval [{low:+.4}, {high:+.4}], p = {p:.2e}, {pairs} cases");
+        let difference = format!("{second}-{first}");
+        let header =
+            ["OUTPUT", "LABEL", "METRIC", "CASES", first, second, &difference, "95 % INTERVAL", "LARGER", "SMALLER", "P", "P (HOLM)"];
+        let mut cells = vec![header.map(str::to_owned).to_vec()];
+        for Row { output, label, metric, paired, p_holm, .. } in rows {
+            let Paired { pairs, first, second, difference, interval: [low, high], larger, smaller, p } = paired;
+            cells.push(vec![
+                output.clone(),
+                label.clone(),
+                (*metric).to_owned(),
+                pairs.to_string(),
+                format!("{first:.4}"),
+                format!("{second:.4}"),
+                format!("{difference:+.4}"),
+                format!("[{low:+.4}, {high:+.4}]"),
+                larger.to_string(),
+                smaller.to_string(),
+                format!("{p:.1e}"),
+                format!("{p_holm:.1e}"),
+            ]);
+        }
+        text + &table::lines(&cells)
+    }
+
+    /// For every row the differences of all cases, smallest first.
+    fn panels(&self) -> impl Iterator<Item = Panel> {
+        self.rows.iter().map(|row| {
+            let mut differences: Vec<f64> = row.cases.iter().map(|(_, a, b)| b - a).filter(|difference| difference.is_finite()).collect();
+            differences.sort_by(f64::total_cmp);
+            let last = differences.len().max(2) as f64;
+            let level = |name: &str, y: f64, dashed| Line { name: name.to_owned(), points: vec![(1.0, y), (last, y)], dashed };
+            let Paired { difference, interval: [low, high], p, .. } = row.paired;
+            let points = differences.iter().zip(1_u32..).map(|(difference, rank)| (f64::from(rank), *difference)).collect();
+            Panel {
+                title: format!("{} {} {}: {}-{}, p = {p:.1e}", row.output, row.label, row.metric, self.second, self.first),
+                x_label: "cases, by difference".to_owned(),
+                lines: vec![
+                    Line { name: "case".to_owned(), points, dashed: false },
+                    level("mean", difference, false),
+                    level("interval, low", low, true),
+                    level("interval, high", high, true),
+                    level("no difference", 0.0, false),
+                ],
+            }
+        })
+    }
+}
+
+/// Writes `report.txt`, `report.json`, `report.png`, and `differences.csv` with every case, to `folder`; returns the text.
+pub fn write(folder: &Path, comparisons: &[Comparison]) -> Result<String, Error> {
+    let to_file = |name: &str, content: &str| imaging::io::write_atomically(&folder.join(name), |file| file.write_all(content.as_bytes()));
+    std::fs::create_dir_all(folder).map_err(|cause| imaging::io::Error::Write { path: folder.to_owned(), cause })?;
+    let text = comparisons.iter().map(Comparison::text).collect::<Vec<_>>().join("\n");
+    to_file("report.txt", &text)?;
+    to_file("report.json", &serde_json::to_string_pretty(comparisons).expect("plain data"))?;
+    let mut csv = "first,second,output,label,metric,case,first_value,second_value,difference\n".to_owned();
+    for Comparison { first, second, rows } in comparisons {
+        for Row { output, label, metric, cases, .. } in rows {
+            for (case, a, b) in cases {
+                let _ = writeln!(csv, "{first},{second},{output},{label},{metric},{case},{a},{b},{}", b - a);
+            }
+        }
+    }
+    to_file("differences.csv", &csv)?;
+    chart::write(&folder.join("report.png"), &comparisons.iter().flat_map(Comparison::panels).collect::<Vec<_>>())?;
+    Ok(text)
+}
