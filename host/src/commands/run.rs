@@ -106,9 +106,7 @@ impl Run {
     pub fn sessions(&self, fold: crate::dataset::splits::Fold) -> Result<Vec<Session<'_>>> {
         self.setups.iter().map(|setup| Session::new(&self.dataset, &self.prepared, setup, fold)).collect()
     }
-}
 
-impl Run {
     /// The report on several runs, beside them.
     fn compare(&self, args: &RunArgs) -> Result<()> {
         let folds = |setup: &Setup| args.fold.iter().map(|fold| setup.folder.join(format!("fold_{fold}"))).collect();

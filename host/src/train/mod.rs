@@ -140,62 +140,71 @@ impl Training<'_> {
 
     fn epoch(&mut self, epoch: u64, estimate: &mut Estimate) -> Result<End, Error> {
         let Self { arms, train, validation, stop } = self;
-        let stopped = || stop.load(Ordering::Relaxed);
         let mut arms: Vec<&mut Arm> = arms.iter_mut().filter(|arm| !arm.is_done() && arm.progress.epoch == epoch).collect();
-        let (iterations, validation_iterations) = (arms[0].task.iterations, arms[0].identity.validation_iterations);
         for arm in &mut arms {
             arm.start_epoch().map_err(|error| arm.named(error))?;
         }
-
-        let bar = Bar::new(&format!("epoch {epoch}"), iterations);
-        let first = arms.iter().map(|arm| arm.progress.iteration).min().unwrap_or(0);
-        for iteration in first..iterations {
-            if stopped() {
-                return Ok(End::Interrupted);
-            }
-            let start = Instant::now();
-            let accumulated = arms[0].identity.recipe.accumulate;
-            let batches = (0..accumulated).map(|_| arms[0].next_batch(train, iteration)).collect::<Result<Vec<_>, _>>()?;
-            let loading = start.elapsed();
-            for arm in arms.iter_mut().filter(|arm| arm.progress.iteration == iteration) {
-                let start = Instant::now();
-                arm.step(&batches).map_err(|error| arm.named(error))?;
-                arm.progress.iteration += 1;
-                arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
-                arm.save_now_and_then()?;
-            }
-            bar.set(iteration + 1, iterations);
-            if let Some(line) = estimate.after_step(arms[0].task, &arms[0].progress, validation_iterations) {
-                bar.suspend(|| arms.iter_mut().for_each(|arm| arm.log.line(&line)));
-            }
+        if steps(&mut arms, train, stop, estimate)? == End::Interrupted {
+            return Ok(End::Interrupted);
         }
-        drop(bar);
         trim_memory();
-
-        let mut validated: Vec<Validated> = arms.iter().map(|arm| Validated::new(arm)).collect();
-        let swap_averages = |arms: &[&mut Arm]| arms.iter().flat_map(|arm| &arm.average).try_for_each(Average::swap);
-        swap_averages(&arms)?;
-        for iteration in 0..validation_iterations {
-            if stopped() {
-                swap_averages(&arms)?;
-                return Ok(End::Interrupted);
-            }
-            let start = Instant::now();
-            let batch = arms[0].next_batch(validation, iteration)?;
-            let loading = start.elapsed();
-            for (arm, validated) in arms.iter_mut().zip(&mut validated) {
-                let start = Instant::now();
-                arm.validate(&batch, iteration, validated).map_err(|error| arm.named(error))?;
-                arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
-            }
-        }
-        swap_averages(&arms)?;
+        arms.iter().flat_map(|arm| &arm.average).try_for_each(Average::swap)?;
+        let validated = validate(&mut arms, validation, stop);
+        arms.iter().flat_map(|arm| &arm.average).try_for_each(Average::swap)?;
+        let Some(validated) = validated? else { return Ok(End::Interrupted) };
         let data = DataTimes::of([train, validation]);
         for (arm, validated) in arms.into_iter().zip(validated) {
             arm.finish_epoch(validated, &data).map_err(|error| arm.named(error))?;
         }
         Ok(End::Finished)
     }
+}
+
+/// The steps of an epoch that are left. Every batch is loaded once, for all arms that have come so far.
+fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate: &mut Estimate) -> Result<End, Error> {
+    let iterations = arms[0].task.iterations;
+    let bar = Bar::new(&format!("epoch {}", arms[0].progress.epoch), iterations);
+    let first = arms.iter().map(|arm| arm.progress.iteration).min().unwrap_or(0);
+    for iteration in first..iterations {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(End::Interrupted);
+        }
+        let start = Instant::now();
+        let accumulated = arms[0].identity.recipe.accumulate;
+        let batches = (0..accumulated).map(|_| arms[0].next_batch(train, iteration)).collect::<Result<Vec<_>, _>>()?;
+        let loading = start.elapsed();
+        for arm in arms.iter_mut().filter(|arm| arm.progress.iteration == iteration) {
+            let start = Instant::now();
+            arm.step(&batches).map_err(|error| arm.named(error))?;
+            arm.progress.iteration += 1;
+            arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
+            arm.save_now_and_then()?;
+        }
+        bar.set(iteration + 1, iterations);
+        if let Some(line) = estimate.after_step(arms[0].task, &arms[0].progress, arms[0].identity.validation_iterations) {
+            bar.suspend(|| arms.iter_mut().for_each(|arm| arm.log.line(&line)));
+        }
+    }
+    Ok(End::Finished)
+}
+
+/// The validation batches of an epoch; `None` when stopped.
+fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &AtomicBool) -> Result<Option<Vec<Validated>>, Error> {
+    let mut validated: Vec<Validated> = arms.iter().map(|arm| Validated::new(arm)).collect();
+    for iteration in 0..arms[0].identity.validation_iterations {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let batch = arms[0].next_batch(validation, iteration)?;
+        let loading = start.elapsed();
+        for (arm, validated) in arms.iter_mut().zip(&mut validated) {
+            let start = Instant::now();
+            arm.validate(&batch, iteration, validated).map_err(|error| arm.named(error))?;
+            arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
+        }
+    }
+    Ok(Some(validated))
 }
 
 /// Gives memory that is free back to the system: what every epoch leaves between longer-lived pieces would add up.
