@@ -2,7 +2,7 @@
 
 use crate::artifact;
 use crate::golden::Golden;
-use host::network::{Error, Model, Precision};
+use host::network::{Error, Model, Precision, task};
 use host::plan::Architecture;
 use host::plugin::Library;
 use plugin_api::task::Target;
@@ -19,7 +19,7 @@ pub struct Network {
     /// Classes with background.
     pub num_classes: i64,
     /// `([z,] y, x)`.
-    pub patch_size: Vec<i64>,
+    pub patch_size: Vec<usize>,
     /// As in the plans.
     pub architecture: Architecture,
     /// Names of parameters and running statistics in nnU-Net's checkpoint.
@@ -35,22 +35,8 @@ impl Network {
 
     /// The trunk and the heads that `plugin` makes of `options`, for a data set with `targets`.
     pub fn model_of(&self, plugin: &str, options: &Value, targets: IndexMap<String, Target>) -> Result<Model, Error> {
-        let kwargs = &self.architecture.arch_kwargs;
-        let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
-        let task = Task {
-            dims: self.patch_size.len(),
-            patch_size: self.patch_size.clone(),
-            spacing: vec![1.0; self.patch_size.len()],
-            features: signed(&kwargs.features_per_stage),
-            strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
-            targets,
-            batch_size: 2,
-            batch_dice: true,
-            epochs: 1,
-            iterations: 1,
-            device: "cpu".to_owned(),
-            seed: 0,
-        };
+        let spacing = vec![1.0; self.patch_size.len()];
+        let task = Task { batch_size: 2, batch_dice: true, ..task(&self.architecture, &self.patch_size, &spacing, targets) };
         let library = Library::load(&artifact::plugin(plugin)).expect("it loads");
         Model::new(&self.architecture, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
     }

@@ -1,7 +1,7 @@
 //! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
-//! `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `model` joins trunk and trainer: image in, named outputs
+//! `task` is what the plugin is told; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `model` joins trunk and trainer: image in, named outputs
 //! back, in the arithmetic of `precision`.
 
 mod blocks;
@@ -9,11 +9,13 @@ mod model;
 mod parameters;
 mod precision;
 mod spec;
+mod task;
 mod unet;
 
 pub use model::Model;
 pub use parameters::{Group, Parameter, Parameters};
 pub use precision::Precision;
+pub use task::{task, told};
 pub use unet::Unet;
 
 /// A network cannot be built or run.

@@ -2,7 +2,7 @@
 
 use super::{Session, Settings};
 use crate::cli::RecipeArgs;
-use crate::dataset::{Dataset, Operation, Target, TargetKind, TargetSource};
+use crate::dataset::Dataset;
 use crate::loading::check_foreground;
 use crate::network::{Model, Unet};
 use crate::plan::{Configuration, check_patch, three_dimensional};
@@ -53,25 +53,6 @@ pub(super) fn recipe(library: &Library, settings: &Settings) -> Result<Recipe> {
     let asked = plugin.training.as_deref().map(RecipeArgs::parse).transpose();
     let asked = asked.map_err(|e| anyhow!("plugin {}: its manifest asks for training {:?}: {e}", plugin.id, plugin.training))?;
     settings.recipe.clone().or(asked.unwrap_or_default()).resolve(settings.epochs).map_err(|e| anyhow!(e))
-}
-
-/// A target as trainers are told of it.
-pub(super) fn describe(target: &Target) -> plugin_api::task::Target {
-    let (kind, channels, classes, ignore) = match &target.kind {
-        TargetKind::Labels(labels) => {
-            let kind = if labels.has_regions() { Kind::Regions } else { Kind::Labels };
-            let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
-            (kind, labels.channels(), classes, labels.ignore.map(i64::from))
-        }
-        TargetKind::Regression { channels, .. } => (Kind::Regression, *channels, Vec::new(), None),
-        TargetKind::Class { classes } => (Kind::Class, classes.len(), classes.clone(), None),
-    };
-    let skeleton_of = match &target.source {
-        TargetSource::Derived { from, operation: Operation::Skeleton } => Some(from.clone()),
-        _ => None,
-    };
-    let (optional, weighs) = (target.optional, target.weighs.clone());
-    plugin_api::task::Target { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of }
 }
 
 /// Outputs must name targets that there are, of their kind.

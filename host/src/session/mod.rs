@@ -10,7 +10,7 @@ use crate::cli::RecipeArgs;
 use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
-use crate::network::{Model, Precision};
+use crate::network::{Model, Precision, task, told};
 use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
@@ -155,25 +155,19 @@ impl<'a> Session<'a> {
     pub fn new(dataset: &'a Dataset, prepared: &'a Prepared, setup: &'a Setup, fold: Fold) -> Result<Self> {
         let Setup { name, library, settings, folder } = setup;
         let configuration = &prepared.configuration;
-        let kwargs = &configuration.architecture.arch_kwargs;
         let (patch_size, patch, augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
         let recipe = checks::recipe(library, settings)?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
-        let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
+        let targets = dataset.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect();
         let task = Task {
-            dims: configuration.dims(),
-            patch_size: signed(&patch_size),
-            spacing: configuration.spacing.clone(),
-            features: signed(&kwargs.features_per_stage),
-            strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
-            targets: dataset.description.targets.iter().map(|(name, target)| (name.clone(), checks::describe(target))).collect(),
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
             epochs: settings.epochs,
             iterations: settings.iterations,
             device: device::name(settings.device),
             seed: settings.seed,
+            ..task(&configuration.architecture, &patch_size, &configuration.spacing, targets)
         };
         let channels = dataset.description.channel_names.len();
         let Settings { options, device, precision, .. } = settings;

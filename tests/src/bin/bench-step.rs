@@ -1,7 +1,7 @@
 //! Our side of `tests/compare/step`: `bench-step fp32|bf16 BATCH STEPS` times training steps of nnU-Net's network for Hippocampus
 //! (`base` plugin; forward, loss, backward, clip, SGD) on random data, and prints one line `step SECONDS` each.
 
-use host::network::{Model, Precision};
+use host::network::{Model, Precision, task};
 use host::plan::Plans;
 use host::plugin::{Library, resolve};
 use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
@@ -25,24 +25,11 @@ fn main() -> Result<()> {
 
     let plans: Plans = serde_json::from_str(include_str!("../../golden/hippocampus_plans.json"))?;
     let configuration = plans.configuration("3d_fullres")?;
-    let kwargs = &configuration.architecture.arch_kwargs;
-    let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<i64>>();
     let classes = vec!["anterior".to_owned(), "posterior".to_owned()];
     let spec = TargetSpec { classes, ..TargetSpec::new(Kind::Labels, 3) };
-    let task = Task {
-        dims: 3,
-        patch_size: signed(&configuration.patch_size),
-        spacing: configuration.spacing.clone(),
-        features: signed(&kwargs.features_per_stage),
-        strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
-        targets: IndexMap::from([("segmentation".to_owned(), spec)]),
-        batch_size,
-        batch_dice: configuration.batch_dice,
-        epochs: 1,
-        iterations: steps as u64,
-        device: "cpu".to_owned(),
-        seed: 0,
-    };
+    let targets = IndexMap::from([("segmentation".to_owned(), spec)]);
+    let (patch_size, spacing) = (&configuration.patch_size, &configuration.spacing);
+    let task = Task { batch_size, batch_dice: configuration.batch_dice, ..task(&configuration.architecture, patch_size, spacing, targets) };
     let library = Library::load(&resolve("base")?)?;
     let options = serde_json::json!({});
     let mut model = Model::new(&configuration.architecture, 1, &library, &task, &options, Device::Cpu, precision)?;
