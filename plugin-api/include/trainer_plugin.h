@@ -22,7 +22,7 @@
 #define TP_ERROR 1
 #define TP_PANIC 2
 
-#define TP_API "0.1.0"
+#define TP_API "0.2.0"
 
 #ifdef __cplusplus
 extern "C" {

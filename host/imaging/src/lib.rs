@@ -14,6 +14,7 @@ pub mod io;
 pub mod normalise;
 mod pages;
 pub mod resample;
+pub mod surface;
 pub mod volume;
 pub mod zarr;
 

@@ -2,6 +2,7 @@
 
 mod arms;
 mod augmentation;
+mod evaluate;
 mod prepare;
 mod recipe;
 mod run;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use arms::{ArmArg, ArmsArgs};
 pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
+pub use evaluate::EvaluateArgs;
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, ScheduleName};
 pub use run::{Oversampling, PrecisionName, RunArgs, SamplingArgs, UpkeepArgs};
@@ -63,6 +65,8 @@ pub enum Command {
     /// See how training patches are varied
     #[command(subcommand)]
     Augmentation(AugmentationCommand),
+    /// Compare predictions with references: overlap, surfaces, errors, with confidence intervals
+    Evaluate(EvaluateArgs),
     /// See what trainings have come to, and compare them
     #[command(subcommand)]
     Runs(RunsCommand),

@@ -6,6 +6,8 @@ use clap::{Args, Parser, ValueEnum};
 /// How weights are moved; nnU-Net's way unless told otherwise.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Optimiser")]
+// What is optional on the command line stands in brackets.
+#[allow(rustdoc::broken_intra_doc_links)]
 pub struct RecipeArgs {
     /// Default: sgd
     #[arg(long, value_enum, value_name = "NAME")]

@@ -4,7 +4,7 @@ use super::{Outcome, run};
 use crate::cli::{Cli, Command, DemoArgs};
 use crate::dataset::TargetKind;
 use crate::demo;
-use crate::predict::{Prediction, export, sliding_window};
+use crate::predict::{Prediction, Window, export, sliding_window, vector_outputs};
 use crate::preprocess::preprocess_image;
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
@@ -72,8 +72,10 @@ fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {
     let image_path: PathBuf = raw.join(format!("imagesTs/{unseen}_0000.nii.gz"));
     let (plans, configuration) = (&session.prepared.plans, &session.prepared.configuration);
     let (image, properties, _) = preprocess_image(std::slice::from_ref(&image_path), plans, configuration)?;
-    let logits = sliding_window(&session.model, image.view(), configuration.dims(), session.patch, &session.mirror, &|_, _| {})?;
     let targets: IndexMap<String, TargetKind> = session.targets();
+    let (dims, patch, mirror, vectors) = (configuration.dims(), session.patch, &session.mirror, vector_outputs(&targets));
+    let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
+    let logits = sliding_window(std::slice::from_ref(&session.model), image.view(), &window)?;
     let predictions = export(&session.model, logits, &targets, &properties, plans, configuration)?;
 
     let raw_image = read_image(&image_path)?;

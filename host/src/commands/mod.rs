@@ -4,6 +4,7 @@ mod augmentation;
 mod dataset;
 mod demo;
 mod environment;
+mod evaluate;
 mod plugin;
 mod prepare;
 mod run;
@@ -33,6 +34,7 @@ pub fn execute(cli: Cli) -> Result<Outcome> {
         Command::Demo(args) => demo::execute(&args),
         Command::Dataset(command) => dataset::execute(&command),
         Command::Augmentation(command) => augmentation::execute(&command),
+        Command::Evaluate(args) => evaluate::execute(&args),
         Command::Runs(command) => runs::execute(&command).map(|()| Outcome::Done),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
         Command::Completions { shell } => {

@@ -73,7 +73,7 @@ pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Descripti
 }
 
 /// Names in a folder, sorted, without those that begin with a dot: file managers leave them behind.
-pub(super) fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
+pub fn visible_names(folder: &Path) -> Result<Vec<String>, Error> {
     let read = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read)? {
@@ -128,7 +128,7 @@ pub(super) fn found_files(
 }
 
 /// `hippocampus_001_0000` is case `hippocampus_001`, channel 0.
-fn split_channel(stem: &str) -> Option<(&str, usize)> {
+pub fn split_channel(stem: &str) -> Option<(&str, usize)> {
     let (id, channel) = stem.rsplit_once('_')?;
     let digits = channel.len() == CHANNEL_DIGITS && channel.bytes().all(|byte| byte.is_ascii_digit());
     (digits && !id.is_empty()).then(|| channel.parse().ok().map(|channel| (id, channel)))?

@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 
 pub use derive::{DeriveMemory, Derived, Origin, clear_unknown, derive};
 pub use description::Description;
+pub use discovery::{split_channel, visible_names};
 pub use error::Error;
 pub use labels::Labels;
 pub use parallel::{Progress, Stage, for_each_case};

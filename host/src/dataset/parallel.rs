@@ -25,6 +25,8 @@ pub enum Stage {
     Check,
     /// Cases of another format are brought to nnU-Net's.
     Convert,
+    /// Predictions are compared with references.
+    Evaluate,
 }
 
 impl std::fmt::Display for Stage {
@@ -33,6 +35,7 @@ impl std::fmt::Display for Stage {
             Self::Fingerprint => "fingerprint",
             Self::Preprocess => "preprocess",
             Self::Check => "check",
+            Self::Evaluate => "evaluate",
             Self::Convert => "convert",
         })
     }

@@ -9,6 +9,7 @@
 //! measured on any thread and are added in any order: the file is sorted by prediction.
 
 pub mod classification;
+pub mod folder;
 mod json;
 pub mod paired;
 pub mod regression;

@@ -51,7 +51,7 @@ pub fn compare(pairs: &[(f64, f64)], seed: u64) -> Option<Paired> {
         first: mean(pairs.iter().map(|pair| pair.0)),
         second: mean(pairs.iter().map(|pair| pair.1)),
         difference: mean(differences.iter().copied()),
-        interval: bootstrap(&differences, seed),
+        interval: mean_interval(&differences, seed).unwrap_or([f64::NAN; 2]),
         larger: differences.iter().filter(|&&d| d > 0.0).count(),
         smaller: differences.iter().filter(|&&d| d < 0.0).count(),
         p: wilcoxon(&differences),
@@ -125,14 +125,17 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// 2.5 % and 97.5 % quantiles of the means of resamples of `values`, of which there must be some.
-fn bootstrap(values: &[f64], seed: u64) -> [f64; 2] {
+/// 95 % bootstrap confidence interval of the mean of `values`: 2.5 % and 97.5 % quantiles of the means of 10,000 resamples. None without a value.
+pub fn mean_interval(values: &[f64], seed: u64) -> Option<[f64; 2]> {
+    if values.is_empty() {
+        return None;
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // The upper half of a widening product: the bias of an index is below n / 2⁶⁴.
     let mut draw = || values[((u128::from(rng.next_u64()) * values.len() as u128) >> 64) as usize];
     let mut means: Vec<f64> = (0..RESAMPLES).map(|_| mean((0..values.len()).map(|_| draw()))).collect();
     means.sort_by(f64::total_cmp);
-    [0.025, 0.975].map(|share| quantile(&means, share))
+    Some([0.025, 0.975].map(|share| quantile(&means, share)))
 }
 
 /// Quantile of `sorted` values, of which there must be some, by linear interpolation.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use imaging::Volume;
+use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
 
 use super::{Error, Files, json, mean, nan_mean};
@@ -84,6 +85,23 @@ impl Metrics<f64> {
     }
 }
 
+/// How far the surfaces of one class or region are apart ([`imaging::surface`]); distances are NaN where one of the two has none.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Surface {
+    /// Average symmetric surface distance, mm.
+    #[serde(rename = "ASSD")]
+    pub assd: f64,
+    /// Hausdorff distance of 95 % of the surfaces, mm.
+    #[serde(rename = "HD95")]
+    pub hd95: f64,
+    /// Normalised surface Dice: the part of both surfaces that is within the tolerance of the other.
+    #[serde(rename = "NSD")]
+    pub nsd: f64,
+    /// Predicted volume less that of the reference, mm³.
+    #[serde(rename = "volume_difference")]
+    pub volume_difference: f64,
+}
+
 /// One measured case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
@@ -91,6 +109,8 @@ pub struct Case {
     pub files: Files,
     /// For every class or region, in the order of `foreground`.
     pub metrics: Vec<Metrics<u64>>,
+    /// The same, where it was asked for.
+    pub surfaces: Option<Vec<Surface>>,
 }
 
 /// Measures one case. `foreground` names the classes or regions with their label values; voxels whose reference is `ignore`
@@ -108,7 +128,31 @@ pub fn case_metrics(
     files.check_shapes(prediction.shape(), reference.shape())?;
     let table = ConfusionTable::count(prediction.data(), reference.data(), foreground, ignore);
     let metrics = foreground.iter().map(|(_, values)| table.metrics(values)).collect();
-    Ok(Case { files, metrics })
+    Ok(Case { files, metrics, surfaces: None })
+}
+
+/// Measures the surfaces of one case at `spacing` (z, y, x) in mm; those that are at most `tolerance` mm apart count as equal. Otherwise as
+/// [`case_metrics`].
+pub fn case_surfaces(
+    prediction: &Volume<i16>,
+    reference: &Volume<i16>,
+    foreground: &[(String, Vec<i16>)],
+    ignore: Option<i16>,
+    (spacing, tolerance): ([f64; 3], f64),
+) -> Vec<Surface> {
+    let mut scratch = SurfaceScratch::default();
+    // What is ignored is in neither: the reference's label is none of the foreground's.
+    let masked = ignore.filter(|ignore| reference.data().contains(ignore)).map(|ignore| {
+        let pairs = prediction.data().iter().zip(reference.data());
+        pairs.map(|(predicted, expected)| if *expected == ignore { ignore } else { *predicted }).collect::<Vec<i16>>()
+    });
+    let prediction = masked.as_deref().unwrap_or(prediction.data());
+    let surface = |(_, values): &(String, Vec<i16>)| {
+        let found = surface_metrics(prediction, reference.data(), reference.spatial(), spacing, values, tolerance, &mut scratch);
+        let finite = |distance: f64| if distance.is_finite() { distance } else { f64::NAN };
+        Surface { assd: finite(found.assd), hd95: finite(found.hd95), nsd: found.nsd, volume_difference: found.volume_difference }
+    };
+    foreground.iter().map(surface).collect()
 }
 
 /// How many voxels have which pair of values: one pass over the voxels, however many classes and regions there are.
@@ -178,6 +222,11 @@ impl Summary {
         self.cases.insert(place, case);
     }
 
+    /// Names of the classes or regions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.foreground.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The cases, sorted by prediction.
     pub fn cases(&self) -> &[Case] {
         &self.cases
@@ -197,27 +246,38 @@ impl Summary {
         Metrics::combine(&all, |values| mean(values))
     }
 
-    /// Writes nnU-Net's `summary.json`.
+    /// Means over the cases of every class or region, NaN left out; none where a case has none.
+    pub fn surfaces(&self) -> Option<Vec<Surface>> {
+        let all: Vec<&Vec<Surface>> = self.cases.iter().map(|case| case.surfaces.as_ref()).collect::<Option<_>>()?;
+        let mean = |class: usize| {
+            let of = |metric: fn(&Surface) -> f64| nan_mean(all.iter().map(|case| metric(&case[class])));
+            Surface { assd: of(|s| s.assd), hd95: of(|s| s.hd95), nsd: of(|s| s.nsd), volume_difference: of(|s| s.volume_difference) }
+        };
+        Some((0..self.foreground.len()).map(mean).collect())
+    }
+
+    /// Writes nnU-Net's `summary.json`, with the surfaces' metrics beside those that nnU-Net has.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let keys: Vec<String> = self.foreground.iter().map(|(_, values)| key(values)).collect();
+        let keys = || keys.iter().map(String::as_str);
+        let surfaces = self.surfaces();
+        let both = |overlap, surface: Option<&Vec<Surface>>, class: usize| Both { overlap, surface: surface.map(|all| all[class]) };
         let cases = self.cases.iter().map(|case| CaseRecord {
-            metrics: keys.iter().map(String::as_str).zip(case.metrics.iter().copied()).collect(),
+            metrics: keys().zip(case.metrics.iter().enumerate().map(|(i, metrics)| both(*metrics, case.surfaces.as_ref(), i))).collect(),
             files: &case.files,
         });
-        let record = Record {
-            foreground_mean: self.foreground_mean(),
-            mean: keys.iter().map(String::as_str).zip(self.mean().map(|(_, metrics)| metrics)).collect(),
-            metric_per_case: cases.collect(),
-        };
+        let means = self.mean().enumerate().map(|(i, (_, overlap))| Both { overlap, surface: surfaces.as_ref().map(|all| all[i]) });
+        let record =
+            Record { foreground_mean: self.foreground_mean(), mean: keys().zip(means).collect(), metric_per_case: cases.collect() };
         Ok(json::write(path, &record)?)
     }
 }
 
-/// nnU-Net's key: Python's `str` of the label value, or of the tuple of a region's.
-fn key(values: &[i16]) -> String {
+/// nnU-Net's key in `summary.json`: Python's `str` of the label value, or of the tuple of a region's.
+pub fn key(values: &[i16]) -> String {
     match values {
         [value] => value.to_string(),
         values => format!("({})", values.iter().map(i16::to_string).collect::<Vec<_>>().join(", ")),
@@ -228,15 +288,23 @@ fn key(values: &[i16]) -> String {
 #[derive(Serialize)]
 struct Record<'a> {
     foreground_mean: Metrics<f64>,
-    mean: BTreeMap<&'a str, Metrics<f64>>,
+    mean: BTreeMap<&'a str, Both<f64>>,
     metric_per_case: Vec<CaseRecord<'a>>,
 }
 
 #[derive(Serialize)]
 struct CaseRecord<'a> {
-    metrics: BTreeMap<&'a str, Metrics<u64>>,
+    metrics: BTreeMap<&'a str, Both<u64>>,
     #[serde(flatten)]
     files: &'a Files,
+}
+
+#[derive(Serialize)]
+struct Both<N> {
+    #[serde(flatten)]
+    overlap: Metrics<N>,
+    #[serde(flatten)]
+    surface: Option<Surface>,
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use crate::plan::{Configuration, Plans};
 use crate::preprocess::Properties;
 use imaging::Volume;
 use imaging::io::{Geometry, write_atomically, write_image, write_labels};
-use imaging::resample::resample_image;
+use imaging::resample::{resample_argmax, resample_image, resample_regions};
 use indexmap::IndexMap;
-use plugin_api::Outputs;
+use plugin_api::{Kind, Outputs};
 use std::path::Path;
-use tch::Tensor;
+use tch::{Kind::Float, Tensor};
 
 /// What is predicted for one output, in the raw image's frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,9 @@ pub enum Prediction {
 }
 
 /// Turns `logits` of every output into predictions. `targets` says what each output's target is.
+///
+/// Label maps are made in small pieces, so that logits of many classes are never held at the image's size, unless the plugin has an
+/// activation of its own.
 pub fn export(
     model: &Model,
     logits: IndexMap<String, Tensor>,
@@ -36,8 +39,21 @@ pub fn export(
     let spacing = plans.transpose_forward.map(|axis| properties.spacing[axis]);
     let planned = configuration.spacing_zyx(spacing[0]);
     let rule = configuration.resampling_fn_probabilities_kwargs.rule();
+    let place = Placement { properties, plans };
+    let streams = activates_by_kind(model, configuration.dims())?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut predictions = IndexMap::new();
     let mut resampled = Outputs::new();
     for (name, logits) in logits {
+        if let Some(TargetKind::Labels(labels)) = targets.get(&name).filter(|_| streams) {
+            let (volume, shape) = (to_volume(&logits)?, properties.shape_after_crop);
+            let map = match region_order(labels) {
+                Some(order) => resample_regions(volume.view(), shape, planned, spacing, rule, order, threads),
+                None => resample_argmax(volume.view(), shape, planned, spacing, rule, &labels.values(), threads),
+            };
+            predictions.insert(name, Prediction::Labels(place.paste(&map, 0)));
+            continue;
+        }
         if logits.dim() == 1 {
             resampled.push(&name, logits.f_unsqueeze(0)?);
             continue;
@@ -49,20 +65,37 @@ pub fn export(
         let tensor = if configuration.dims() == 2 { tensor.f_permute([1, 0, 2, 3])? } else { tensor.f_unsqueeze(0)? };
         resampled.push(&name, tensor.f_to_device(model.parameters.device())?);
     }
-    let mut predictions = IndexMap::new();
+    if resampled.iter().next().is_none() {
+        return Ok(predictions);
+    }
     for (name, levels) in model.trainer.activate(&resampled)? {
         let (Some(active), Some(kind)) = (levels.first(), targets.get(&name)) else { continue };
         let active = active.f_to_device(tch::Device::Cpu)?;
         let dense = || if configuration.dims() == 2 { active.f_permute([1, 0, 2, 3]) } else { active.f_squeeze_dim(0) };
-        let place = Placement { properties, plans };
         let prediction = match kind {
             TargetKind::Labels(labels) => Prediction::Labels(place.paste(&decide(&dense()?, labels)?, 0)),
-            TargetKind::Regression { pad, .. } => Prediction::Regression(place.paste(&to_volume(&dense()?)?, *pad)),
+            TargetKind::Regression { pad, vectors, .. } => {
+                let values = to_volume(&dense()?)?;
+                let values = if *vectors { components_back(&values, plans.transpose_backward) } else { values };
+                Prediction::Regression(place.paste(&values, *pad))
+            }
             TargetKind::Class { .. } => Prediction::Class(Vec::try_from(active.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Double)?)?),
         };
         predictions.insert(name, prediction);
     }
     Ok(predictions)
+}
+
+/// Outputs whose channels are components of vectors.
+pub fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
+    let is_vectors = |kind: &TargetKind| matches!(kind, TargetKind::Regression { vectors: true, .. });
+    targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Components along the axes of the raw image, from those along the transposed ones.
+fn components_back(values: &Volume<f32>, transpose_backward: [usize; 3]) -> Volume<f32> {
+    let components: Vec<&[f32]> = transpose_backward.iter().map(|axis| values.channel(*axis)).collect();
+    Volume::new(values.shape(), components.concat())
 }
 
 /// Writes a prediction to `path`; a class as JSON with one probability a name.
@@ -82,13 +115,47 @@ pub fn write(path: &Path, prediction: &Prediction, kind: &TargetKind, geometry: 
     Ok(())
 }
 
+/// The order in which regions are painted; nnU-Net ignores one where there are no regions.
+fn region_order(labels: &Labels) -> Option<&[i16]> {
+    labels.region_order.as_deref().filter(|_| labels.has_regions())
+}
+
+/// Whether the plugin's activations are softmax and sigmoid, which do not change what is largest or above one half: told by what it makes of
+/// a few numbers.
+fn activates_by_kind(model: &Model, dims: usize) -> Result<bool, network::Error> {
+    let outputs = model.trainer.outputs().iter().filter(|output| output.kind != Kind::Aux);
+    let (mut logits, mut expected) = (Outputs::new(), Outputs::new());
+    for output in outputs {
+        let mut shape = vec![1, output.channels];
+        shape.resize(if output.kind == Kind::Class { 2 } else { 2 + dims }, 3);
+        let count = shape.iter().product::<i64>();
+        let numbers = Tensor::f_arange(count, (Float, model.parameters.device()))?.f_mul_scalar(1.7)?.f_sin()?.f_mul_scalar(4.0)?;
+        let numbers = numbers.f_view(shape.as_slice())?;
+        let active = match output.kind {
+            Kind::Labels | Kind::Class => numbers.f_softmax(1, Float)?,
+            Kind::Regions => numbers.f_sigmoid()?,
+            _ => numbers.shallow_clone(),
+        };
+        logits.push(&output.name, numbers);
+        expected.push(&output.name, active);
+    }
+    let active = model.trainer.activate(&logits)?;
+    for (name, levels) in expected.iter() {
+        let same =
+            active.get(name).ok().and_then(|levels| levels.first()).is_some_and(|level| level.allclose(&levels[0], 1e-5, 1e-6, false));
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Labels of the most probable class; or regions painted in their order, later over earlier
 /// (`label_handling.py`, `convert_probabilities_to_segmentation`).
 fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, network::Error> {
     let size = active.size();
     let shape = [1, size[1] as usize, size[2] as usize, size[3] as usize];
-    // nnU-Net ignores an order where there are no regions.
-    match labels.region_order.as_ref().filter(|_| labels.has_regions()) {
+    match region_order(labels) {
         Some(order) => {
             let on = to_volume(active)?;
             let mut painted = Volume::filled(shape, 0i16);

@@ -9,13 +9,15 @@
 
 mod export;
 mod gaussian;
+mod inputs;
 mod tiles;
 mod validate;
 mod window;
 
-pub use export::{Prediction, export, write};
+pub use export::{Prediction, export, vector_outputs, write};
+pub use inputs::{BadInput, Input, find_inputs};
 pub use validate::{Validation, validate};
-pub use window::sliding_window;
+pub use window::{Window, sliding_window};
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Predicts and measures the validation cases of a fold.
 
-use super::{Error, Prediction, export, sliding_window, write};
+use super::{Error, Prediction, Window, export, sliding_window, vector_outputs, write};
 use crate::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
 };
@@ -49,6 +49,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let folder = if summaries.is_empty() { validation.folder.clone() } else { validation.folder.join(&output.name) };
         summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
     }
+    let vectors = vector_outputs(targets);
     let bar = Bar::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
         if validation.stop.load(Ordering::Relaxed) {
@@ -62,8 +63,9 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let stored = StoredCase::open(&case_path(&validation.prepared.store, id))?;
         let Prepared { plans, configuration, .. } = validation.prepared;
         let image = stored.image(&BoundingBox::whole(stored.spatial()))?;
-        let logits =
-            sliding_window(model, image.view(), configuration.dims(), validation.patch, validation.mirror, &|_, _| {}).map_err(network)?;
+        let (dims, patch, mirror) = (configuration.dims(), validation.patch, validation.mirror);
+        let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
+        let logits = sliding_window(std::slice::from_ref(model), image.view(), &window).map_err(network)?;
         let predictions = export(model, logits, targets, stored.properties(), plans, configuration).map_err(network)?;
         let geometry = read_image(&case.images[0])?.geometry;
         for (name, prediction) in predictions {

@@ -5,24 +5,48 @@ use crate::network::{Error, Model};
 use imaging::VolumeView;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output, Outputs};
-use tch::{Kind as Dtype, Tensor};
+use tch::{Device, Kind as Dtype, Tensor};
 
 /// Slices of a 2D network that go through it at once.
 const SLICES: i64 = 32;
 
-/// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,).
-///
-/// `patch` as (z, y, x); a 2D network (`dims` 2) sees the image slice by slice. `mirror`: predictions are averaged over all mirror
-/// images along these axes (test-time augmentation); axes count from z for 3D and from y for 2D. `progress` is called with tiles
-/// done and tiles in all.
-pub fn sliding_window(
-    model: &Model,
-    image: VolumeView<f32>,
-    dims: usize,
-    patch: [usize; 3],
-    mirror: &[usize],
-    progress: &dyn Fn(u64, u64),
-) -> Result<IndexMap<String, Tensor>, Error> {
+/// How an image is covered.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// 2 or 3; a 2D network sees the image slice by slice.
+    pub dims: usize,
+    /// (z, y, x).
+    pub patch: [usize; 3],
+    /// From one tile to the next, as a share of the patch; at most so much, since tiles are spread evenly.
+    pub step: f64,
+    /// Predictions are averaged over all mirror images along these axes (test-time augmentation), counted from z for 3D and from y for 2D.
+    pub mirror: &'a [usize],
+    /// Outputs whose channels are the components (z, y, x) of vectors: a mirror image of these has other signs, too.
+    pub vectors: &'a [String],
+    /// Sums of logits in float16, as nnU-Net has them.
+    pub half: bool,
+}
+
+/// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,); the mean over `models`, the
+/// folds of one network.
+pub fn sliding_window(models: &[Model], image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+    let mut means: IndexMap<String, Tensor> = IndexMap::new();
+    for model in models {
+        for (name, logits) in one_model(model, image, window)? {
+            match means.get_mut(&name) {
+                Some(sum) => drop(sum.f_add_(&logits)?),
+                None => drop(means.insert(name, logits)),
+            }
+        }
+    }
+    for mean in means.values_mut().filter(|_| models.len() > 1) {
+        drop(mean.f_div_scalar_(models.len() as f64)?);
+    }
+    Ok(means)
+}
+
+fn one_model(model: &Model, image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+    let Window { dims, patch, step, half, .. } = *window;
     let _no_grad = tch::no_grad_guard();
     let shape = image.shape.map(|size| size as i64);
     let image = Tensor::f_from_slice(image.data)?.f_view(shape.as_slice())?.f_to_device(model.parameters.device())?;
@@ -32,23 +56,22 @@ pub fn sliding_window(
 
     // A 2D network takes all slices below a tile in few passes, so its tiles have the image's whole depth.
     let tile = if dims == 2 { [size[0], patch[1], patch[2]] } else { patch };
-    let corners = tiles::corners(size, tile);
-    let importance = gaussian::importance(patch).f_to_device(padded.device())?;
-    let mut sums = Sums::new(model.trainer.outputs(), size, &padded)?;
-    for (done, corner) in corners.iter().enumerate() {
-        let view = window(&padded, *corner, tile)?;
+    let kind = if half { Dtype::Half } else { Dtype::Float };
+    let importance = gaussian::importance(patch, half).f_to_device(padded.device())?;
+    let mut sums = Sums::new(model.trainer.outputs(), size, (kind, padded.device()))?;
+    for corner in tiles::corners(size, tile, step) {
+        let view = part(&padded, corner, tile)?;
         if dims == 2 {
             let slices = view.f_permute([1, 0, 2, 3])?;
             for first in (0..slices.size()[0]).step_by(SLICES as usize) {
                 let count = SLICES.min(slices.size()[0] - first);
-                let outputs = mirrored(model, &slices.f_narrow(0, first, count)?, mirror)?;
+                let outputs = mirrored(model, &slices.f_narrow(0, first, count)?, window)?;
                 let corner = [first as usize, corner[1], corner[2]];
                 sums.add(&outputs, corner, [count as usize, tile[1], tile[2]], &importance, dims)?;
             }
         } else {
-            sums.add(&mirrored(model, &view.f_unsqueeze(0)?, mirror)?, *corner, tile, &importance, dims)?;
+            sums.add(&mirrored(model, &view.f_unsqueeze(0)?, window)?, corner, tile, &importance, dims)?;
         }
-        progress(done as u64 + 1, corners.len() as u64);
     }
     sums.finish(margins, shape)
 }
@@ -64,7 +87,7 @@ fn pad(image: &Tensor, patch: [usize; 3]) -> Result<(Tensor, [i64; 3]), Error> {
     Ok((image.f_constant_pad_nd(amounts)?, below))
 }
 
-fn window(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tensor, Error> {
+fn part(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tensor, Error> {
     let mut view = volume.shallow_clone();
     for axis in 0..3 {
         view = view.f_narrow(axis as i64 + 1, corner[axis] as i64, size[axis] as i64)?;
@@ -72,8 +95,9 @@ fn window(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tenso
     Ok(view)
 }
 
-/// The finest level of every output, averaged over all mirror images of `batch` `(B, C, [Z,] Y, X)` along `axes`.
-fn mirrored(model: &Model, batch: &Tensor, axes: &[usize]) -> Result<IndexMap<String, Tensor>, Error> {
+/// The finest level of every output, averaged over all mirror images of `batch` `(B, C, [Z,] Y, X)`.
+fn mirrored(model: &Model, batch: &Tensor, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+    let axes = window.mirror;
     let mut sums: IndexMap<String, Tensor> = IndexMap::new();
     let variants = 1u32 << axes.len();
     for variant in 0..variants {
@@ -82,6 +106,12 @@ fn mirrored(model: &Model, batch: &Tensor, axes: &[usize]) -> Result<IndexMap<St
         let input = if flipped.is_empty() { batch.shallow_clone() } else { batch.f_flip(&flipped)? };
         for (name, level) in finest(model.forward(&input, 1, false, 0)?) {
             let level = if flipped.is_empty() || level.dim() == 2 { level } else { level.f_flip(&flipped)? };
+            if window.vectors.contains(&name) {
+                // Components are those of three axes, also where the network sees two.
+                for axis in flipped.iter().map(|axis| axis - 2 + 3 - window.dims as i64) {
+                    drop(level.f_narrow(1, axis, 1)?.f_neg_()?);
+                }
+            }
             match sums.get_mut(&name) {
                 Some(sum) => drop(sum.f_add_(&level)?),
                 None => drop(sums.insert(name, level)),
@@ -109,8 +139,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(outputs: &[Output], size: [usize; 3], like: &Tensor) -> Result<Self, Error> {
-        let options = (Dtype::Float, like.device());
+    fn new(outputs: &[Output], size: [usize; 3], options: (Dtype, Device)) -> Result<Self, Error> {
         let spatial = size.map(|size| size as i64);
         let mut sums = IndexMap::new();
         for output in outputs.iter().filter(|output| output.kind != Kind::Aux) {
@@ -137,9 +166,9 @@ impl Sums {
                 continue;
             }
             let dense = if dims == 2 { output.f_permute([1, 0, 2, 3])? } else { output.f_squeeze_dim(0)? };
-            drop(window(sum, corner, size)?.f_add_(&dense.f_mul(importance)?)?);
+            drop(part(sum, corner, size)?.f_add_(&dense.f_mul(importance)?)?);
         }
-        let weights = window(&self.weights.f_unsqueeze(0)?, corner, size)?;
+        let weights = part(&self.weights.f_unsqueeze(0)?, corner, size)?;
         drop({ weights }.f_add_(importance)?);
         self.images += if dims == 2 { size[0] as f64 } else { 1.0 };
         Ok(())
@@ -159,7 +188,7 @@ impl Sums {
                     mean
                 }
             };
-            logits.insert(name, mean.f_to_device(tch::Device::Cpu)?.f_contiguous()?);
+            logits.insert(name, mean.f_to_device(Device::Cpu)?.f_contiguous()?);
         }
         Ok(logits)
     }

@@ -264,7 +264,9 @@ impl<'a> Session<'a> {
     pub fn load_final(&mut self) -> Result<()> {
         let path = train::checkpoint_path(&self.folder, "final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
-        let trained = train::load_weights(&path, &self.model.parameters)?;
+        let weights = train::TrainedWeights::read(&path)?;
+        weights.copy_to(&self.model.parameters)?;
+        let trained = weights.identity;
         let plugin = &self.model.trainer.library().manifest.id;
         ensure!(
             trained.plugin == *plugin && trained.options == self.settings.options,

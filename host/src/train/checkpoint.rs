@@ -209,17 +209,34 @@ pub fn load<'a>(
     Ok(header.progress)
 }
 
-/// Reads the parameters alone, averaged ones where there are, which is what prediction needs, and returns what they belong to.
-pub fn load_weights(path: &Path, parameters: &Parameters) -> Result<Identity, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-    let (tensors, header) = open(&bytes).map_err(broken)?;
-    for (name, parameter) in parameters.iter() {
-        let average = format!("ema.{name}");
-        let name = if tensors.tensor(&average).is_ok() { &average } else { name };
-        copy(&tensors, name, &parameter.tensor).map_err(broken)?;
+/// A checkpoint of which only the weights are wanted: for prediction.
+#[derive(Debug)]
+pub struct TrainedWeights {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// What they belong to.
+    pub identity: Identity,
+}
+
+impl TrainedWeights {
+    /// Reads the checkpoint at `path`.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let (_, header) = open(&bytes).map_err(|reason| Error::Broken { path: path.to_owned(), reason })?;
+        Ok(Self { path: path.to_owned(), identity: header.identity, bytes })
     }
-    Ok(header.identity)
+
+    /// Copies them to `parameters`, averaged ones where there are.
+    pub fn copy_to(&self, parameters: &Parameters) -> Result<(), Error> {
+        let broken = |reason: String| Error::Broken { path: self.path.clone(), reason };
+        let (tensors, _) = open(&self.bytes).map_err(broken)?;
+        for (name, parameter) in parameters.iter() {
+            let average = format!("ema.{name}");
+            let name = if tensors.tensor(&average).is_ok() { &average } else { name };
+            copy(&tensors, name, &parameter.tensor).map_err(broken)?;
+        }
+        Ok(())
+    }
 }
 
 fn on_cpu(tensor: &Tensor) -> Result<Tensor, Error> {

@@ -36,7 +36,7 @@ pub use arm::Arm;
 pub use average::Average;
 pub use batch::to_tensors;
 pub use checkpoint::{
-    Error as CheckpointError, Keeping, Progress, load as load_checkpoint, load_weights, newest as newest_checkpoint,
+    Error as CheckpointError, Keeping, Progress, TrainedWeights, load as load_checkpoint, newest as newest_checkpoint,
     path as checkpoint_path,
 };
 pub use identity::{Identity, Machine};

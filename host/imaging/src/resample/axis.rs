@@ -42,6 +42,20 @@ impl Axis {
     pub fn is_same(&self) -> bool {
         matches!(self, Self::Same)
     }
+
+    /// The two input voxels that output voxel `output` is made of; a single one stands twice and is to be taken as it is.
+    ///
+    /// # Panics
+    /// Along a cubic axis, where it takes more than two.
+    pub fn tap(&self, output: usize) -> Tap<2> {
+        let single = |index| Tap { index: [index, index], weight: [1.0, 0.0] };
+        match self {
+            Self::Same => single(output),
+            Self::Nearest(nearest) => single(nearest[output]),
+            Self::Linear(taps) => taps[output],
+            Self::Cubic(_) => unreachable!("cubic interpolation mixes four coefficients"),
+        }
+    }
 }
 
 /// Spline coefficients beyond either end of a line that cubic interpolation reaches.

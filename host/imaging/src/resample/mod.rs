@@ -7,17 +7,20 @@
 //!
 //! What the voxels along an axis are made of is worked out once, in `axis`. `image` takes a channel through its planes (`plane`) and
 //! then along z, writing to the output as it goes; `spline` is the filter that cubic interpolation needs, `range` what an image is
-//! clipped to. `labels` does label maps, where interpolation is a vote.
+//! clipped to. `labels` does label maps, where interpolation is a vote. `logits` turns a network's logits into a label map, class by
+//! class and without holding them at the new size.
 
 mod axis;
 mod image;
 mod labels;
+mod logits;
 mod plane;
 mod range;
 mod spline;
 
 pub use image::resample_image;
 pub use labels::resample_labels;
+pub use logits::{resample_argmax, resample_regions};
 
 /// Spacings that differ by more than this factor make nnU-Net treat the longest axis apart (`ANISO_THRESHOLD`).
 const ANISOTROPY_THRESHOLD: f64 = 3.0;

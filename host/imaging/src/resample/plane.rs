@@ -76,7 +76,7 @@ pub(super) fn along_columns(axis: &Axis, plane: &[f32], width: usize, out: &mut 
 }
 
 /// Resamples along x: every row of `plane`, `width` wide, becomes a row of `out`, `new_width` wide.
-fn along_rows(axis: &Axis, plane: &[f32], width: usize, out: &mut [f32], new_width: usize, lines: &mut Lines) {
+pub(super) fn along_rows(axis: &Axis, plane: &[f32], width: usize, out: &mut [f32], new_width: usize, lines: &mut Lines) {
     let rows = plane.chunks_exact(width).zip(out.chunks_exact_mut(new_width));
     match axis {
         Axis::Same => out.copy_from_slice(plane),

@@ -1,6 +1,8 @@
 //! What the validation of a run says of every case, read back from the summaries that it left.
 
 use super::Error;
+use crate::dataset::{Description, TargetKind};
+use crate::evaluate::segmentation;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output};
 use serde_json::Value;
@@ -48,7 +50,8 @@ impl Results {
         let plugin = read_json(&folder.join("plugin.json"))?;
         let outputs: Vec<Output> =
             serde_json::from_value(plugin["outputs"].clone()).map_err(|e| Error::broken(&folder.join("plugin.json"), &e))?;
-        let ending = read_json(&folder.join("dataset.json"))?["file_ending"].as_str().unwrap_or_default().to_owned();
+        let dataset = folder.join("dataset.json");
+        let dataset = Description::parse(&dataset, read_json(&dataset)?).map_err(|e| Error::broken(&dataset, &e))?;
         let mut results = Self { name: name.to_owned(), folder: folder.clone(), data_keys: Vec::new(), tables: Vec::new() };
         for fold in folds {
             let debug = read_json(&fold.join("debug.json"))?;
@@ -62,10 +65,10 @@ impl Results {
                 let path = validation.join("summary.json");
                 let cases =
                     read_json(&path)?["metric_per_case"].as_array().cloned().ok_or_else(|| Error::broken(&path, &"no metric_per_case"))?;
-                let classes: Vec<String> = serde_json::from_value(debug["task"]["targets"][target]["classes"].clone()).unwrap_or_default();
+                let names = label_names(&dataset, target);
                 for case in &cases {
-                    let id = format!("{number}/{}", case_name(case, &ending));
-                    for (label, metric, value) in values(output.kind, case, &classes) {
+                    let id = format!("{number}/{}", case_name(case, &dataset.file_ending));
+                    for (label, metric, value) in values(output.kind, case, &names) {
                         results.table(&output.name, target, label, metric).values.insert(id.clone(), value);
                     }
                 }
@@ -95,16 +98,25 @@ impl Results {
     }
 }
 
+/// Key in `summary.json` and name of the labels or regions of `target`, in their order; none for other targets.
+fn label_names(dataset: &Description, target: &str) -> Vec<(String, String)> {
+    match dataset.targets.get(target).map(|target| &target.kind) {
+        Some(TargetKind::Labels(labels)) => {
+            labels.foreground().into_iter().map(|(name, values)| (segmentation::key(&values), name)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What a case's record says: label, metric, value.
-fn values(kind: Kind, case: &Value, classes: &[String]) -> Vec<(String, &'static str, f64)> {
+fn values(kind: Kind, case: &Value, names: &[(String, String)]) -> Vec<(String, &'static str, f64)> {
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     match kind {
         Kind::Labels | Kind::Regions => {
-            let labels: Vec<(&String, f64)> =
-                case["metrics"].as_object().into_iter().flatten().map(|(label, metrics)| (label, number(&metrics["Dice"]))).collect();
+            let labels: Vec<(&String, f64)> = names.iter().map(|(key, name)| (name, number(&case["metrics"][key]["Dice"]))).collect();
             let present: Vec<f64> = labels.iter().map(|(_, dice)| *dice).filter(|dice| dice.is_finite()).collect();
             let mean = present.iter().sum::<f64>() / present.len() as f64;
-            let named = labels.iter().enumerate().map(|(i, (label, dice))| (classes.get(i).unwrap_or(label).clone(), "Dice", *dice));
+            let named = labels.iter().map(|(name, dice)| ((*name).clone(), "Dice", *dice));
             // The mean of a single one is that one.
             let mean = Some(("mean".to_owned(), "Dice", mean)).filter(|_| labels.len() > 1);
             mean.into_iter().chain(named).collect()

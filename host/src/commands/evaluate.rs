@@ -1,0 +1,57 @@
+//! `host evaluate`: how good predictions are.
+
+use super::Outcome;
+use super::environment::case_threads;
+use crate::cli::EvaluateArgs;
+use crate::dataset::Description;
+use crate::evaluate::folder::{self, Folders};
+use crate::evaluate::paired::mean_interval;
+use crate::report::{Bar, table};
+use anyhow::{Result, anyhow, bail, ensure};
+use std::io::{Write, stdout};
+
+/// Decides the resamples of the bootstrap.
+const SEED: u64 = 20_181;
+
+/// Measures all cases, and fails at the end if one could not be.
+pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
+    ensure!(args.tolerance.is_finite() && args.tolerance >= 0.0, "--tolerance is {}; expected mm of at least 0", args.tolerance);
+    let json = args.dataset_json.clone().or_else(|| folder::find_description(&args.prediction));
+    let json = json
+        .ok_or_else(|| anyhow!("{} has no dataset.json, nor a folder above it; give it with --dataset-json", args.prediction.display()))?;
+    let description = Description::read(&json)?;
+    let kind = folder::target(&description, &args.target).map_err(|e| anyhow!("--target: {}: {e}", json.display()))?;
+    let folders = Folders {
+        reference: &args.reference,
+        prediction: &args.prediction,
+        kind,
+        ending: &description.file_ending,
+        tolerance: args.tolerance,
+    };
+    let bar = Bar::new("evaluating", 0);
+    let show = |progress: crate::dataset::Progress| bar.set(progress.done as u64, progress.total as u64);
+    let evaluated = folder::evaluate(&folders, case_threads(&args.threads)?, &show);
+    drop(bar);
+    let (evaluation, bad) = evaluated.map_err(|e| anyhow!(e))?;
+
+    let output = args.output.as_ref().unwrap_or(&args.prediction);
+    std::fs::create_dir_all(output).map_err(|e| anyhow!("cannot write to {}: {e}", output.display()))?;
+    evaluation.write(&output.join("summary.json"))?;
+    let rows: String = evaluation.rows().iter().map(|row| row.join(",") + "\n").collect();
+    imaging::io::write_atomically(&output.join("cases.csv"), |file| file.write_all(rows.as_bytes()))?;
+
+    let mut lines = vec![["LABEL", "METRIC", "CASES", "MEAN", "95 % INTERVAL"].map(str::to_owned).to_vec()];
+    for (label, metric, values) in evaluation.values() {
+        let known: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let mean = known.iter().sum::<f64>() / known.len() as f64;
+        let interval = mean_interval(&known, SEED).map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
+        lines.push(vec![label, metric.to_owned(), known.len().to_string(), format!("{mean:.4}"), interval]);
+    }
+    write!(stdout(), "{}", table::lines(&lines))?;
+    writeln!(stdout(), "{} and cases.csv", output.join("summary.json").display())?;
+    if !bad.is_empty() {
+        bad.iter().for_each(|(case, reason)| log::warn!("case {case}: {reason}"));
+        bail!("{} of {} cases could not be measured; the others are in the summary", bad.len(), bad.len() + evaluation.cases());
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,250 @@
+//! Predictions of a whole folder against the references of another, case by case on several threads.
+
+use super::{Files, classification, regression, segmentation};
+use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, visible_names};
+use imaging::io::{read_image, read_labels};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What is compared.
+#[derive(Debug)]
+pub struct Folders<'a> {
+    /// Folder of references; for classes a JSON file from case to class.
+    pub reference: &'a Path,
+    /// Folder of predictions.
+    pub prediction: &'a Path,
+    /// Meaning of the target.
+    pub kind: &'a TargetKind,
+    /// Ending of images and maps.
+    pub ending: &'a str,
+    /// Surfaces that are at most so many mm apart count as equal.
+    pub tolerance: f64,
+}
+
+/// The cases that could be measured.
+#[derive(Debug)]
+pub enum Evaluation {
+    /// Label maps.
+    Labels(segmentation::Summary),
+    /// Real values.
+    Regression(regression::Summary),
+    /// Classes of whole images.
+    Class(classification::Summary),
+}
+
+enum Measured {
+    Labels(segmentation::Case),
+    Regression(regression::Case),
+    Class(classification::Case),
+}
+
+/// Measures every case that has a prediction, and tells which could not be: case, and why.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn evaluate(
+    folders: &Folders,
+    threads: usize,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Evaluation, Vec<(String, String)>), String> {
+    let mut bad = Vec::new();
+    let pairs = pairs(folders, &mut bad)?;
+    let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), measure(folders, pair)));
+    let measured = for_each_case(&pairs, threads, Stage::Evaluate, progress, work)?;
+    let mut evaluation = match folders.kind {
+        TargetKind::Labels(labels) => Evaluation::Labels(segmentation::Summary::new(labels.foreground())),
+        TargetKind::Regression { .. } => Evaluation::Regression(regression::Summary::default()),
+        TargetKind::Class { classes } => Evaluation::Class(classification::Summary::new(classes.clone())),
+    };
+    for (case, measured) in measured {
+        match (&mut evaluation, measured) {
+            (Evaluation::Labels(summary), Ok(Measured::Labels(case))) => summary.add(case),
+            (Evaluation::Regression(summary), Ok(Measured::Regression(case))) => summary.add(case),
+            (Evaluation::Class(summary), Ok(Measured::Class(case))) => summary.add(case),
+            (_, Ok(_)) => unreachable!("all are of one kind"),
+            (_, Err(reason)) => bad.push((case, reason)),
+        }
+    }
+    Ok((evaluation, bad))
+}
+
+struct Pair {
+    case: String,
+    prediction: PathBuf,
+    reference: Reference,
+}
+
+enum Reference {
+    File(PathBuf),
+    Class(usize),
+}
+
+/// Cases that have both; those of the reference that are not predicted are `bad`.
+fn pairs(folders: &Folders, bad: &mut Vec<(String, String)>) -> Result<Vec<Pair>, String> {
+    let Folders { reference, prediction, ending, .. } = folders;
+    let (references, ending) = match folders.kind {
+        TargetKind::Class { classes } => (class_references(reference, classes)?, ".json"),
+        _ => {
+            let names = visible_names(reference).map_err(|e| e.to_string())?;
+            let file = |name: &String| Some((name.strip_suffix(ending)?.to_owned(), Reference::File(reference.join(name))));
+            (names.iter().filter_map(file).collect::<BTreeMap<_, _>>(), *ending)
+        }
+    };
+    if references.is_empty() {
+        return Err(format!("{} has no reference that ends in {ending}", reference.display()));
+    }
+    let mut pairs = Vec::new();
+    for (case, reference) in references {
+        let prediction = prediction.join(format!("{case}{ending}"));
+        if prediction.is_file() {
+            pairs.push(Pair { case, prediction, reference });
+        } else {
+            bad.push((case, format!("{} does not exist: it was not predicted", prediction.display())));
+        }
+    }
+    Ok(pairs)
+}
+
+fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, Reference>, String> {
+    let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; expected a JSON object from case to class", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+    let named: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+    let index = |(case, class): (String, String)| match classes.iter().position(|known| *known == class) {
+        Some(index) => Ok((case, Reference::Class(index))),
+        None => Err(wrong(&format!("case {case} is {class:?}, but the classes are {}", classes.join(", ")))),
+    };
+    named.into_iter().map(index).collect()
+}
+
+fn measure(folders: &Folders, pair: &Pair) -> Result<Measured, String> {
+    let told = |e: &dyn std::fmt::Display| e.to_string();
+    match (folders.kind, &pair.reference) {
+        (TargetKind::Labels(labels), Reference::File(path)) => labels_case(folders, labels, pair, path).map(Measured::Labels),
+        (TargetKind::Regression { .. }, Reference::File(path)) => {
+            let files = Files { prediction: pair.prediction.clone(), reference: path.clone() };
+            let (prediction, reference) = (read_image(&pair.prediction).map_err(|e| told(&e))?, read_image(path).map_err(|e| told(&e))?);
+            let case = regression::case_metrics(files, &prediction.volume, &reference.volume, None).map_err(|e| told(&e))?;
+            Ok(Measured::Regression(case))
+        }
+        (TargetKind::Class { classes }, Reference::Class(index)) => {
+            let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", pair.prediction.display());
+            let text = std::fs::read_to_string(&pair.prediction).map_err(|e| wrong(&e))?;
+            let named: BTreeMap<String, f64> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+            let score = |class: &String| named.get(class).copied().ok_or_else(|| wrong(&format!("has no score for class {class:?}")));
+            let scores = classes.iter().map(score).collect::<Result<_, _>>()?;
+            Ok(Measured::Class(classification::case_metrics(pair.case.clone(), scores, *index).map_err(|e| told(&e))?))
+        }
+        _ => unreachable!("references are of the target's kind"),
+    }
+}
+
+fn labels_case(folders: &Folders, labels: &Labels, pair: &Pair, path: &Path) -> Result<segmentation::Case, String> {
+    let files = Files { prediction: pair.prediction.clone(), reference: path.to_owned() };
+    let prediction = read_labels(&pair.prediction).map_err(|e| e.to_string())?;
+    let reference = read_labels(path).map_err(|e| e.to_string())?;
+    let (foreground, ignore) = (labels.foreground(), labels.ignore);
+    let mut case =
+        segmentation::case_metrics(files, &prediction.volume, &reference.volume, &foreground, ignore).map_err(|e| e.to_string())?;
+    let scale = (reference.geometry.spacing(), folders.tolerance);
+    case.surfaces = Some(segmentation::case_surfaces(&prediction.volume, &reference.volume, &foreground, ignore, scale));
+    Ok(case)
+}
+
+impl Evaluation {
+    /// Metrics of every case, one row each, with their names in the first one.
+    pub fn rows(&self) -> Vec<Vec<String>> {
+        let header = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let file = |files: &Files| files.prediction.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        match self {
+            Self::Labels(summary) => {
+                let names =
+                    ["file", "label", "Dice", "IoU", "NSD", "HD95", "ASSD", "volume_difference", "TP", "FP", "FN", "n_pred", "n_ref"];
+                let mut rows = vec![header(&names)];
+                for case in summary.cases() {
+                    for (i, (name, metrics)) in summary.names().zip(&case.metrics).enumerate() {
+                        let surface = case.surfaces.as_ref().map(|all| all[i]);
+                        let numbers = [metrics.dice, metrics.iou].into_iter();
+                        let surface = surface.map_or([f64::NAN; 4], |s| [s.nsd, s.hd95, s.assd, s.volume_difference]);
+                        let counts =
+                            [metrics.true_positives, metrics.false_positives, metrics.false_negatives, metrics.n_pred, metrics.n_ref];
+                        let row =
+                            [file(&case.files), name.to_owned()].into_iter().chain(numbers.chain(surface).map(|number| number.to_string()));
+                        rows.push(row.chain(counts.map(|count| count.to_string())).collect());
+                    }
+                }
+                rows
+            }
+            Self::Regression(summary) => {
+                let row = |case: &regression::Case| vec![file(&case.files), case.metrics.mae.to_string(), case.metrics.rmse.to_string()];
+                [header(&["file", "MAE", "RMSE"])].into_iter().chain(summary.cases().iter().map(row)).collect()
+            }
+            Self::Class(summary) => {
+                let row = |case: &classification::Case| vec![case.case.clone(), case.prediction.to_string(), case.reference.to_string()];
+                [header(&["case", "prediction", "reference"])].into_iter().chain(summary.cases().iter().map(row)).collect()
+            }
+        }
+    }
+
+    /// By label and metric: the values of all cases.
+    pub fn values(&self) -> Vec<(String, &'static str, Vec<f64>)> {
+        match self {
+            Self::Labels(summary) => {
+                let mut all = Vec::new();
+                for (i, name) in summary.names().enumerate() {
+                    let mut add = |metric, values| all.push((name.to_owned(), metric, values));
+                    add("Dice", summary.cases().iter().map(|case| case.metrics[i].dice).collect());
+                    let surface = |of: fn(&segmentation::Surface) -> f64| -> Vec<f64> {
+                        summary.cases().iter().filter_map(|case| Some(of(&case.surfaces.as_ref()?[i]))).collect()
+                    };
+                    add("NSD", surface(|s| s.nsd));
+                    add("HD95", surface(|s| s.hd95));
+                    add("ASSD", surface(|s| s.assd));
+                }
+                all
+            }
+            Self::Regression(summary) => {
+                vec![(String::new(), "MAE", summary.cases().iter().map(|case| case.metrics.mae).collect())]
+            }
+            Self::Class(summary) => {
+                let right = |case: &classification::Case| f64::from(u8::from(case.prediction == case.reference));
+                vec![(String::new(), "accuracy", summary.cases().iter().map(right).collect())]
+            }
+        }
+    }
+
+    /// How many cases were measured.
+    pub fn cases(&self) -> usize {
+        match self {
+            Self::Labels(summary) => summary.cases().len(),
+            Self::Regression(summary) => summary.cases().len(),
+            Self::Class(summary) => summary.cases().len(),
+        }
+    }
+
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), super::Error> {
+        match self {
+            Self::Labels(summary) => summary.write(path),
+            Self::Regression(summary) => summary.write(path),
+            Self::Class(summary) => summary.write(path),
+        }
+    }
+}
+
+/// The `dataset.json` that belongs to a folder of predictions: the nearest one in it or above.
+pub fn find_description(prediction: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(prediction).ok()?;
+    absolute.ancestors().take(4).map(|folder| folder.join("dataset.json")).find(|path| path.is_file())
+}
+
+/// The target `name` of `description`.
+///
+/// # Errors
+/// When there is none.
+pub fn target<'a>(description: &'a Description, name: &str) -> Result<&'a TargetKind, String> {
+    let unknown = || format!("there is no target {name:?}; {}", crate::dataset::hint(name, description.targets.keys().map(String::as_str)));
+    description.targets.get(name).map(|target| &target.kind).ok_or_else(unknown)
+}
