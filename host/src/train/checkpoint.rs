@@ -43,9 +43,11 @@ pub struct Progress {
     pub skipped: u64,
     /// Skipped one after the other, up to now.
     pub skipped_in_a_row: u64,
-    /// What the weighting of terms remembers.
+    /// What the weighting of terms remembers. Not in the oldest checkpoints.
+    #[serde(default)]
     pub weighting: super::weighting::State,
-    /// Cosines between gradients of terms, in the epoch so far.
+    /// Cosines between gradients of terms, in the epoch so far. Not in the oldest checkpoints.
+    #[serde(default)]
     pub cosines: Cosines,
     /// Factor of the loss in float16.
     pub loss_scale: LossScale,

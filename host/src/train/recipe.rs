@@ -58,7 +58,8 @@ pub struct Recipe {
     pub accumulate: u64,
     /// Decay of the average of weights, which is then what is validated and predicted with.
     pub ema: Option<f64>,
-    /// Weights of terms beyond those that the plugin gives.
+    /// Weights of terms beyond those that the plugin gives. Not in the oldest checkpoints.
+    #[serde(default)]
     pub weighting: Weighting,
 }
 

@@ -38,7 +38,8 @@ pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TermSums {
     terms: IndexMap<String, Sum>,
-    /// Of all batches.
+    /// Of all batches. Not in the oldest checkpoints, nor are weight and samples of a term.
+    #[serde(default)]
     samples: u64,
 }
 
@@ -46,8 +47,10 @@ pub struct TermSums {
 struct Sum {
     value: f64,
     weighted: f64,
+    #[serde(default)]
     weight: f64,
     count: u64,
+    #[serde(default)]
     samples: u64,
     /// The value, as long as it is always the same.
     only: Option<f64>,
