@@ -167,6 +167,23 @@ fn values_and_gradients_are_finite_whatever_there_is() {
 }
 
 #[test]
+fn classes_of_weight_zero_leave_something_finite() {
+    for_all(|loss, kind, shape| {
+        let list: LossList = serde_json::from_value(loss.clone()).expect("valid");
+        if !list.0[0].loss.criterion().takes().class_weights {
+            return;
+        }
+        let mut level = level(kind, shape, Shown::Everything, random);
+        // All that the targets show has weight 0.
+        level.class_weights = Some(Tensor::from_slice(&if kind == Kind::Class { [0.0, 1.0, 0.0] } else { [1.0, 1.0, 0.0] }));
+        let value = compute(loss, &level);
+        value.backward();
+        let finite = |x: &Tensor| x.isfinite().all().int64_value(&[]) == 1;
+        assert!(finite(&value) && finite(&level.logits.grad()), "{loss} {kind:?} {shape:?}: {value}");
+    });
+}
+
+#[test]
 fn a_weight_of_zero_is_a_mask_and_equal_weights_are_none() {
     for_all(|loss, kind, shape| {
         let list: LossList = serde_json::from_value(loss.clone()).expect("valid");

@@ -143,7 +143,9 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) ->
     let (train, validation) = first.loader_options();
     let source = |cases: &[String]| Arc::new(first.source(cases));
     let (batches, iterations) = (first.recipe.accumulate, first.settings.validation_iterations);
-    let (epoch, iteration) = begun.iter().map(|begun| (begun.progress.epoch, begun.progress.iteration)).min().unwrap_or_default();
+    // One that has stopped early sees no more batches.
+    let going = begun.iter().filter(|begun| !begun.progress.stopped_early);
+    let (epoch, iteration) = going.map(|begun| (begun.progress.epoch, begun.progress.iteration)).min().unwrap_or_default();
     let train = Loader::start(source(&first.split.train), train, first.task.iterations * batches, (epoch, iteration * batches))?;
     let validation = Loader::start(source(&first.split.validation), validation, iterations, (epoch, 0))?;
     let arms = sessions.iter_mut().zip(begun).map(|(session, begun)| session.arm(begun, existing)).collect::<Result<_>>()?;

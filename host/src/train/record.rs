@@ -81,7 +81,7 @@ impl EpochRecord {
         for (name, mean) in &self.train {
             let validation = self.validation.get(name).map_or(f64::NAN, |mean| mean.value);
             let TermMean { value, weighted, weight, samples } = mean;
-            let few = if *samples < all_samples { format!(", {samples} of {all_samples} samples") } else { String::new() };
+            let few = if (1..all_samples).contains(samples) { format!(", {samples} of {all_samples} samples") } else { String::new() };
             lines.push(format!(
                 "  {name:<15} train {value:8.4}   validation {validation:8.4}   weighted {weighted:8.4} (weight {weight:.4}{few})"
             ));

@@ -41,7 +41,11 @@ impl Arm<'_> {
         };
         let Some(failure) = failure else {
             self.progress.sums.extend(&looks.sums);
-            self.progress.weighting.after_step(&self.identity.recipe.weighting, &looks.seen.finish());
+            let seen = looks.seen.finish();
+            // In float16 single gradients may overflow although their sum does not: such a look says nothing.
+            if seen.iter().all(|seen| seen.loss.is_finite() && seen.norm.is_finite()) {
+                self.progress.weighting.after_step(&self.identity.recipe.weighting, &seen);
+            }
             self.progress.skipped_in_a_row = 0;
             return Ok(());
         };
@@ -95,10 +99,19 @@ impl Arm<'_> {
         let gradients = match compare || weighting.looks_at_gradients() {
             true => {
                 let factor = self.loss_factor();
-                Some(self.shared.gradients(terms, &mut self.progress.weighting.shared_layer, factor)?)
+                match self.shared.gradients(terms, &mut self.progress.weighting.shared_layer, factor) {
+                    // A report is not worth a training.
+                    Err(network::Error::Weighting(reason)) if !weighting.looks_at_gradients() => {
+                        self.progress.weighting.shared_layer = 0;
+                        self.warn(&format!("--conflicts: {reason}"));
+                        None
+                    }
+                    looked => Some(looked?),
+                }
             }
             false => None,
         };
+        let weighting = &self.identity.recipe.weighting;
         if let Some(gradients) = gradients.as_ref().filter(|_| compare) {
             self.progress.cosines.add(gradients)?;
         }

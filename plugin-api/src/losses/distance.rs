@@ -18,7 +18,7 @@ const PART: i64 = 1 << 20;
 /// nowhere or everywhere. It has no lower bound, and trains nothing by itself at first: add it to Dice or cross-entropy, best with a
 /// rising weight.
 ///
-/// Distances are those within the patch, and know nothing of ignored voxels. They grow with the square of a patch's edge.
+/// Distances are those within the patch, and know nothing of ignored voxels. All voxels of a line are tried: the cost is that of voxels × edge.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Boundary {}
@@ -53,7 +53,7 @@ impl Criterion for Boundary {
 /// Hausdorff distance by distance transforms, mean (p − g)² (d_p^α + d_g^α) over samples, classes and voxels; d is the distance to the border
 /// of p > 0.5, and of g, in mm, 0 where there is none (Karimi and Salcudean 2019; MONAI `HausdorffDTLoss`).
 ///
-/// Distances are those within the patch; their gradient is left out. They grow with the square of a patch's edge.
+/// Distances are those within the patch, and know nothing of ignored voxels; their gradient is left out. The cost is that of voxels × edge.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hausdorff {

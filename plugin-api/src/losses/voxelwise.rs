@@ -215,8 +215,13 @@ impl Criterion for ClassCrossEntropy {
     }
 
     fn compute(&self, level: &Level) -> Result<Tensor> {
-        let weights = level.class_weights.as_ref().map(|weights| weights.f_to_kind(level.logits.kind())).transpose()?;
-        Ok(level.logits.f_cross_entropy_loss(&level.target, weights, Reduction::Mean, IGNORED, self.smoothing)?)
+        let Some(weights) = &level.class_weights else {
+            return Ok(level.logits.f_cross_entropy_loss::<Tensor>(&level.target, None, Reduction::Mean, IGNORED, self.smoothing)?);
+        };
+        // Summed and divided here, since the mean over classes of weight 0 would be NaN.
+        let weights = weights.f_to_kind(level.logits.kind())?;
+        let sum = level.logits.f_cross_entropy_loss(&level.target, Some(&weights), Reduction::Sum, IGNORED, self.smoothing)?;
+        Ok(sum.f_div(&at_least_tiny(&weights.f_index_select(0, &level.target)?.f_sum(weights.kind())?)?)?)
     }
 }
 

@@ -32,9 +32,13 @@ impl Dwa {
         let speed = |(term, mean): (&String, &f64)| {
             let before = self.last.get(term)?;
             // A loss of nothing has nowhere to fall.
-            Some((term.clone(), if *before > 0.0 { (mean / before / temperature).exp() } else { (1.0 / temperature).exp() }))
+            Some((term.clone(), if *before > 0.0 { mean / before } else { 1.0 }))
         };
-        let speeds: IndexMap<String, f64> = means.iter().filter_map(speed).collect();
+        let ratios: IndexMap<String, f64> = means.iter().filter_map(speed).collect();
+        // Less the largest, which changes nothing but that nothing overflows.
+        let largest = ratios.values().copied().fold(f64::NEG_INFINITY, f64::max);
+        let speeds: IndexMap<String, f64> =
+            ratios.into_iter().map(|(term, ratio)| (term, ((ratio - largest) / temperature).exp())).collect();
         let mean = speeds.values().sum::<f64>() / speeds.len() as f64;
         self.factors = speeds.into_iter().map(|(term, speed)| (term, speed / mean)).collect();
         self.last = means;

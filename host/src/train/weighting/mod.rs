@@ -106,6 +106,12 @@ impl Weighting {
     pub fn apply(&self, terms: &mut [Term], state: &State, epoch: u64, epochs: u64) -> Result<(), Error> {
         for term in terms {
             let factor = match self.schedules.get(&term.name) {
+                Some(schedule) if matches!(term.weight, Weight::Learned(_)) && *schedule != FactorSchedule::Constant(1.0) => {
+                    return Err(Error::Weighting(format!(
+                        "term '{}' has a learned weight, which would make up for a factor of it; leave its schedule away",
+                        term.name
+                    )));
+                }
                 Some(schedule) => schedule.factor(epoch, epochs),
                 None => match self.balances(term)? {
                     Some(given) => state.factor(self.strategy, &term.name, given),
@@ -300,6 +306,20 @@ mod tests {
                 state.after_epoch(&weighting);
             }
         }
+    }
+
+    #[test]
+    fn a_loss_that_rises_from_nothing_does_not_overflow() {
+        let strategy = Strategy::Dwa { temperature: 2.0 };
+        let weighting = Weighting { strategy, ..Weighting::default() };
+        let mut state = State::default();
+        for losses in [[1e-9, 1.0], [1.0, 1.0]] {
+            let seen = |i: usize| Seen { name: i.to_string(), given: 1.0, loss: losses[i], norm: 0.0 };
+            state.after_step(&weighting, &[seen(0), seen(1)]);
+            state.after_epoch(&weighting);
+        }
+        let factors = ["0", "1"].map(|term| state.factor(strategy, term, 1.0));
+        assert_eq!(factors, [2.0, 0.0]);
     }
 
     #[test]

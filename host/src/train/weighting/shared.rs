@@ -39,11 +39,17 @@ impl SharedLayer {
     /// when a term has no gradient there. `scale` keeps small ones alive in float16. The graph is kept.
     pub fn gradients(&self, terms: &[Term], layer: &mut usize, scale: f64) -> Result<TermGradients, Error> {
         let terms: Vec<&Term> = terms.iter().filter(|term| trains(term)).collect();
+        if let Some(term) = terms.iter().find(|term| !term.value.requires_grad()) {
+            return Err(Error::NoGradient(term.name.clone()));
+        }
         loop {
             let Some(weight) = self.candidates.get(*layer) else {
-                return Err(Error::Weighting(
-                    "the terms share no layer of the trunk, so that their gradients cannot be compared".to_owned(),
-                ));
+                let names: Vec<&str> = terms.iter().map(|term| term.name.as_str()).collect();
+                return Err(Error::Weighting(format!(
+                    "the terms {} share no layer of the trunk, so that their gradients cannot be compared; leave one out of gradnorm with \
+                     --weighting TERM=constant:1",
+                    names.join(", ")
+                )));
             };
             let gradients = terms.iter().map(|term| {
                 let value = if scale == 1.0 { term.value.shallow_clone() } else { term.value.f_mul_scalar(scale)? };
