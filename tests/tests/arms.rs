@@ -129,6 +129,9 @@ fn arms_that_cannot_be_compared_are_refused() {
     refused(&["--arm", &a, "--arm", &b, "--set", "c.weight=1"], &["--set c.weight=1: there is no arm 'c'"]);
     let accumulates = ["--arm", &a, "--arm", &b, "--arm-training", "b=--accumulate 2"];
     refused(&accumulates, &["different batches", "a takes 1 a step, b 2", "--accumulate"]);
+    let misspelt = format!("c={}", artifact::plugin("multi-output").display());
+    let options = ["--arm", &a, "--arm", &misspelt, "--set", "c.outputs.segmentation.loss=dise"];
+    refused(&options, &["arm c: ", "there is no loss 'dise': did you mean 'dice'?"]);
     refused(&["--arm", &a, "--arm", &b, "--early-stop", "3"], &["--early-stop does not go with --arm"]);
     let other = format!("b={}", artifact::fixture("brier").display());
     refused(&["--arm", &a, "--arm", &other], &["data keys are", "asks for augmentation"]);

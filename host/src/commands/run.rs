@@ -67,9 +67,9 @@ impl Run {
         let wanted = arms(args)?;
         let mut loaded = Vec::new();
         for arm in &wanted {
-            let path = plugin::resolve(&arm.plugin)?;
-            let settings = settings(args, arm)?;
-            loaded.push((arm, Library::load(&path)?, settings));
+            let path = of_arm(&arm.name, plugin::resolve(&arm.plugin))?;
+            let settings = of_arm(&arm.name, settings(args, arm))?;
+            loaded.push((arm, of_arm(&arm.name, Library::load(&path))?, settings));
         }
         if let Some(threads) = args.threads {
             tch::set_num_threads(threads.into());
@@ -84,8 +84,8 @@ impl Run {
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
             let configuration = plans.configuration(&args.configuration)?;
-            for (_, library, settings) in &loaded {
-                session::check(&place.dataset, library, settings, &args.configuration, &configuration)?;
+            for (arm, library, settings) in &loaded {
+                of_arm(&arm.name, session::check(&place.dataset, library, settings, &args.configuration, &configuration))?;
             }
             Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
         })?;
@@ -104,7 +104,7 @@ impl Run {
 
     /// One fold of every run.
     pub fn sessions(&self, fold: crate::dataset::splits::Fold) -> Result<Vec<Session<'_>>> {
-        self.setups.iter().map(|setup| Session::new(&self.dataset, &self.prepared, setup, fold)).collect()
+        self.setups.iter().map(|setup| of_arm(&setup.name, Session::new(&self.dataset, &self.prepared, setup, fold))).collect()
     }
 
     /// The report on several runs, beside them.
@@ -116,6 +116,12 @@ impl Run {
         let report = format!("{}__{}__{}", words.join("-"), args.plans, args.configuration);
         compare_cases(&runs, &self.setups[0].folder.with_file_name(report))
     }
+}
+
+/// `result`, whose error says which arm it is about where there are several.
+fn of_arm<T>(name: &str, result: Result<T, impl Into<anyhow::Error>>) -> Result<T> {
+    let named = |error: anyhow::Error| if name.is_empty() { error } else { anyhow!("arm {name}: {error}") };
+    result.map_err(|error| named(error.into()))
 }
 
 /// What is to be run: a single plugin is an arm without a name.
