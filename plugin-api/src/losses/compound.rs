@@ -1,6 +1,6 @@
 //! nnU-Net's sums of two losses as one, so that its defaults are one term.
 
-use super::{BinaryCrossEntropy, Criterion, CrossEntropy, Dice, Takes, TopK};
+use super::{BinaryCrossEntropy, Criterion, CrossEntropy, Dice, TopK};
 use crate::task::Kind;
 use crate::{Level, Result};
 use schemars::JsonSchema;
@@ -15,10 +15,6 @@ pub struct DiceCrossEntropy {}
 impl Criterion for DiceCrossEntropy {
     fn fits(&self, kind: Kind) -> bool {
         kind == Kind::Labels
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn lowest(&self) -> f64 {
@@ -38,10 +34,6 @@ pub struct DiceBinaryCrossEntropy {}
 impl Criterion for DiceBinaryCrossEntropy {
     fn fits(&self, kind: Kind) -> bool {
         kind == Kind::Regions
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn lowest(&self) -> f64 {
@@ -76,10 +68,6 @@ impl DiceTopK {
 impl Criterion for DiceTopK {
     fn fits(&self, kind: Kind) -> bool {
         kind == Kind::Labels
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn lowest(&self) -> f64 {

@@ -1,7 +1,7 @@
 //! Losses that know how far from a border a voxel lies.
 
 use super::soft::{Soft, per_class};
-use super::{Criterion, Takes, check_at_least_zero};
+use super::{Criterion, check_at_least_zero};
 use crate::task::Kind;
 use crate::{Level, Result};
 use schemars::JsonSchema;
@@ -26,10 +26,6 @@ pub struct Boundary {}
 impl Criterion for Boundary {
     fn fits(&self, kind: Kind) -> bool {
         matches!(kind, Kind::Labels | Kind::Regions)
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn lowest(&self) -> f64 {
@@ -70,10 +66,6 @@ impl Default for Hausdorff {
 impl Criterion for Hausdorff {
     fn fits(&self, kind: Kind) -> bool {
         matches!(kind, Kind::Labels | Kind::Regions)
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn check(&self) -> Result<()> {

@@ -28,8 +28,10 @@ pub trait Criterion {
     /// Whether it can be computed for an output of this kind.
     fn fits(&self, kind: Kind) -> bool;
 
-    /// What of a level it takes into account, beyond logits, target and mask.
-    fn takes(&self) -> Takes;
+    /// What of a level it takes into account, beyond logits, target and mask: weights of classes and of voxels, unless it says otherwise.
+    fn takes(&self) -> Takes {
+        Takes::EVERY_WEIGHT
+    }
 
     /// The least that it can be.
     fn lowest(&self) -> f64 {

@@ -66,10 +66,6 @@ impl Criterion for Dice {
         matches!(kind, Kind::Labels | Kind::Regions)
     }
 
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
-    }
-
     fn lowest(&self) -> f64 {
         if self.log_cosh { 0.0 } else { -1.0 }
     }
@@ -150,10 +146,6 @@ impl Criterion for Tversky {
         matches!(kind, Kind::Labels | Kind::Regions)
     }
 
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
-    }
-
     fn check(&self) -> Result<()> {
         check_at_least_zero(&[("alpha", self.alpha), ("beta", self.beta)])
     }
@@ -191,10 +183,6 @@ impl Criterion for FocalTversky {
         matches!(kind, Kind::Labels | Kind::Regions)
     }
 
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
-    }
-
     fn check(&self) -> Result<()> {
         check_at_least_zero(&[("alpha", self.alpha), ("beta", self.beta), ("gamma", self.gamma)])
     }
@@ -221,10 +209,6 @@ pub struct Jaccard {
 impl Criterion for Jaccard {
     fn fits(&self, kind: Kind) -> bool {
         matches!(kind, Kind::Labels | Kind::Regions)
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn compute(&self, level: &Level) -> Result<Tensor> {

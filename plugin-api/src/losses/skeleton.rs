@@ -31,10 +31,6 @@ impl Criterion for ClDice {
         matches!(kind, Kind::Labels | Kind::Regions)
     }
 
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
-    }
-
     fn check(&self) -> Result<()> {
         if !(1..=100).contains(&self.iterations) {
             bail!("iterations is {}; expected from 1 to 100", self.iterations);

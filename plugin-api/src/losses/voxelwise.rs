@@ -48,10 +48,6 @@ impl Criterion for CrossEntropy {
         kind == Kind::Labels
     }
 
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
-    }
-
     fn check(&self) -> Result<()> {
         check_smoothing(self.smoothing)
     }
@@ -85,10 +81,6 @@ impl Default for TopK {
 impl Criterion for TopK {
     fn fits(&self, kind: Kind) -> bool {
         kind == Kind::Labels
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn check(&self) -> Result<()> {
@@ -127,10 +119,6 @@ impl Criterion for BinaryCrossEntropy {
         kind == Kind::Regions
     }
 
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
-    }
-
     fn compute(&self, level: &Level) -> Result<Tensor> {
         let mean = level.mean(&by_region(level, binary(level)?)?)?;
         match level.mask.is_some() || level.weight_map.is_some() {
@@ -160,10 +148,6 @@ impl Default for Focal {
 impl Criterion for Focal {
     fn fits(&self, kind: Kind) -> bool {
         kind == Kind::Regions || kind == Kind::Labels && self.alpha.is_none()
-    }
-
-    fn takes(&self) -> Takes {
-        Takes::EVERY_WEIGHT
     }
 
     fn check(&self) -> Result<()> {
