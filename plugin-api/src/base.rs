@@ -177,8 +177,8 @@ impl Base {
         Ok(loss)
     }
 
-    /// The loss of output `name` as its options say, deep supervision included, the sum of all its losses where it has several: for trainers
-    /// that make their own terms. `None` where no case of the batch has the output's target.
+    /// The loss of output `name`, deep supervision included, the weighted sum of all its losses where it has several, but without the output's
+    /// own weight: for trainers that make their own terms. With Dice in it, it may be as low as -1 times its weight. `None` where no case of the batch has the output's target.
     pub fn output_loss(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Option<Tensor>> {
         let losses = &self.part(name)?.losses;
         self.supervise(name, outputs, batch, step, |level| {

@@ -4,7 +4,6 @@ Needs torch (2.13.0). Two quadratic tasks of different scale share one vector W:
 
 - gradnorm: algorithm 1 of Chen et al. 2018 as written there, with torch's autograd through the gradients' norms and torch's Adam on the weights.
 - dwa: equation 7 of Liu, Johns and Davison 2019, as in the authors' code (`lambda_weight`), on mean losses of epochs.
-- uncertainty: Kendall, Gal and Cipolla 2018: gradient of exp(-s) L + s / 2 (half of the first for regression) by s.
 """
 import json
 from pathlib import Path
@@ -61,18 +60,9 @@ def dwa(temperature, epochs=8):
     return {"temperature": temperature, "losses": cost.tolist(), "weights": lambda_weight.T.tolist()}
 
 
-def uncertainty():
-    rows = []
-    for s, loss, share in [(0.0, 0.7, 1.0), (0.4, 0.7, 1.0), (-0.3, 2.5, 0.5)]:
-        variance = torch.tensor(s, requires_grad=True)
-        (share * torch.exp(-variance) * loss + variance / 2).backward()
-        rows.append({"log_variance": s, "loss": loss, "share": share, "weight": share * float(np.exp(-s)), "gradient": variance.grad.item()})
-    return rows
-
-
 def main():
     golden = {"gradnorm": [gradnorm([1.0, 1.0, 1.0], 1.5, 0.025), gradnorm([1.0, 0.5, 2.0], 0.5, 0.1)],
-              "dwa": [dwa(2.0), dwa(0.7)], "uncertainty": uncertainty()}
+              "dwa": [dwa(2.0), dwa(0.7)]}
     Path(__file__).with_name("weighting.json").write_text(json.dumps(golden) + "\n")
 
 

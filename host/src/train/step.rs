@@ -112,10 +112,10 @@ impl Arm<'_> {
             false => None,
         };
         let weighting = &self.identity.recipe.weighting;
-        if let Some(gradients) = gradients.as_ref().filter(|_| compare) {
-            self.progress.cosines.add(gradients)?;
+        let norms = gradients.as_ref().map(|gradients| gradients.norms()).transpose()?.unwrap_or_default();
+        if let Some(gradients) = gradients.filter(|_| compare) {
+            self.progress.cosines.add(&gradients, &norms)?;
         }
-        let norms = gradients.map(|gradients| gradients.norms()).transpose()?.unwrap_or_default();
         for term in terms {
             if let Some(given) = weighting.balances(term)? {
                 let loss = weighting.above_lowest(term)?;

@@ -34,7 +34,7 @@ impl Overlap {
 
     /// (2 S(pg) + s) / (S(p) + S(g) + s).
     fn dice(&self) -> Result<Tensor> {
-        let denominator = self.predicted.f_add(&self.there)?.f_add_scalar(SMOOTH)?.f_clamp_min(1e-8)?;
+        let denominator = self.predicted.f_add(&self.there)?.f_add_scalar(SMOOTH)?;
         Ok(self.both.f_mul_scalar(2.0)?.f_add_scalar(SMOOTH)?.f_div(&denominator)?)
     }
 

@@ -43,11 +43,11 @@ impl Soft {
 
     /// Mean of `values` (B, C, …) over voxels, each counting as it does, and samples: (C,).
     pub fn mean(&self, values: &Tensor) -> Result<Tensor> {
-        let voxels = match &self.weights {
-            Some(weights) => at_least_tiny(&weights.f_sum(values.kind())?)?,
-            None => Tensor::from((values.numel() as i64 / values.size()[1]) as f64).to_device(values.device()),
-        };
-        Ok(self.sum(values, true)?.f_div(&voxels)?)
+        let sum = self.sum(values, true)?;
+        Ok(match &self.weights {
+            Some(weights) => sum.f_div(&at_least_tiny(&weights.f_sum(values.kind())?)?)?,
+            None => sum.f_div_scalar((values.numel() as i64 / values.size()[1]) as f64)?,
+        })
     }
 }
 

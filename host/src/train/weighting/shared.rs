@@ -75,9 +75,8 @@ impl TermGradients {
 }
 
 impl Cosines {
-    /// Adds one look.
-    pub fn add(&mut self, gradients: &TermGradients) -> Result<(), Error> {
-        let norms = gradients.norms()?;
+    /// Adds one look; `norms` are those of `gradients`.
+    pub fn add(&mut self, gradients: &TermGradients, norms: &IndexMap<String, f64>) -> Result<(), Error> {
         for (i, (first, a)) in gradients.0.iter().enumerate() {
             for (second, b) in &gradients.0[i + 1..] {
                 let cosine = f64::try_from(a.f_dot(b)?)? / (norms[first] * norms[second]);
