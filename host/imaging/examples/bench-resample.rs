@@ -6,18 +6,19 @@
 //! one that nnU-Net's planners write. Prints `seconds S` and `megabytes M`, the latter being how much the call added to resident
 //! memory at its peak, output included.
 
+mod measure;
+
 use imaging::Volume;
 use imaging::resample::{Rule, new_shape, resample_image, resample_labels};
+use measure::{measured, numbers};
 use std::fs;
-use std::str::FromStr;
-use std::time::Instant;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [kind, input, output, shape, spacing, new_spacing] = arguments.as_slice() else {
         panic!("usage: bench-resample image|labels INPUT OUTPUT SHAPE SPACING NEW_SPACING");
     };
-    let (shape, spacing, new_spacing) = (triple(shape), triple(spacing), triple(new_spacing));
+    let (shape, spacing, new_spacing) = (numbers::<usize, 3>(shape), numbers(spacing), numbers(new_spacing));
     let target = new_shape(shape, spacing, new_spacing);
     let volume_shape = [1, shape[0], shape[1], shape[2]];
     let bytes = fs::read(input).expect("the input cannot be read");
@@ -33,27 +34,4 @@ fn main() {
         out.data().iter().flat_map(|value| value.to_ne_bytes()).collect()
     };
     fs::write(output, out).expect("the output cannot be written");
-}
-
-fn triple<T: FromStr>(text: &str) -> [T; 3] {
-    let numbers: Vec<T> = text.split(',').filter_map(|number| number.parse().ok()).collect();
-    numbers.try_into().unwrap_or_else(|_| panic!("'{text}' is no Z,Y,X"))
-}
-
-/// Runs `work` and prints its seconds and megabytes.
-fn measured<T>(work: impl FnOnce() -> T) -> T {
-    // Resident memory so far becomes the peak so far.
-    fs::write("/proc/self/clear_refs", "5").expect("peak memory cannot be reset");
-    let before = resident_kilobytes("VmRSS:");
-    let start = Instant::now();
-    let out = work();
-    println!("seconds {:.4}", start.elapsed().as_secs_f64());
-    println!("megabytes {:.1}", (resident_kilobytes("VmHWM:") - before) / 1024.0);
-    out
-}
-
-fn resident_kilobytes(key: &str) -> f64 {
-    let status = fs::read_to_string("/proc/self/status").expect("memory cannot be measured");
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel names it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
