@@ -233,3 +233,33 @@ impl Nonlinearity {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shim::Autocast;
+
+    #[test]
+    fn a_kernel_deeper_than_its_map_has_its_gradient_in_bf16_too() {
+        let weight = Tensor::randn([32, 32, 3, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let conv = Conv { weight, bias: None, stride: vec![1; 3], padding: vec![1; 3] };
+        let map = Tensor::randn([2, 32, 2, 8, 8], (Kind::Float, Device::Cpu));
+        let gradient = || {
+            drop(conv.weight.grad().zero_());
+            conv.forward(&map).expect("runs").square().mean(Kind::Float).backward();
+            conv.weight.grad().copy()
+        };
+        conv.forward(&map).expect("runs").sum(Kind::Float).backward();
+        let exact = gradient();
+        for _ in 0..5 {
+            // What was in memory before is what showed.
+            drop((14..22).map(|size| Tensor::full([1 << size], 1e20, (Kind::Float, Device::Cpu))).collect::<Vec<_>>());
+            let rounded = {
+                let _autocast = Autocast::enter(Device::Cpu, false).expect("enters");
+                gradient()
+            };
+            let off = ((rounded - &exact).abs().max() / exact.abs().max()).double_value(&[]);
+            assert!(off < 0.02, "off by {off:e}");
+        }
+    }
+}
