@@ -1,7 +1,7 @@
 //! The host: owns data loading, augmentation and the training loop of nnU-Net-style networks; heads and loss come from plugins.
 //!
 //! One module a stage, in the order in which data meets it: [`dataset`] → [`fingerprint`] → [`plan`] → [`preprocess`] →
-//! [`loading`] → [`network`] with a [`plugin`]'s trainer → [`train`] → [`predict`] → [`evaluate`] → [`report`].
+//! [`loading`] → [`network`] with a [`plugin`]'s trainer → [`train`] → [`model`] → [`predict`] → [`evaluate`] → [`report`].
 //! [`session`] puts one fold together, [`cli`] and [`commands`] are the program, [`shim`] is what libtorch offers only to C++.
 
 mod assign;
@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod fingerprint;
 mod hash;
 pub mod loading;
+pub mod model;
 pub mod network;
 pub mod plan;
 pub mod plugin;

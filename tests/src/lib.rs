@@ -1,10 +1,13 @@
 //! What the end-to-end tests share.
 //!
 //! [`artifact`] builds the program and all sorts of plugins, [`case`] writes small data sets, [`program`] runs the program on them
-//! and says how it ended, [`golden`] reads what nnU-Net computes, [`network`] rebuilds its networks.
+//! and says how it ended, [`golden`] reads what nnU-Net computes, [`network`] rebuilds its networks, [`pth`] says what
+//! is in its checkpoints, [`models`] knows what its models predict.
 
 pub mod artifact;
 pub mod case;
 pub mod golden;
+pub mod models;
 pub mod network;
 pub mod program;
+pub mod pth;

@@ -11,6 +11,8 @@ pub mod augment;
 pub mod crop;
 pub mod derive;
 pub mod io;
+pub mod largest_component;
+mod mask;
 pub mod normalise;
 mod pages;
 pub mod resample;

@@ -3,6 +3,8 @@
 mod arms;
 mod augmentation;
 mod evaluate;
+mod model;
+mod predict;
 mod prepare;
 mod recipe;
 mod run;
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 pub use arms::{ArmArg, ArmsArgs};
 pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
 pub use evaluate::EvaluateArgs;
+pub use model::{ExportArgs, FormatName, ImportArgs, ModelCommand};
+pub use predict::{CheckpointName, FOREGROUND, Part, PredictArgs, Tta};
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, ScheduleName};
 pub use run::{Oversampling, PrecisionName, RunArgs, SamplingArgs, UpkeepArgs};
@@ -26,6 +30,8 @@ Examples:
   host run --plugin multi-output --options outputs.json --dataset 4 --fold 0,1,2,3,4
   host run --plugin ./libmine.so --set weight=0.5 --dataset 4 --resume
   host run --arm a=base --arm b=multi-output:b.json --set b.outputs.segmentation.weight=2 --dataset 4
+  host predict --model results/Dataset004_Hippocampus/base__nnUNetPlans__3d_fullres --input imagesTs --output predictions
+  host evaluate labelsTs predictions
   host augmentation preview --dataset 4 --augmentation da5
   host plugin inspect ./libmine.so";
 
@@ -65,6 +71,11 @@ pub enum Command {
     /// See how training patches are varied
     #[command(subcommand)]
     Augmentation(AugmentationCommand),
+    /// Predict images with a trained model, ours or nnU-Net's
+    Predict(Box<PredictArgs>),
+    /// Bring trained models from one program to the other
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Compare predictions with references: overlap, surfaces, errors, with confidence intervals
     Evaluate(EvaluateArgs),
     /// See what trainings have come to, and compare them

@@ -73,6 +73,14 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = PrecisionName::Auto, help_heading = "Training")]
     pub precision: PrecisionName,
 
+    /// Begin with the weights of a model, ours or nnU-Net's: its folder, where it has one fold, or a checkpoint in it. Heads begin anew
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Training")]
+    pub pretrained: Option<PathBuf>,
+
+    /// Begin with its heads, too, as far as they have the same names and shapes
+    #[arg(long, requires = "pretrained", help_heading = "Training")]
+    pub pretrained_heads: bool,
+
     /// Supervise the finest level alone
     #[arg(long, help_heading = "Training")]
     pub no_deep_supervision: bool,
@@ -164,9 +172,10 @@ pub enum Oversampling {
 }
 
 /// Arithmetic of trunk and heads; losses are always computed in f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum PrecisionName {
     /// bf16 on CPUs with AVX512-BF16 and on recent GPUs, fp16 on older GPUs, else fp32.
+    #[default]
     Auto,
     /// Single precision.
     Fp32,

@@ -4,7 +4,7 @@ use super::{Outcome, run};
 use crate::cli::{Cli, Command, DemoArgs};
 use crate::dataset::TargetKind;
 use crate::demo;
-use crate::predict::{Prediction, Window, export, sliding_window, vector_outputs};
+use crate::predict::{Exporter, Extras, Prediction, Window, sliding_window, vector_outputs};
 use crate::preprocess::preprocess_image;
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
@@ -76,14 +76,15 @@ fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {
     let (dims, patch, mirror, vectors) = (configuration.dims(), session.patch, &session.mirror, vector_outputs(&targets));
     let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
     let logits = sliding_window(std::slice::from_ref(&session.model), image.view(), &window)?;
-    let predictions = export(&session.model, logits, &targets, &properties, plans, configuration)?;
+    let exporter = Exporter::new(&session.model, &targets, plans, configuration, Extras::default())?;
+    let exported = exporter.export(&session.model, logits, &properties)?;
 
     let raw_image = read_image(&image_path)?;
     let organs = read_labels(&raw.join(format!("labelsTs/{unseen}.nii.gz")))?.volume;
     let distance = read_image(&raw.join(format!("targetsTs/distance/{unseen}.nii.gz")))?.volume;
-    let rows: Vec<Row> = predictions
+    let rows: Vec<Row> = exported
         .values()
-        .filter_map(|prediction| match prediction {
+        .filter_map(|exported| match &exported.prediction {
             Prediction::Labels(labels) => Some(Row { prediction: Layer::Labels(labels), reference: Some(Layer::Labels(&organs)) }),
             Prediction::Regression(values) => Some(Row { prediction: Layer::Values(values), reference: Some(Layer::Values(&distance)) }),
             Prediction::Class(_) => None,

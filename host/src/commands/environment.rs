@@ -1,12 +1,14 @@
 //! What commands share: nnU-Net's variables, and the way from `--dataset` to a prepared data set.
 
-use crate::cli::{CaseThreads, DataArgs};
+use crate::cli::{CaseThreads, DataArgs, PrecisionName};
 use crate::dataset::{Dataset, Progress};
+use crate::network::Precision;
 use crate::preprocess::Preparation;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use tch::Device;
 
 /// A data set and where its preprocessed form is.
 pub(super) struct Place {
@@ -66,6 +68,16 @@ pub(super) fn case_threads(given: &CaseThreads) -> Result<usize> {
         (Some(threads), _) => Ok(threads.into()),
         (None, Ok(text)) => Ok(text.parse::<usize>().map_err(|_| anyhow!("nnUNet_def_n_proc is '{text}'; expected a number"))?.max(1)),
         (None, Err(_)) => Ok(cores().min(8)),
+    }
+}
+
+/// What `--precision` means on `device`.
+pub(super) fn precision(name: PrecisionName, device: Device) -> Precision {
+    match name {
+        PrecisionName::Auto => Precision::for_device(device),
+        PrecisionName::Fp32 => Precision::Fp32,
+        PrecisionName::Bf16 => Precision::Bf16,
+        PrecisionName::Fp16 => Precision::Fp16,
     }
 }
 

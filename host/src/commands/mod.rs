@@ -5,7 +5,9 @@ mod dataset;
 mod demo;
 mod environment;
 mod evaluate;
+mod model;
 mod plugin;
+mod predict;
 mod prepare;
 mod run;
 mod runs;
@@ -34,6 +36,8 @@ pub fn execute(cli: Cli) -> Result<Outcome> {
         Command::Demo(args) => demo::execute(&args),
         Command::Dataset(command) => dataset::execute(&command),
         Command::Augmentation(command) => augmentation::execute(&command),
+        Command::Predict(args) => predict::execute(&args),
+        Command::Model(command) => model::execute(&command),
         Command::Evaluate(args) => evaluate::execute(&args),
         Command::Runs(command) => runs::execute(&command).map(|()| Outcome::Done),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),

@@ -1,18 +1,17 @@
 //! `host run`: plans, preprocesses, trains and validates.
 
 use super::Outcome;
-use super::environment::{Place, cores, results};
+use super::environment::{Place, cores, precision, results};
 use super::runs::compare_cases;
 use crate::assign::assign;
-use crate::cli::{ArmArg, CaseThreads, Oversampling, PrecisionName, RunArgs, SamplingArgs};
+use crate::cli::{ArmArg, CaseThreads, Oversampling, RunArgs, SamplingArgs};
 use crate::dataset::Dataset;
 use crate::device;
 use crate::loading::Sampling;
-use crate::network::Precision;
 use crate::plan::PlanOptions;
 use crate::plugin::{self, Library};
 use crate::preprocess::Prepared;
-use crate::session::{self, Existing, Session, Settings, Setup};
+use crate::session::{self, Existing, Pretrained, Session, Settings, Setup};
 use crate::train::{End, Keeping, Watchdogs};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value};
@@ -171,13 +170,9 @@ fn settings(args: &RunArgs, arm: &ArmArg) -> Result<Settings> {
         batch_size: args.batch_size.map(|size| size as usize),
         patch_size: args.patch_size.clone(),
         seed: args.seed,
-        precision: match args.precision {
-            PrecisionName::Auto => Precision::for_device(device),
-            PrecisionName::Fp32 => Precision::Fp32,
-            PrecisionName::Bf16 => Precision::Bf16,
-            PrecisionName::Fp16 => Precision::Fp16,
-        },
+        precision: precision(args.precision, device),
         recipe,
+        pretrained: args.pretrained.as_ref().map(|path| Pretrained { path: path.clone(), heads: args.pretrained_heads }),
         deep_supervision: !args.no_deep_supervision,
         keeping: Keeping {
             every: training.checkpoint_every,

@@ -116,6 +116,17 @@ fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, 
     named.into_iter().map(index).collect()
 }
 
+/// The score of every class, from the JSON that a prediction is written as.
+///
+/// # Errors
+/// When it cannot be read, or lacks a class.
+pub fn read_scores(path: &Path, classes: &[String]) -> Result<Vec<f64>, String> {
+    let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+    let named: BTreeMap<String, f64> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+    classes.iter().map(|class| named.get(class).copied().ok_or_else(|| wrong(&format!("has no score for class {class:?}")))).collect()
+}
+
 fn measure(folders: &Folders, pair: &Pair) -> Result<Measured, String> {
     let told = |e: &dyn std::fmt::Display| e.to_string();
     match (folders.kind, &pair.reference) {
@@ -127,11 +138,7 @@ fn measure(folders: &Folders, pair: &Pair) -> Result<Measured, String> {
             Ok(Measured::Regression(case))
         }
         (TargetKind::Class { classes }, Reference::Class(index)) => {
-            let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", pair.prediction.display());
-            let text = std::fs::read_to_string(&pair.prediction).map_err(|e| wrong(&e))?;
-            let named: BTreeMap<String, f64> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
-            let score = |class: &String| named.get(class).copied().ok_or_else(|| wrong(&format!("has no score for class {class:?}")));
-            let scores = classes.iter().map(score).collect::<Result<_, _>>()?;
+            let scores = read_scores(&pair.prediction, classes)?;
             Ok(Measured::Class(classification::case_metrics(pair.case.clone(), scores, *index).map_err(|e| told(&e))?))
         }
         _ => unreachable!("references are of the target's kind"),

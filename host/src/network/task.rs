@@ -27,16 +27,26 @@ pub fn task(architecture: &Architecture, patch_size: &[usize], spacing: &[f64], 
     }
 }
 
+/// The kind of an output for a target of `kind`.
+pub fn output_kind(kind: &TargetKind) -> Kind {
+    match kind {
+        TargetKind::Labels(labels) if labels.has_regions() => Kind::Regions,
+        TargetKind::Labels(_) => Kind::Labels,
+        TargetKind::Regression { .. } => Kind::Regression,
+        TargetKind::Class { .. } => Kind::Class,
+    }
+}
+
 /// A target as trainers are told of it.
 pub fn told(target: &Target) -> Told {
-    let (kind, channels, classes, ignore) = match &target.kind {
+    let kind = output_kind(&target.kind);
+    let (channels, classes, ignore) = match &target.kind {
         TargetKind::Labels(labels) => {
-            let kind = if labels.has_regions() { Kind::Regions } else { Kind::Labels };
             let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
-            (kind, labels.channels(), classes, labels.ignore.map(i64::from))
+            (labels.channels(), classes, labels.ignore.map(i64::from))
         }
-        TargetKind::Regression { channels, .. } => (Kind::Regression, *channels, Vec::new(), None),
-        TargetKind::Class { classes } => (Kind::Class, classes.len(), classes.clone(), None),
+        TargetKind::Regression { channels, .. } => (*channels, Vec::new(), None),
+        TargetKind::Class { classes } => (classes.len(), classes.clone(), None),
     };
     let skeleton_of = match &target.source {
         TargetSource::Derived { from, operation: Operation::Skeleton } => Some(from.clone()),

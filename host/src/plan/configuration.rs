@@ -105,6 +105,17 @@ impl Resampling {
 }
 
 impl Configuration {
+    /// The configuration `name` from its JSON, inheritance resolved.
+    ///
+    /// # Errors
+    /// When a key is missing or broken, or it asks for what this version does not have.
+    pub fn from_json(name: &str, json: Value) -> Result<Self, Error> {
+        let wrong = |source| Error::Configuration { name: name.to_owned(), source };
+        let configuration: Self = serde_json::from_value(json).map_err(wrong)?;
+        configuration.check(name)?;
+        Ok(configuration)
+    }
+
     /// 2 or 3.
     pub fn dims(&self) -> usize {
         self.patch_size.len()
@@ -125,7 +136,7 @@ impl Configuration {
     }
 
     /// Whether the values fit together and this version can do what they ask for.
-    pub(super) fn check(&self, name: &str) -> Result<(), Error> {
+    fn check(&self, name: &str) -> Result<(), Error> {
         let value = |key: &str, found: String, expected: &str| Error::Value {
             name: name.to_owned(),
             key: key.to_owned(),

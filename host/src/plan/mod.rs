@@ -125,12 +125,9 @@ impl Plans {
     /// When there is no such configuration, inheritance is circular, a key is missing or broken, or the configuration asks
     /// for what this version does not have.
     pub fn configuration(&self, name: &str) -> Result<Configuration, Error> {
-        let wrong = |source| Error::Configuration { name: name.to_owned(), source };
         let mut resolved = self.resolve(name)?;
         legacy::upgrade(name, &mut resolved)?;
-        let configuration: Configuration = serde_json::from_value(Value::Object(resolved)).map_err(wrong)?;
-        configuration.check(name)?;
-        Ok(configuration)
+        Configuration::from_json(name, Value::Object(resolved))
     }
 
     /// Refuses plans whose arrays cannot be made here.

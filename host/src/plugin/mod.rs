@@ -14,5 +14,5 @@ mod trainer;
 pub use gate::LoadError;
 pub use library::{Library, inspect};
 pub use manifest::{ReadError, read as read_manifest};
-pub use search::{Found, SearchError, list, resolve};
+pub use search::{Found, SearchError, is_path, list, resolve};
 pub use trainer::{CallError, LoadedTrainer};

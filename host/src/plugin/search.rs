@@ -47,7 +47,7 @@ pub enum SearchError {
 
 /// The library that `spec` names: a path if it has a separator or ends in `.so`, else an id.
 pub fn resolve(spec: &str) -> Result<PathBuf, SearchError> {
-    if spec.contains('/') || spec.ends_with(".so") {
+    if is_path(spec) {
         let path = std::path::absolute(spec).unwrap_or_else(|_| PathBuf::from(spec));
         return if path.is_file() { Ok(path) } else { Err(SearchError::NoFile(path)) };
     }
@@ -59,6 +59,11 @@ pub fn resolve(spec: &str) -> Result<PathBuf, SearchError> {
         [] => Err(SearchError::Unknown { id: spec.to_owned(), folders: display(&folders()), hint: hint(spec, &all) }),
         several => Err(SearchError::Ambiguous { id: spec.to_owned(), candidates: display(several) }),
     }
+}
+
+/// Whether `spec` is the path of a library rather than an id.
+pub fn is_path(spec: &str) -> bool {
+    spec.contains('/') || spec.ends_with(".so")
 }
 
 /// Every plugin in the search folders, and every library there whose manifest is broken. Runs no plugin code.

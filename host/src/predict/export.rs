@@ -5,9 +5,9 @@ use crate::dataset::{Labels, TargetKind};
 use crate::network::{self, Model};
 use crate::plan::{Configuration, Plans};
 use crate::preprocess::Properties;
-use imaging::Volume;
 use imaging::io::{Geometry, write_atomically, write_image, write_labels};
-use imaging::resample::{resample_argmax, resample_image, resample_regions};
+use imaging::resample::{Rule, resample_argmax, resample_image, resample_regions};
+use imaging::{Volume, VolumeView};
 use indexmap::IndexMap;
 use plugin_api::{Kind, Outputs};
 use std::path::Path;
@@ -24,66 +24,186 @@ pub enum Prediction {
     Class(Vec<f64>),
 }
 
-/// Turns `logits` of every output into predictions. `targets` says what each output's target is.
-///
-/// Label maps are made in small pieces, so that logits of many classes are never held at the image's size, unless the plugin has an
-/// activation of its own.
-pub fn export(
-    model: &Model,
-    logits: IndexMap<String, Tensor>,
-    targets: &IndexMap<String, TargetKind>,
-    properties: &Properties,
-    plans: &Plans,
-    configuration: &Configuration,
-) -> Result<IndexMap<String, Prediction>, network::Error> {
-    let spacing = plans.transpose_forward.map(|axis| properties.spacing[axis]);
-    let planned = configuration.spacing_zyx(spacing[0]);
-    let rule = configuration.resampling_fn_probabilities_kwargs.rule();
-    let place = Placement { properties, plans };
-    let streams = activates_by_kind(model, configuration.dims())?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut predictions = IndexMap::new();
-    let mut resampled = Outputs::new();
-    for (name, logits) in logits {
-        if let Some(TargetKind::Labels(labels)) = targets.get(&name).filter(|_| streams) {
-            let (volume, shape) = (to_volume(&logits)?, properties.shape_after_crop);
-            let map = match region_order(labels) {
-                Some(order) => resample_regions(volume.view(), shape, planned, spacing, rule, order, threads),
-                None => resample_argmax(volume.view(), shape, planned, spacing, rule, &labels.values(), threads),
+/// What is made of an output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exported {
+    /// What is predicted.
+    pub prediction: Prediction,
+    /// Probability of every class, or region, of a label map (C, Z, Y, X), where it is [wanted](Extras).
+    pub probabilities: Option<Volume<f32>>,
+    /// A mask of every region (1, Z, Y, X), where they are wanted: in a label map later regions hide earlier ones.
+    pub regions: IndexMap<String, Volume<i16>>,
+}
+
+/// What is made beside label maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Probabilities: all classes at the image's size at once.
+    pub probabilities: bool,
+    /// Masks of regions.
+    pub regions: bool,
+}
+
+/// Turns logits into predictions, in the same way for every case of a model.
+#[derive(Debug)]
+pub struct Exporter<'a> {
+    targets: &'a IndexMap<String, TargetKind>,
+    plans: &'a Plans,
+    configuration: &'a Configuration,
+    extras: Extras,
+    /// Whether the plugin's activations are softmax and sigmoid, so that it need not be asked.
+    by_kind: bool,
+}
+
+impl<'a> Exporter<'a> {
+    /// For `model`, whose outputs have these `targets`.
+    pub fn new(
+        model: &Model,
+        targets: &'a IndexMap<String, TargetKind>,
+        plans: &'a Plans,
+        configuration: &'a Configuration,
+        extras: Extras,
+    ) -> Result<Self, network::Error> {
+        Ok(Self { targets, plans, configuration, extras, by_kind: activates_by_kind(model, configuration.dims())? })
+    }
+
+    /// Whether [`Self::export_without_plugin`] can be called, from any thread.
+    pub fn needs_no_plugin(&self) -> bool {
+        self.by_kind
+    }
+
+    /// Turns the `logits` of every output into predictions. `model` is what the exporter is for.
+    ///
+    /// Label maps are made in small pieces, so that logits of many classes are never held at the image's size, unless the plugin has an
+    /// activation of its own or probabilities are wanted.
+    pub fn export(
+        &self,
+        model: &Model,
+        logits: IndexMap<String, Tensor>,
+        properties: &Properties,
+    ) -> Result<IndexMap<String, Exported>, network::Error> {
+        if self.by_kind {
+            return self.export_without_plugin(logits, properties);
+        }
+        let device = model.parameters.device();
+        let mut resampled = Outputs::new();
+        for (name, logits) in logits {
+            resampled.push(&name, self.resampled(&logits, properties)?.f_to_device(device)?);
+        }
+        let mut exported = IndexMap::new();
+        for (name, levels) in model.trainer.activate(&resampled)? {
+            let (Some(active), Some(kind)) = (levels.first(), self.targets.get(&name)) else { continue };
+            exported.insert(name, self.finish(&active.f_to_device(tch::Device::Cpu)?, kind, properties)?);
+        }
+        Ok(exported)
+    }
+
+    /// The same where the plugin [need not be asked](Self::needs_no_plugin).
+    pub fn export_without_plugin(
+        &self,
+        logits: IndexMap<String, Tensor>,
+        properties: &Properties,
+    ) -> Result<IndexMap<String, Exported>, network::Error> {
+        let mut exported = IndexMap::new();
+        for (name, logits) in logits {
+            let Some(kind) = self.targets.get(&name) else { continue };
+            let done = match kind {
+                TargetKind::Labels(labels) if !self.extras.probabilities => self.stream(&logits, labels, properties)?,
+                _ => {
+                    let active = activate(&self.resampled(&logits, properties)?, network::output_kind(kind))?;
+                    self.finish(&active, kind, properties)?
+                }
             };
-            predictions.insert(name, Prediction::Labels(place.paste(&map, 0)));
-            continue;
+            exported.insert(name, done);
         }
+        Ok(exported)
+    }
+
+    /// A label map in small pieces: what is largest, or above one half, already is so among the logits.
+    fn stream(&self, logits: &Tensor, labels: &Labels, properties: &Properties) -> Result<Exported, network::Error> {
+        let (planned, spacing, rule) = self.spacings(properties);
+        let (volume, shape) = (to_volume(logits)?, properties.shape_after_crop);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let map = match region_order(labels) {
+            Some(order) => resample_regions(volume.view(), shape, planned, spacing, rule, order, threads),
+            None => resample_argmax(volume.view(), shape, planned, spacing, rule, &labels.values(), threads),
+        };
+        let mut regions = IndexMap::new();
+        for (channel, name) in self.wanted_regions(labels).into_iter().enumerate() {
+            let view = VolumeView { shape: [1, volume.shape()[1], volume.shape()[2], volume.shape()[3]], data: volume.channel(channel) };
+            let mask = resample_regions(view, shape, planned, spacing, rule, &[1], threads);
+            regions.insert(name, self.paste(&mask, 0, properties));
+        }
+        Ok(Exported { prediction: Prediction::Labels(self.paste(&map, 0, properties)), probabilities: None, regions })
+    }
+
+    /// Spacing of the plans and of the raw image along transposed axes, and how logits are resampled.
+    fn spacings(&self, properties: &Properties) -> ([f64; 3], [f64; 3], Rule) {
+        let spacing = self.plans.transpose_forward.map(|axis| properties.spacing[axis]);
+        (self.configuration.spacing_zyx(spacing[0]), spacing, self.configuration.resampling_fn_probabilities_kwargs.rule())
+    }
+
+    /// Logits at the raw spacing, in the shapes that the plugin knows: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network; (1, C).
+    fn resampled(&self, logits: &Tensor, properties: &Properties) -> Result<Tensor, network::Error> {
         if logits.dim() == 1 {
-            resampled.push(&name, logits.f_unsqueeze(0)?);
-            continue;
+            return Ok(logits.f_unsqueeze(0)?);
         }
-        let volume = resample_image(&to_volume(&logits)?, properties.shape_after_crop, planned, spacing, rule);
+        let (planned, spacing, rule) = self.spacings(properties);
+        let volume = resample_image(&to_volume(logits)?, properties.shape_after_crop, planned, spacing, rule);
         let shape = volume.shape().map(|size| size as i64);
         let tensor = Tensor::f_from_slice(volume.data())?.f_view(shape.as_slice())?;
-        // The shapes that the plugin knows: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network.
-        let tensor = if configuration.dims() == 2 { tensor.f_permute([1, 0, 2, 3])? } else { tensor.f_unsqueeze(0)? };
-        resampled.push(&name, tensor.f_to_device(model.parameters.device())?);
+        Ok(if self.configuration.dims() == 2 { tensor.f_permute([1, 0, 2, 3])? } else { tensor.f_unsqueeze(0)? })
     }
-    if resampled.iter().next().is_none() {
-        return Ok(predictions);
-    }
-    for (name, levels) in model.trainer.activate(&resampled)? {
-        let (Some(active), Some(kind)) = (levels.first(), targets.get(&name)) else { continue };
-        let active = active.f_to_device(tch::Device::Cpu)?;
-        let dense = || if configuration.dims() == 2 { active.f_permute([1, 0, 2, 3]) } else { active.f_squeeze_dim(0) };
+
+    /// What is predicted, from activated logits in the plugin's shapes.
+    fn finish(&self, active: &Tensor, kind: &TargetKind, properties: &Properties) -> Result<Exported, network::Error> {
+        let dense = || if self.configuration.dims() == 2 { active.f_permute([1, 0, 2, 3]) } else { active.f_squeeze_dim(0) };
+        let (mut probabilities, mut regions) = (None, IndexMap::new());
         let prediction = match kind {
-            TargetKind::Labels(labels) => Prediction::Labels(place.paste(&decide(&dense()?, labels)?, 0)),
+            TargetKind::Labels(labels) => {
+                let active = dense()?;
+                let volume = to_volume(&active)?;
+                for (channel, name) in self.wanted_regions(labels).into_iter().enumerate() {
+                    let mask = volume.channel(channel).iter().map(|value| i16::from(*value > 0.5)).collect();
+                    let mask = Volume::new([1, volume.shape()[1], volume.shape()[2], volume.shape()[3]], mask);
+                    regions.insert(name, self.paste(&mask, 0, properties));
+                }
+                let map = self.paste(&decide(&active, labels)?, 0, properties);
+                probabilities = self.extras.probabilities.then(|| self.paste_probabilities(&volume, labels, properties));
+                Prediction::Labels(map)
+            }
             TargetKind::Regression { pad, vectors, .. } => {
                 let values = to_volume(&dense()?)?;
-                let values = if *vectors { components_back(&values, plans.transpose_backward) } else { values };
-                Prediction::Regression(place.paste(&values, *pad))
+                let values = if *vectors { components_back(&values, self.plans.transpose_backward) } else { values };
+                Prediction::Regression(self.paste(&values, *pad, properties))
             }
             TargetKind::Class { .. } => Prediction::Class(Vec::try_from(active.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Double)?)?),
         };
-        predictions.insert(name, prediction);
+        Ok(Exported { prediction, probabilities, regions })
     }
-    Ok(predictions)
+
+    /// Names of the regions of `labels`, in the order of channels, where masks of them are wanted.
+    fn wanted_regions(&self, labels: &Labels) -> Vec<String> {
+        let wanted = self.extras.regions && labels.has_regions();
+        if wanted { labels.foreground().into_iter().map(|(name, _)| name).collect() } else { Vec::new() }
+    }
+
+    /// Puts what was predicted for the cropped image where that lay in the raw one.
+    fn paste<T: Copy>(&self, volume: &Volume<T>, fill: T, properties: &Properties) -> Volume<T> {
+        let transposed = self.plans.transpose_forward.map(|axis| properties.shape[axis]);
+        volume.uncrop(&properties.bbox, transposed, fill).transpose(self.plans.transpose_backward)
+    }
+
+    /// The same; outside there is background for sure, which regions have no channel for.
+    fn paste_probabilities(&self, volume: &Volume<f32>, labels: &Labels, properties: &Properties) -> Volume<f32> {
+        let mut pasted = self.paste(volume, 0.0, properties);
+        if !labels.has_regions() {
+            let [_, z, y, x] = volume.shape();
+            let background = self.paste(&Volume::new([1, z, y, x], volume.channel(0).to_vec()), 1.0, properties);
+            pasted.channel_mut(0).copy_from_slice(background.data());
+        }
+        pasted
+    }
 }
 
 /// Outputs whose channels are components of vectors.
@@ -131,11 +251,7 @@ fn activates_by_kind(model: &Model, dims: usize) -> Result<bool, network::Error>
         let count = shape.iter().product::<i64>();
         let numbers = Tensor::f_arange(count, (Float, model.parameters.device()))?.f_mul_scalar(1.7)?.f_sin()?.f_mul_scalar(4.0)?;
         let numbers = numbers.f_view(shape.as_slice())?;
-        let active = match output.kind {
-            Kind::Labels | Kind::Class => numbers.f_softmax(1, Float)?,
-            Kind::Regions => numbers.f_sigmoid()?,
-            _ => numbers.shallow_clone(),
-        };
+        let active = activate(&numbers, output.kind)?;
         logits.push(&output.name, numbers);
         expected.push(&output.name, active);
     }
@@ -148,6 +264,15 @@ fn activates_by_kind(model: &Model, dims: usize) -> Result<bool, network::Error>
         }
     }
     Ok(true)
+}
+
+/// What plugins make of logits unless they say otherwise.
+fn activate(logits: &Tensor, kind: Kind) -> Result<Tensor, network::Error> {
+    Ok(match kind {
+        Kind::Labels | Kind::Class => logits.f_softmax(1, Float)?,
+        Kind::Regions => logits.f_sigmoid()?,
+        _ => logits.shallow_clone(),
+    })
 }
 
 /// Labels of the most probable class; or regions painted in their order, later over earlier
@@ -180,19 +305,6 @@ fn to_volume(tensor: &Tensor) -> Result<Volume<f32>, network::Error> {
     let size = tensor.size();
     let shape = std::array::from_fn(|axis| size[axis] as usize);
     Ok(Volume::new(shape, Vec::<f32>::try_from(tensor.f_contiguous()?.f_view(-1)?)?))
-}
-
-/// Where the cropped image lies in the raw one.
-struct Placement<'a> {
-    properties: &'a Properties,
-    plans: &'a Plans,
-}
-
-impl Placement<'_> {
-    fn paste<T: Copy>(&self, volume: &Volume<T>, fill: T) -> Volume<T> {
-        let transposed = self.plans.transpose_forward.map(|axis| self.properties.shape[axis]);
-        volume.uncrop(&self.properties.bbox, transposed, fill).transpose(self.plans.transpose_backward)
-    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 //! Prediction: a preprocessed image in, files in the geometry of the raw image out.
 //!
-//! [`sliding_window`] covers the image with `tiles`, runs the model on each (and on its mirror images), and averages the outputs
-//! with the weights of `gaussian`: all outputs at once, each by its kind. [`export`] resamples an output's logits to the raw
-//! spacing, lets the plugin turn them into predictions, and pastes these into the raw image's frame. [`validate`] does both for the
-//! validation cases of a fold and measures the result.
+//! [`find_inputs`] groups image files into cases, and [`Cases`] takes one after another through the rest: [`sliding_window`] covers the
+//! image with `tiles`, runs the model on each (and on its mirror images), and averages the outputs with the weights of `gaussian`: all
+//! outputs at once, each by its kind. An [`Exporter`] resamples an output's logits to the raw spacing, turns them into predictions, and
+//! pastes these into the raw image's frame. [`validate`] does the same for the validation cases of a fold and measures the result.
 //!
 //! Logits are resampled before they are activated, as nnU-Net does: probabilities would give other borders.
 
+mod cases;
 mod export;
 mod gaussian;
 mod inputs;
+mod npz;
 mod tiles;
 mod validate;
 mod window;
 
-pub use export::{Prediction, export, vector_outputs, write};
+pub use cases::{Cases, Done, Files};
+pub use export::{Exported, Exporter, Extras, Prediction, vector_outputs, write};
 pub use inputs::{BadInput, Input, find_inputs};
 pub use validate::{Validation, validate};
 pub use window::{Window, sliding_window};

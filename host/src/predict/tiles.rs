@@ -9,9 +9,9 @@ fn steps(size: usize, patch: usize, step: f64) -> Vec<usize> {
     (0..count).map(|i| (distance * i as f64).round_ties_even() as usize).collect()
 }
 
-/// Lower corners (z, y, x) of all tiles, z slowest.
-pub(super) fn corners(size: [usize; 3], patch: [usize; 3], step: f64) -> Vec<[usize; 3]> {
-    let [z, y, x] = [0, 1, 2].map(|axis| steps(size[axis], patch[axis], step));
+/// Lower corners (z, y, x) of all tiles, z slowest; of every slice, where tiles are `flat`.
+pub(super) fn corners(size: [usize; 3], patch: [usize; 3], step: f64, flat: bool) -> Vec<[usize; 3]> {
+    let [z, y, x] = [0, 1, 2].map(|axis| if flat && axis == 0 { (0..size[0]).collect() } else { steps(size[axis], patch[axis], step) });
     let mut corners = Vec::with_capacity(z.len() * y.len() * x.len());
     for &z in &z {
         for &y in &y {

@@ -1,6 +1,6 @@
 //! Predicts and measures the validation cases of a fold.
 
-use super::{Error, Prediction, Window, export, sliding_window, vector_outputs, write};
+use super::{Error, Exported, Exporter, Extras, Prediction, Window, sliding_window, vector_outputs, write};
 use crate::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
 };
@@ -66,9 +66,10 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let (dims, patch, mirror) = (configuration.dims(), validation.patch, validation.mirror);
         let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
         let logits = sliding_window(std::slice::from_ref(model), image.view(), &window).map_err(network)?;
-        let predictions = export(model, logits, targets, stored.properties(), plans, configuration).map_err(network)?;
+        let exporter = Exporter::new(model, targets, plans, configuration, Extras::default()).map_err(network)?;
+        let exported = exporter.export(model, logits, stored.properties()).map_err(network)?;
         let geometry = read_image(&case.images[0])?.geometry;
-        for (name, prediction) in predictions {
+        for (name, Exported { prediction, .. }) in exported {
             let Some(summary) = summaries.get_mut(name.as_str()) else { continue };
             let ending = if matches!(prediction, Prediction::Class(_)) { ".json" } else { &validation.dataset.description.file_ending };
             let path = summary.folder.join(format!("{id}{ending}"));

@@ -7,9 +7,6 @@ use indexmap::IndexMap;
 use plugin_api::{Kind, Output, Outputs};
 use tch::{Device, Kind as Dtype, Tensor};
 
-/// Slices of a 2D network that go through it at once.
-const SLICES: i64 = 32;
-
 /// How an image is covered.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
@@ -25,6 +22,15 @@ pub struct Window<'a> {
     pub vectors: &'a [String],
     /// Sums of logits in float16, as nnU-Net has them.
     pub half: bool,
+}
+
+/// Tiles that go through a network at once: slices are small. On CPUs, whose threads share the work within a tile, more of them gain nothing.
+fn tiles_at_once(dims: usize, device: Device) -> usize {
+    match (dims, device) {
+        (2, _) => 32,
+        (_, Device::Cpu) => 1,
+        _ => 4,
+    }
 }
 
 /// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,); the mean over `models`, the
@@ -49,31 +55,51 @@ fn one_model(model: &Model, image: VolumeView<f32>, window: &Window) -> Result<I
     let Window { dims, patch, step, half, .. } = *window;
     let _no_grad = tch::no_grad_guard();
     let shape = image.shape.map(|size| size as i64);
-    let image = Tensor::f_from_slice(image.data)?.f_view(shape.as_slice())?.f_to_device(model.parameters.device())?;
+    let device = model.parameters.device();
+    let image = Tensor::f_from_slice(image.data)?.f_view(shape.as_slice())?.f_to_device(device)?;
     let patch = if dims == 2 { [1, patch[1], patch[2]] } else { patch };
     let (padded, margins) = pad(&image, patch)?;
     let size: [usize; 3] = std::array::from_fn(|axis| padded.size()[axis + 1] as usize);
-
-    // A 2D network takes all slices below a tile in few passes, so its tiles have the image's whole depth.
-    let tile = if dims == 2 { [size[0], patch[1], patch[2]] } else { patch };
     let kind = if half { Dtype::Half } else { Dtype::Float };
-    let importance = gaussian::importance(patch, half).f_to_device(padded.device())?;
-    let mut sums = Sums::new(model.trainer.outputs(), size, (kind, padded.device()))?;
-    for corner in tiles::corners(size, tile, step) {
-        let view = part(&padded, corner, tile)?;
-        if dims == 2 {
-            let slices = view.f_permute([1, 0, 2, 3])?;
-            for first in (0..slices.size()[0]).step_by(SLICES as usize) {
-                let count = SLICES.min(slices.size()[0] - first);
-                let outputs = mirrored(model, &slices.f_narrow(0, first, count)?, window)?;
-                let corner = [first as usize, corner[1], corner[2]];
-                sums.add(&outputs, corner, [count as usize, tile[1], tile[2]], &importance, dims)?;
+    let importance = gaussian::importance(patch, half).f_to_device(device)?;
+    let mut sums = Sums::new(model.trainer.outputs(), size, (kind, device))?;
+    let corners = tiles::corners(size, patch, step, dims == 2);
+    let (mut done, mut at_once) = (0, tiles_at_once(dims, device));
+    while done < corners.len() {
+        let some = &corners[done..(done + at_once).min(corners.len())];
+        match outputs_of(model, &padded, some, patch, window) {
+            Ok(outputs) => {
+                sums.add(&outputs, some, patch, &importance)?;
+                done += some.len();
             }
-        } else {
-            sums.add(&mirrored(model, &view.f_unsqueeze(0)?, window)?, corner, tile, &importance, dims)?;
+            Err(error) if some.len() > 1 && error.to_string().contains("out of memory") => {
+                at_once = some.len() / 2;
+                log::info!("{} tiles do not fit the device's memory; going on with {at_once} at once", some.len());
+            }
+            Err(error) => return Err(error),
         }
     }
     sums.finish(margins, shape)
+}
+
+/// The finest level of every output for the tiles at `corners`: dense ones (B, C, Z, Y, X), image-level ones (B, C).
+fn outputs_of(
+    model: &Model,
+    padded: &Tensor,
+    corners: &[[usize; 3]],
+    patch: [usize; 3],
+    window: &Window,
+) -> Result<IndexMap<String, Tensor>, Error> {
+    let views = corners.iter().map(|corner| part(padded, *corner, patch)).collect::<Result<Vec<_>, _>>()?;
+    let batch = Tensor::f_stack(&views, 0)?;
+    if window.dims == 3 {
+        return mirrored(model, &batch, window);
+    }
+    let mut outputs = mirrored(model, &batch.f_squeeze_dim(2)?, window)?;
+    for output in outputs.values_mut().filter(|output| output.dim() > 2) {
+        *output = output.f_unsqueeze(2)?;
+    }
+    Ok(outputs)
 }
 
 /// `image` (C, Z, Y, X) padded with zeros to at least `patch`, half on either side, and the lower margins.
@@ -150,14 +176,13 @@ impl Sums {
         Ok(Self { sums, weights: Tensor::f_zeros(spatial, options)?, images: 0.0 })
     }
 
-    /// Adds the outputs of one tile: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network.
+    /// Adds the outputs of the tiles at `corners`.
     fn add(
         &mut self,
         outputs: &IndexMap<String, Tensor>,
-        corner: [usize; 3],
-        size: [usize; 3],
+        corners: &[[usize; 3]],
+        patch: [usize; 3],
         importance: &Tensor,
-        dims: usize,
     ) -> Result<(), Error> {
         for (name, (kind, sum)) in &mut self.sums {
             let Some(output) = outputs.get(name) else { continue };
@@ -165,12 +190,16 @@ impl Sums {
                 drop(sum.f_add_(&output.f_sum_dim_intlist(0, false, Dtype::Float)?)?);
                 continue;
             }
-            let dense = if dims == 2 { output.f_permute([1, 0, 2, 3])? } else { output.f_squeeze_dim(0)? };
-            drop(part(sum, corner, size)?.f_add_(&dense.f_mul(importance)?)?);
+            let weighted = output.f_mul(importance)?;
+            for (tile, corner) in corners.iter().enumerate() {
+                drop(part(sum, *corner, patch)?.f_add_(&weighted.f_select(0, tile as i64)?)?);
+            }
         }
-        let weights = part(&self.weights.f_unsqueeze(0)?, corner, size)?;
-        drop({ weights }.f_add_(importance)?);
-        self.images += if dims == 2 { size[0] as f64 } else { 1.0 };
+        let weights = self.weights.f_unsqueeze(0)?;
+        for corner in corners {
+            drop(part(&weights, *corner, patch)?.f_add_(importance)?);
+        }
+        self.images += corners.len() as f64;
         Ok(())
     }
 

@@ -1,12 +1,15 @@
 //! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
 
 use super::Session;
+use crate::hash::sha256;
 use crate::loading::PipelineChoice;
-use crate::report::RunLog;
+use crate::model::{self, Checkpoint, ModelFolder, Treatment, pretrain};
+use crate::network::Model;
+use crate::report::{RunLog, table};
 use crate::train::{Identity, OptimiserName, Progress, Recipe, Weighting};
 use anyhow::Result;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Session<'_> {
@@ -79,9 +82,33 @@ impl Session<'_> {
         ));
         log.line(&format!("Optimiser {}", tell(&self.recipe)));
         log.line(&format!("Results {}", self.folder.display()));
-        if progress.epoch > 0 || progress.iteration > 0 {
+        let resumed = progress.epoch > 0 || progress.iteration > 0;
+        if let Some(pretrained) = self.pretrained.as_ref().filter(|_| !resumed) {
+            log.line(&format!("Begins with {}:", pretrained.path.display()));
+            table::lines(&model::table(&pretrained.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
+        }
+        if resumed {
             log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));
         }
+    }
+}
+
+/// What became of the weights that a training begins with.
+#[derive(Debug)]
+pub(super) struct Pretrained {
+    path: PathBuf,
+    pub(super) sha256: String,
+    treatments: Vec<Treatment>,
+}
+
+impl Pretrained {
+    /// Copies what fits to `model`.
+    pub(super) fn load(asked: &super::Pretrained, model: &Model) -> Result<Self> {
+        let (folder, path) = ModelFolder::of_checkpoint(&asked.path)?;
+        let checkpoint = Checkpoint::read(&path, &folder.plans)?;
+        let treatments = pretrain(&checkpoint, &model.parameters, asked.heads)?;
+        let sha256 = sha256(std::fs::read(&path)?);
+        Ok(Self { path, sha256, treatments })
     }
 }
 

@@ -10,12 +10,15 @@ use crate::cli::RecipeArgs;
 use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
+use crate::model::{Checkpoint, target_kinds};
 use crate::network::{Model, Precision, task, told};
 use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
-use crate::train::{self, Arm, Average, End, Identity, Keeping, Machine, Optimiser, Reach, Recipe, SharedLayer, Training, Watchdogs};
+use crate::train::{
+    self, Arm, Average, End, Identity, Keeping, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Training, Watchdogs,
+};
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
@@ -51,6 +54,8 @@ pub struct Settings {
     pub precision: Precision,
     /// How weights are moved, as far as the user says.
     pub recipe: RecipeArgs,
+    /// What it begins with.
+    pub pretrained: Option<Pretrained>,
     /// Coarser levels are supervised, too.
     pub deep_supervision: bool,
     /// Which checkpoints are written.
@@ -71,6 +76,15 @@ pub struct Settings {
     pub device: Device,
     /// Loader threads.
     pub workers: usize,
+}
+
+/// Weights of another training that one begins with.
+#[derive(Clone, Debug)]
+pub struct Pretrained {
+    /// A model folder, or a checkpoint in it.
+    pub path: PathBuf,
+    /// Whether heads are taken, too.
+    pub heads: bool,
 }
 
 /// A run as it is asked for: a plugin, what the user decides, and a place for its folds.
@@ -102,6 +116,7 @@ pub struct Session<'a> {
     /// Axes of mirroring.
     pub mirror: Vec<usize>,
     name: &'a str,
+    pretrained: Option<description::Pretrained>,
     split: Split,
     augmentation: Augmentation,
     recipe: Recipe,
@@ -175,11 +190,12 @@ impl<'a> Session<'a> {
         let Settings { options, device, precision, .. } = settings;
         let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *precision)?;
         checks::check_outputs(&model, &task)?;
+        let pretrained = settings.pretrained.as_ref().map(|asked| description::Pretrained::load(asked, &model)).transpose()?;
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
         let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
         let folder = folder.join(format!("fold_{fold}"));
-        Ok(Self { dataset, prepared, task, model, patch, mirror, name, split, augmentation, recipe, settings, folder })
+        Ok(Self { dataset, prepared, task, model, patch, mirror, name, pretrained, split, augmentation, recipe, settings, folder })
     }
 
     /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a folder whose other folds
@@ -266,9 +282,8 @@ impl<'a> Session<'a> {
     pub fn load_final(&mut self) -> Result<()> {
         let path = train::checkpoint_path(&self.folder, "final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
-        let weights = train::TrainedWeights::read(&path)?;
-        weights.copy_to(&self.model.parameters)?;
-        let trained = weights.identity;
+        let checkpoint = Checkpoint::read(&path, &self.prepared.plans)?;
+        let trained = &checkpoint.origin;
         let plugin = &self.model.trainer.library().manifest.id;
         ensure!(
             trained.plugin == *plugin && trained.options == self.settings.options,
@@ -277,15 +292,14 @@ impl<'a> Session<'a> {
             trained.plugin,
             trained.options
         );
-        (self.patch, self.mirror) = (trained.patch, trained.mirror);
+        checkpoint.copy_to(&self.model.parameters)?;
+        (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());
         Ok(())
     }
 
     /// Kind of the target of every output that has one.
     pub fn targets(&self) -> IndexMap<String, TargetKind> {
-        let targets = &self.dataset.description.targets;
-        let outputs = self.model.trainer.outputs().iter();
-        outputs.filter_map(|output| Some((output.name.clone(), targets.get(output.target.as_ref()?)?.kind.clone()))).collect()
+        target_kinds(&self.model, &self.dataset.description)
     }
 
     /// Predicts and measures the validation cases with the final checkpoint.
@@ -371,14 +385,18 @@ impl<'a> Session<'a> {
 
     fn identity(&self, data_key: &str) -> Result<Identity> {
         let library = self.model.trainer.library();
-        Ok(Identity {
+        let origin = Origin {
             plugin: library.manifest.id.clone(),
             plugin_version: library.manifest.version.clone(),
             options: self.settings.options.clone(),
             plan: serde_json::to_value(&self.prepared.configuration)?,
-            data_key: data_key.to_owned(),
             patch: self.patch,
             mirror: self.mirror.clone(),
+        };
+        Ok(Identity {
+            origin,
+            data_key: data_key.to_owned(),
+            pretrained: self.pretrained.as_ref().map(|pretrained| pretrained.sha256.clone()),
             epochs: self.task.epochs,
             iterations: self.task.iterations,
             validation_iterations: self.settings.validation_iterations,

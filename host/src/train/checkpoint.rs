@@ -7,9 +7,10 @@
 use super::identity::{Difference, Identity};
 use super::loss_scale::LossScale;
 use super::weighting::Cosines;
-use crate::network::{self, Model, Parameters};
+use crate::network::{self, Model};
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 /// The one metadata key: several would be written in random order.
-const KEY: &str = "checkpoint";
+pub(super) const KEY: &str = "checkpoint";
 const PLUGIN_STATE: &str = "plugin_state";
 
 /// Where training stands.
@@ -171,21 +172,29 @@ pub fn save<'a>(
     for (name, tensor) in parameters.chain(state) {
         tensors.push((name, on_cpu(tensor)?));
     }
-    let view = |tensor: &Tensor| {
+    let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
+    let state = TensorView::new(Dtype::U8, vec![plugin_state.len()], &plugin_state).map_err(broken)?;
+    let header = Header { progress: progress.clone(), identity: identity.clone() };
+    write(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some((PLUGIN_STATE, state)), &header)
+}
+
+/// Writes f32 `tensors` of the CPU, in C order, and what else there is.
+pub(super) fn write<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    more: Option<(&'a str, TensorView<'a>)>,
+    header: &impl Serialize,
+) -> Result<(), Error> {
+    let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
+    let view = |tensor: &'a Tensor| {
         // SAFETY: a contiguous f32 tensor on the CPU, alive and unchanged until the file is written.
         let bytes = unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), tensor.numel() * 4) };
         let shape = tensor.size().iter().map(|size| *size as usize).collect();
         TensorView::new(Dtype::F32, shape, bytes)
     };
-    let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
-    let mut views = Vec::with_capacity(tensors.len() + 1);
-    for (name, tensor) in &tensors {
-        views.push((name.as_str(), view(tensor).map_err(broken)?));
-    }
-    views.push((PLUGIN_STATE, TensorView::new(Dtype::U8, vec![plugin_state.len()], &plugin_state).map_err(broken)?));
-    let header = Header { progress: progress.clone(), identity: identity.clone() };
-    let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&header).expect("plain data"))]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(broken)?;
+    let views = tensors.map(|(name, tensor)| Ok((name, view(tensor)?))).chain(more.map(Ok)).collect::<Result<Vec<_>, _>>();
+    let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(header).expect("plain data"))]);
+    let bytes = safetensors::serialize(views.map_err(broken)?, Some(metadata)).map_err(broken)?;
     Ok(imaging::io::write_atomically(path, |file| file.write_all(&bytes))?)
 }
 
@@ -200,9 +209,11 @@ pub fn load<'a>(
 ) -> Result<Progress, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-    let (tensors, header) = open(&bytes).map_err(broken)?;
+    let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
     check_identity(path, &header.identity, identity, anyway)?;
-    copy_parameters(&tensors, &model.parameters).map_err(broken)?;
+    for (name, parameter) in model.parameters.iter() {
+        copy(&tensors, name, &parameter.tensor).map_err(broken)?;
+    }
     for (name, tensor) in state {
         copy(&tensors, &name, tensor).map_err(broken)?;
     }
@@ -211,50 +222,17 @@ pub fn load<'a>(
     Ok(header.progress)
 }
 
-/// A checkpoint of which only the weights are wanted: for prediction.
-#[derive(Debug)]
-pub struct TrainedWeights {
-    path: PathBuf,
-    bytes: Vec<u8>,
-    /// What they belong to.
-    pub identity: Identity,
-}
-
-impl TrainedWeights {
-    /// Reads the checkpoint at `path`.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let (_, header) = open(&bytes).map_err(|reason| Error::Broken { path: path.to_owned(), reason })?;
-        Ok(Self { path: path.to_owned(), identity: header.identity, bytes })
-    }
-
-    /// Copies them to `parameters`, averaged ones where there are.
-    pub fn copy_to(&self, parameters: &Parameters) -> Result<(), Error> {
-        let broken = |reason: String| Error::Broken { path: self.path.clone(), reason };
-        let (tensors, _) = open(&self.bytes).map_err(broken)?;
-        for (name, parameter) in parameters.iter() {
-            let average = format!("ema.{name}");
-            let name = if tensors.tensor(&average).is_ok() { &average } else { name };
-            copy(&tensors, name, &parameter.tensor).map_err(broken)?;
-        }
-        Ok(())
-    }
-}
-
-fn on_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
+pub(super) fn on_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
     Ok(tensor.detach().f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?)
 }
 
-fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, Header), String> {
+/// The tensors of a file, and what its header says.
+pub(super) fn open<H: DeserializeOwned>(bytes: &[u8]) -> Result<(SafeTensors<'_>, H), String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("not a safetensors file ({e})"))?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| format!("damaged ({e})"))?;
-    let header =
-        metadata.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or("not a checkpoint of this program: its header has no progress")?;
-    Ok((tensors, serde_json::from_str(header).map_err(|e| format!("damaged header ({e})"))?))
-}
-
-fn copy_parameters(tensors: &SafeTensors, parameters: &Parameters) -> Result<(), String> {
-    parameters.iter().try_for_each(|(name, parameter)| copy(tensors, name, &parameter.tensor))
+    let metadata = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+    let header = metadata.ok_or("not a checkpoint of this program: its header does not say what was trained")?;
+    Ok((tensors, serde_json::from_str(header).map_err(|e| format!("its header cannot be read ({e})"))?))
 }
 
 /// Copies, so that what trains lies in memory of libtorch's own alignment: results must not depend on where a file was mapped.

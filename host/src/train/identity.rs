@@ -5,9 +5,9 @@ use crate::network::Precision;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Everything that decides what a training computes.
+/// What a network was trained as: enough to build it again, and to predict with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct Origin {
     /// Plugin id.
     pub plugin: String,
     /// Its version.
@@ -16,12 +16,23 @@ pub struct Identity {
     pub options: Value,
     /// The configuration of the plans: network, spacing, normalisation.
     pub plan: Value,
-    /// Hash of data, sampler, pipeline and seed.
-    pub data_key: String,
     /// Patch (z, y, x).
     pub patch: [usize; 3],
     /// Axes of mirroring, in training and so in prediction.
     pub mirror: Vec<usize>,
+}
+
+/// Everything that decides what a training computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The network.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Hash of data, sampler, pipeline and seed.
+    pub data_key: String,
+    /// Hash of the checkpoint whose weights it began with, if any. Not in the oldest checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<String>,
     /// Epochs of the whole run: the schedule depends on them.
     pub epochs: u64,
     /// Training iterations an epoch: the position in the data depends on them.

@@ -22,6 +22,7 @@ mod terms;
 mod validation;
 mod watch;
 mod weighting;
+mod weights;
 
 use crate::loading::{self, Loader};
 use crate::network;
@@ -36,10 +37,9 @@ pub use arm::Arm;
 pub use average::Average;
 pub use batch::to_tensors;
 pub use checkpoint::{
-    Error as CheckpointError, Keeping, Progress, TrainedWeights, load as load_checkpoint, newest as newest_checkpoint,
-    path as checkpoint_path,
+    Error as CheckpointError, Keeping, Progress, load as load_checkpoint, newest as newest_checkpoint, path as checkpoint_path,
 };
-pub use identity::{Identity, Machine};
+pub use identity::{Identity, Machine, Origin};
 pub use optimiser::Optimiser;
 pub use recipe::{OptimiserName, Recipe};
 pub use record::EpochRecord;
@@ -47,6 +47,7 @@ pub use schedule::{Schedule, deep_supervision_weights};
 pub use terms::{TermMean, TermSums, total};
 pub use watch::{OnNonfinite, Reach, Watchdogs};
 pub use weighting::{SharedLayer, Strategy, Weighting, WeightingArg};
+pub use weights::{Weights, read_weights, write_weights};
 
 /// After so many iterations their mean time says when training will end.
 const ITERATIONS_TO_ESTIMATE: u64 = 20;

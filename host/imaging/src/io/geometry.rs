@@ -92,7 +92,7 @@ impl Geometry {
     }
 
     /// Whether the source has two dimensions, and with it every file that is written with this geometry and has one slice.
-    pub(super) fn is_planar(&self) -> bool {
+    pub fn is_planar(&self) -> bool {
         self.planar
     }
 

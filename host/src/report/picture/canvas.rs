@@ -21,6 +21,7 @@ pub(in crate::report) fn mix(from: Colour, to: Colour, amount: f32) -> Colour {
 }
 
 /// 8-bit RGB, black at first.
+#[derive(Debug)]
 pub(in crate::report) struct Canvas {
     pub width: usize,
     pub height: usize,
@@ -30,6 +31,18 @@ pub(in crate::report) struct Canvas {
 impl Canvas {
     pub fn new(width: usize, height: usize) -> Self {
         Self { width, height, pixels: vec![0; width * height * 3] }
+    }
+
+    /// All of `parts` below each other, aligned on the left.
+    pub fn stacked(parts: &[Self]) -> Self {
+        let mut all = Self::new(parts.iter().map(|part| part.width).max().unwrap_or(0), parts.iter().map(|part| part.height).sum());
+        let mut rows = all.pixels.chunks_exact_mut((all.width * 3).max(1));
+        for part in parts {
+            for (row, source) in rows.by_ref().zip(part.pixels.chunks_exact(part.width * 3)) {
+                row[..source.len()].copy_from_slice(source);
+            }
+        }
+        all
     }
 
     pub fn set(&mut self, y: usize, x: usize, colour: Colour) {

@@ -39,12 +39,38 @@ impl<'a> Row<'a> {
 /// # Errors
 /// When a layer differs from the image in shape, or the file cannot be written.
 pub fn write(path: &Path, image: &Volume<f32>, spacing: [f64; 3], centre: [usize; 3], rows: &[Row]) -> Result<(), Error> {
-    for layer in rows.iter().flat_map(Row::layers) {
-        check_shape(path, layer, image)?;
+    let mut sheet = Sheet::default();
+    sheet.add(path, image, spacing, centre, rows)?;
+    sheet.write(path)
+}
+
+/// Several cases below each other.
+#[derive(Debug, Default)]
+pub struct Sheet {
+    cases: Vec<Canvas>,
+}
+
+impl Sheet {
+    /// Adds a case as [`write()`] draws it; `path` is for messages.
+    ///
+    /// # Errors
+    /// When a layer differs from the image in shape.
+    pub fn add(&mut self, path: &Path, image: &Volume<f32>, spacing: [f64; 3], centre: [usize; 3], rows: &[Row]) -> Result<(), Error> {
+        for layer in rows.iter().flat_map(Row::layers) {
+            check_shape(path, layer, image)?;
+        }
+        self.cases.push(draw(image, spacing, centre, rows));
+        Ok(())
     }
-    let canvas = draw(image, spacing, centre, rows);
-    imaging::io::write_atomically(path, |writer| canvas.encode(writer))?;
-    Ok(())
+
+    /// Writes all of them as one PNG.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let canvas = Canvas::stacked(&self.cases);
+        Ok(imaging::io::write_atomically(path, |writer| canvas.encode(writer))?)
+    }
 }
 
 /// Where most is to be seen: along every axis the slice that shows most of the labels above 0, each counted as the square

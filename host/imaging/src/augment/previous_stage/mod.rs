@@ -1,8 +1,6 @@
 //! What a cascade does to the segmentation of its previous stage: one channel for every label, and while training those of some
 //! patches are made imperfect.
 
-mod bits;
-mod components;
 mod footprint;
 mod morphology;
 #[cfg(test)]
@@ -13,8 +11,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use super::random::{chance, uniform};
-use bits::Bits;
-use components::Components;
+use crate::mask::{Bits, Components};
 use morphology::Morphology;
 
 /// Makes the segmentation that is handed on imperfect, so that the second stage does not learn to copy it.
@@ -144,13 +141,13 @@ pub(super) fn apply(operations: &[StageOperation], channels: &mut [f32], spatial
     for operation in operations {
         match *operation {
             StageOperation::Morphology { channel, operator, radius } => {
-                memory.label.pack(&channels[channel * voxels..][..voxels], spatial);
+                memory.label.pack(&channels[channel * voxels..][..voxels], spatial, |value| value != 0.0);
                 let changed = memory.morphology.apply(operator, radius, &memory.label);
                 write(changed, &memory.label, channels, channel);
             }
             StageOperation::Removal { channel, pick, below } => {
                 let channel = &mut channels[channel * voxels..][..voxels];
-                memory.label.pack(channel, spatial);
+                memory.label.pack(channel, spatial, |value| value != 0.0);
                 memory.components.find(&memory.label);
                 memory.components.remove(channel, pick, below);
             }

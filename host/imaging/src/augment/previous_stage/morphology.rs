@@ -1,8 +1,8 @@
 //! Growing and shrinking by a ball or disk.
 
 use super::Operator;
-use super::bits::Bits;
 use super::footprint::{self, Row};
+use crate::mask::Bits;
 
 /// Memory for it.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Removing one connected component.
+//! The connected components of a mask.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use super::bits::{Bits, for_each_run};
 /// The connected components of a mask. Voxels that share a corner are connected, as in scikit-image's `label`, whose numbers they have:
 /// they are ordered by their first voxels.
 #[derive(Debug, Default)]
-pub(super) struct Components {
+pub struct Components {
     /// (Z, Y, X) of the mask.
     spatial: [usize; 3],
     /// Voxels side by side along x, in the order of memory.
@@ -58,6 +58,18 @@ impl Components {
         for number in 0..self.runs.len() {
             let (first, length) = (self.first(number), self.runs[number].end - self.runs[number].start);
             self.runs[first].size += length;
+        }
+    }
+
+    /// Sets to `fill` in `values`, (Z, Y, X), all components but the largest; those that are equally large stay.
+    pub fn clear_all_but_largest<T: Copy>(&mut self, values: &mut [T], fill: T) {
+        let largest = self.runs.iter().map(|run| run.size).max().unwrap_or(0);
+        for number in 0..self.runs.len() {
+            let first = self.first(number);
+            if self.runs[first].size < largest {
+                let run = self.runs[number];
+                values[run.row * self.spatial[2]..][run.start..run.end].fill(fill);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ const WORD: usize = 64;
 
 /// A mask, row by row. A row starts with the lowest bit of a word of its own; what is left of its last word is 0.
 #[derive(Debug, Default)]
-pub(super) struct Bits {
+pub struct Bits {
     /// (Z, Y, X) in voxels.
     pub spatial: [usize; 3],
     /// (Z, Y, words of a row).
@@ -35,12 +35,12 @@ impl Bits {
         self.data.resize(length, 0);
     }
 
-    /// Becomes the mask of all voxels of `values`, (Z, Y, X), that are not 0.
-    pub fn pack(&mut self, values: &[f32], spatial: [usize; 3]) {
+    /// Becomes the mask of all voxels of `values`, (Z, Y, X), that are `inside`.
+    pub fn pack<T: Copy>(&mut self, values: &[T], spatial: [usize; 3], inside: impl Fn(T) -> bool) {
         self.spatial = spatial;
         self.data.clear();
         for row in values.chunks_exact(spatial[2].max(1)) {
-            self.data.extend(row.chunks(WORD).map(|part| part.iter().rev().fold(0, |word, value| word << 1 | u64::from(*value != 0.0))));
+            self.data.extend(row.chunks(WORD).map(|part| part.iter().rev().fold(0, |word, value| word << 1 | u64::from(inside(*value)))));
         }
     }
 
@@ -94,7 +94,7 @@ fn word_at(row: &[u64], from: isize) -> u64 {
 }
 
 /// Calls `visit` with the first voxel and the one behind the last of every run of a row, which is [trimmed](Bits::trim).
-pub(super) fn for_each_run(row: &[u64], mut visit: impl FnMut(usize, usize)) {
+pub fn for_each_run(row: &[u64], mut visit: impl FnMut(usize, usize)) {
     let mut at = 0;
     while let Some(start) = next(row, at, 0) {
         // A row that is full to its end has no voxel behind it.

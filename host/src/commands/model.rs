@@ -1,0 +1,56 @@
+//! `host model …`: models of one program for the other.
+
+use super::Outcome;
+use super::environment::results;
+use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
+use crate::model::{Format, ModelFolder, save, unpack};
+use anyhow::{Result, anyhow};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Does what was asked for.
+pub fn execute(command: &ModelCommand) -> Result<Outcome> {
+    match command {
+        ModelCommand::Export(args) => export(args)?,
+        ModelCommand::Import(args) => import(args)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// The models in `path`, a folder or a ZIP file, and the folder that it was unpacked to, for as long as they are needed.
+pub(super) fn find(path: &Path) -> Result<(Vec<PathBuf>, Option<TempDir>)> {
+    let is_zip = path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
+    if !is_zip {
+        return Ok((vec![path.to_owned()], None));
+    }
+    let folder = tempfile::tempdir().map_err(|e| anyhow!("cannot unpack {}: {e}", path.display()))?;
+    Ok((unpack(path, folder.path())?, Some(folder)))
+}
+
+fn export(args: &ExportArgs) -> Result<()> {
+    let folder = ModelFolder::open(&args.model)?;
+    let checkpoints = folder.checkpoints(&args.folds, args.checkpoint.name())?;
+    let format = match args.format {
+        FormatName::Nnunet => Format::Nnunet,
+        FormatName::Safetensors => Format::Safetensors,
+    };
+    save(&folder, &checkpoints, format, &args.output)?;
+    println!("{}: {} folds", args.output.display(), checkpoints.len());
+    Ok(())
+}
+
+/// Takes every model to `<results>/<dataset>/base__<plans>__<configuration>`.
+fn import(args: &ImportArgs) -> Result<()> {
+    let (models, _unpacked) = find(&args.model)?;
+    let results = results(args.output.as_deref());
+    for path in models {
+        let folder = ModelFolder::open(&path)?;
+        let checkpoints = folder.checkpoints(&[], args.checkpoint.name())?;
+        let configuration = folder.configuration_name(&checkpoints[0].1)?;
+        let name = format!("base__{}__{configuration}", folder.plans.plans_name);
+        let output = results.join(&folder.plans.dataset_name).join(name);
+        save(&folder, &checkpoints, Format::Safetensors, &output)?;
+        println!("{}: {} folds", output.display(), checkpoints.len());
+    }
+    Ok(())
+}

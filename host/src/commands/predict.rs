@@ -1,0 +1,170 @@
+//! `host predict`: images in, predictions out.
+
+use super::Outcome;
+use super::environment::precision;
+use super::model::find;
+use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
+use crate::dataset::{TargetKind, hint, write_json};
+use crate::device;
+use crate::evaluate;
+use crate::model::{ModelFolder, TrainedModel};
+use crate::network::Precision;
+use crate::predict::{BadInput, Cases, Done, Extras, Files, Input, Window, find_inputs, vector_outputs};
+use crate::report::Bar;
+use anyhow::{Result, anyhow, bail, ensure};
+use indexmap::IndexMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Cases in one picture.
+const PREVIEW: usize = 32;
+/// Files of a killed process that may be removed are so old.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// Predicts all cases, and fails at the end if one could not be.
+pub fn execute(args: &PredictArgs) -> Result<Outcome> {
+    let started = Instant::now();
+    ensure!(args.step > 0.0 && args.step <= 1.0, "--step is {}; expected more than 0 and at most 1", args.step);
+    let (mut models, _unpacked) = find(&args.model)?;
+    let path = models.pop().ok_or_else(|| anyhow!("{} has no model", args.model.display()))?;
+    if !models.is_empty() {
+        let names: Vec<String> =
+            models.iter().chain([&path]).map(|path| path.file_name().unwrap_or_default().display().to_string()).collect();
+        bail!("{} has several models ({}); unpack them with host model import, and name one", args.model.display(), names.join(", "));
+    }
+    let folder = ModelFolder::open(&path)?;
+    let checkpoints = folder.checkpoints(&args.folds, args.checkpoint.name())?;
+    let (inputs, mut bad) = find_inputs(&args.input, folder.description.channel_names.len(), &folder.description.file_ending);
+    ensure!(!inputs.is_empty() || !bad.is_empty(), "--input: no file ends in {}", folder.description.file_ending);
+    if let Some(threads) = args.threads {
+        tch::set_num_threads(threads.into());
+    }
+    let device = device::select(&args.device)?;
+    // nnU-Net's arithmetic is single precision on CPUs and float16 on GPUs.
+    let precision = match args.precision {
+        PrecisionName::Auto if args.nnunet_exact && device.is_cuda() => Precision::Fp16,
+        PrecisionName::Auto if args.nnunet_exact => Precision::Fp32,
+        name => precision(name, device),
+    };
+    let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
+    let model = folder.load(&paths, args.plugin.as_deref(), device, precision)?;
+    let largest = largest(args, &model)?;
+    let mirror = mirror(args, &model)?;
+
+    let no_groups = IndexMap::new();
+    let files = Files { output: &args.output, targets: &model.targets, ending: &folder.description.file_ending, largest: &no_groups };
+    let inputs: Vec<Input> = inputs.into_iter().skip(args.parts.index).step_by(args.parts.count).collect();
+    let wanted: Vec<Input> = inputs.iter().filter(|input| !args.go_on || !files.are_complete(&input.id)).cloned().collect();
+    write_description(args, &folder, &files)?;
+    let folds: Vec<String> = checkpoints.iter().map(|(fold, _)| fold.to_string()).collect();
+    log::info!("{} cases, folds {}, {} on {}", wanted.len(), folds.join(", "), precision.name(), device::name(device));
+
+    let cases = Cases {
+        folder: &folder,
+        model: &model,
+        inputs: &wanted,
+        output: &args.output,
+        window: Window {
+            dims: model.configuration.dims(),
+            patch: model.patch,
+            step: args.step,
+            mirror: &mirror,
+            vectors: &vector_outputs(&model.targets),
+            half: args.nnunet_exact,
+        },
+        extras: Extras { probabilities: args.save_probabilities, regions: args.separate_regions },
+        largest,
+        preview: if args.preview.is_some() { PREVIEW } else { 0 },
+    };
+    let bar = Bar::new("predicting", wanted.len() as u64);
+    let Done { bad: unpredicted, network, sheet } = cases.predict(|| bar.step())?;
+    drop(bar);
+    bad.extend(unpredicted);
+    write_classes(&inputs, &files)?;
+    if let Some(path) = &args.preview {
+        sheet.write(path)?;
+    }
+    tell(args, wanted.len(), &bad, started.elapsed(), network)
+}
+
+/// One line of result, and what went wrong.
+fn tell(args: &PredictArgs, wanted: usize, bad: &[BadInput], time: Duration, network: Duration) -> Result<Outcome> {
+    let done = wanted.saturating_sub(bad.len());
+    let (seconds, share) = (time.as_secs_f64(), 100.0 * network.as_secs_f64() / time.as_secs_f64());
+    println!("{}: {done} cases in {seconds:.1} s, {share:.0} % of it in the network", args.output.display());
+    if bad.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    bad.iter().for_each(|bad| log::warn!("{bad}"));
+    bail!("{} of {} cases could not be predicted; the others are in {}", bad.len(), wanted.max(bad.len()), args.output.display());
+}
+
+fn mirror(args: &PredictArgs, model: &TrainedModel) -> Result<Vec<usize>> {
+    let dims = model.configuration.dims();
+    match &args.tta {
+        Tta::On => Ok(model.mirror.clone()),
+        Tta::Off => Ok(Vec::new()),
+        Tta::Axes(axes) => {
+            let wrong = axes.iter().find(|axis| **axis >= dims);
+            ensure!(wrong.is_none(), "--tta: the model has {dims} axes, counted from 0; {wrong:?} is none of them");
+            let untrained = axes.iter().any(|axis| !model.mirror.contains(axis));
+            if untrained {
+                log::warn!("--tta {axes:?}: the model was trained with mirror images along {:?} only", model.mirror);
+            }
+            Ok(axes.clone())
+        }
+    }
+}
+
+/// The labels of which one connected component is kept, by output.
+fn largest(args: &PredictArgs, model: &TrainedModel) -> Result<IndexMap<String, Vec<Vec<i16>>>> {
+    let mut groups: IndexMap<String, Vec<Vec<i16>>> = IndexMap::new();
+    let mut known: Vec<String> = vec![FOREGROUND.to_owned()];
+    for (output, kind) in &model.targets {
+        let TargetKind::Labels(labels) = kind else { continue };
+        for (name, values) in labels.foreground() {
+            if args.largest_component.contains(&name) {
+                groups.entry(output.clone()).or_default().push(values);
+            }
+            known.push(name);
+        }
+        if args.largest_component.iter().any(|name| name == FOREGROUND) {
+            let values = labels.values().into_iter().filter(|value| *value != 0).collect();
+            groups.entry(output.clone()).or_default().push(values);
+        }
+    }
+    match args.largest_component.iter().find(|name| !known.contains(name)) {
+        Some(unknown) => bail!("--largest-component: no label {unknown:?}; {}", hint(unknown, known.iter().map(String::as_str))),
+        None => Ok(groups),
+    }
+}
+
+/// What `host evaluate` needs to know of the predictions, and who looks at them later.
+fn write_description(args: &PredictArgs, folder: &ModelFolder, files: &Files) -> Result<()> {
+    let failed = |path: PathBuf| move |e: std::io::Error| anyhow!("cannot write to {}: {e}", path.display());
+    for output in files.targets.keys() {
+        let path = files.folder(output);
+        std::fs::create_dir_all(&path).map_err(failed(path.clone()))?;
+        imaging::io::remove_leftovers(&path, ABANDONED);
+    }
+    imaging::io::write_atomically(&args.output.join("dataset.json"), |out| write_json(out, &folder.description.json))?;
+    imaging::io::write_atomically(&args.output.join("plans.json"), |out| write_json(out, &folder.plans))?;
+    Ok(())
+}
+
+/// `classes.csv` for every class output: a line a case, as far as they are predicted.
+fn write_classes(inputs: &[Input], files: &Files) -> Result<()> {
+    for (output, kind) in files.targets {
+        let TargetKind::Class { classes } = kind else { continue };
+        let mut lines = format!("case,class,{}\n", classes.join(","));
+        for input in inputs {
+            let path = files.path(output, &input.id);
+            let Ok(scores) = evaluate::folder::read_scores(&path, classes) else { continue };
+            let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
+            let scores: Vec<String> = scores.iter().map(ToString::to_string).collect();
+            lines += &format!("{},{},{}\n", input.id, classes[best], scores.join(","));
+        }
+        imaging::io::write_atomically(&files.folder(output).join("classes.csv"), |file| file.write_all(lines.as_bytes()))?;
+    }
+    Ok(())
+}

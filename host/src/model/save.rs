@@ -1,0 +1,77 @@
+//! Writes a model folder in the format of either program.
+
+use super::nnunet::{self, InitArgs};
+use super::{Checkpoint, Error, ModelFolder};
+use crate::dataset::splits::Fold;
+use crate::dataset::write_json;
+use crate::train::{Origin, write_weights};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A model of stock nnU-Net: `fold_N/checkpoint_final.pth`.
+    Nnunet,
+    /// A model of ours with weights alone: `fold_N/checkpoint_final.safetensors`, and `plugin.json`.
+    Safetensors,
+}
+
+/// Writes the folds `checkpoints` of `folder` to the new folder `output`, which is there only once it is complete.
+///
+/// # Errors
+/// When `output` is there already, a checkpoint cannot be read, or nnU-Net has no such network.
+pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Format, output: &Path) -> Result<(), Error> {
+    if output.exists() {
+        return Err(Error::Broken { path: output.to_owned(), reason: "is there already; name another folder, or remove it".to_owned() });
+    }
+    let failed = |source: std::io::Error| Error::Broken { path: output.to_owned(), reason: format!("cannot be written ({source})") };
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let temporary = tempfile::Builder::new().prefix(".model").tempdir_in(parent).map_err(failed)?;
+    let write = |name: &str, value: &Value| imaging::io::write_atomically(&temporary.path().join(name), |out| write_json(out, value));
+
+    let mut plans = serde_json::to_value(&folder.plans).expect("plain data");
+    let dataset = &folder.description.json;
+    let mut plugin = None;
+    for (fold, path) in checkpoints {
+        let Checkpoint { origin, weights, .. } = Checkpoint::read(path, &folder.plans)?;
+        let target = temporary.path().join(format!("fold_{fold}"));
+        std::fs::create_dir(&target).map_err(failed)?;
+        match format {
+            Format::Nnunet => {
+                let configuration = name_configuration(folder, &origin, &mut plans)?;
+                let init = InitArgs { configuration: &configuration, fold: *fold, plans: &plans, dataset };
+                nnunet::save(&target.join("checkpoint_final.pth"), &origin, &weights, &init).map_err(|error| match error {
+                    Error::Broken { reason, .. } => Error::Broken { path: path.clone(), reason },
+                    other => other,
+                })?;
+            }
+            Format::Safetensors => {
+                write_weights(&target.join("checkpoint_final.safetensors"), &origin, &weights)?;
+                plugin = Some(json!({"id": origin.plugin, "version": origin.plugin_version, "options": origin.options}));
+            }
+        }
+    }
+    write("plans.json", &plans)?;
+    write("dataset.json", dataset)?;
+    if let Some(plugin) = plugin {
+        write("plugin.json", &plugin)?;
+    }
+    let fingerprint = "dataset_fingerprint.json";
+    if folder.path.join(fingerprint).is_file() {
+        std::fs::copy(folder.path.join(fingerprint), temporary.path().join(fingerprint)).map_err(failed)?;
+    }
+    std::fs::rename(temporary.keep(), output).map_err(failed)
+}
+
+/// The name of what was trained. Where its patch was another than planned, the plans are changed: nnU-Net predicts with that of the plans.
+fn name_configuration(folder: &ModelFolder, origin: &Origin, plans: &mut Value) -> Result<String, Error> {
+    let name = folder.name_of(origin)?;
+    let dims = origin.plan["patch_size"].as_array().map_or(3, Vec::len);
+    let patch = &origin.patch[3 - dims..];
+    if origin.plan["patch_size"] != json!(patch) {
+        plans["configurations"][&name]["patch_size"] = json!(patch);
+    }
+    Ok(name)
+}

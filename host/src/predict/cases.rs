@@ -1,0 +1,269 @@
+//! Predicts one case after another, with reading and writing beside it.
+//!
+//! ```text
+//! thread:  read, preprocess ─┐ (1 waits)
+//! caller:                    └ sliding window ─┐ (1 waits)
+//! thread:                                      └ resample, decide, write
+//! ```
+//! So at most three images and three sets of logits are in memory. A case that cannot be predicted is told at the end and does not stop the
+//! others. Everything that calls the plugin stays on the caller's thread.
+
+use super::{BadInput, Exported, Exporter, Extras, Input, Prediction, Window, npz, sliding_window, write};
+use crate::dataset::TargetKind;
+use crate::model::{ModelFolder, TrainedModel};
+use crate::network;
+use crate::preprocess::{Properties, preprocess_image};
+use crate::report::picture::Layer;
+use crate::report::picture::overlay::{Row, Sheet, best_planes};
+use imaging::Volume;
+use imaging::io::{Geometry, read_image};
+use imaging::largest_component::keep_largest_component;
+use indexmap::IndexMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+use tch::Tensor;
+
+/// What is predicted, and what is made of it.
+#[derive(Debug)]
+pub struct Cases<'a> {
+    /// Where the model comes from.
+    pub folder: &'a ModelFolder,
+    /// The model.
+    pub model: &'a TrainedModel,
+    /// The images.
+    pub inputs: &'a [Input],
+    /// Where files go: those of the first output there, those of every further one in a folder of its own.
+    pub output: &'a Path,
+    /// How images are covered.
+    pub window: Window<'a>,
+    /// What is written beside label maps.
+    pub extras: Extras,
+    /// Groups of labels of which only the largest connected component is kept, by output.
+    pub largest: IndexMap<String, Vec<Vec<i16>>>,
+    /// How many cases are drawn, from the first on.
+    pub preview: usize,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Done {
+    /// Cases that were not predicted, with the reason.
+    pub bad: Vec<BadInput>,
+    /// Time that the network took.
+    pub network: Duration,
+    /// Pictures, if any are drawn.
+    pub sheet: Sheet,
+}
+
+/// A case on its way.
+struct Prepared<'a> {
+    input: &'a Input,
+    image: Volume<f32>,
+    properties: Properties,
+    geometry: Geometry,
+}
+
+/// What the network has made of it.
+struct Predicted<'a> {
+    input: &'a Input,
+    properties: Properties,
+    geometry: Geometry,
+    outputs: Outputs,
+}
+
+enum Outputs {
+    /// What is left does not need the plugin.
+    Logits(IndexMap<String, Tensor>),
+    /// What the plugin has activated.
+    Exported(IndexMap<String, Exported>),
+}
+
+impl Cases<'_> {
+    /// Predicts all cases, and calls `tell` after each.
+    ///
+    /// # Errors
+    /// When the plugin fails at what concerns all cases.
+    pub fn predict(&self, tell: impl Fn() + Sync) -> Result<Done, network::Error> {
+        let TrainedModel { folds, configuration, targets, .. } = self.model;
+        let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras)?;
+        // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
+        let files = Files { output: self.output, targets, ending: &self.folder.description.file_ending, largest: &self.largest };
+        let (inputs, folder, preview, exporter, files, tell) = (self.inputs, self.folder, self.preview, &exporter, &files, &tell);
+        let (to_network, prepared) = sync_channel(1);
+        let (to_files, predicted) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(move || {
+                let dims = configuration.dims();
+                let prepare = |input| prepare(input, dims, |images| preprocess_image(images, &folder.plans, configuration));
+                prepare_all(inputs, prepare, &to_network)
+            });
+            let writer = scope.spawn(move || write_all(&predicted, exporter, files, preview, tell));
+            let (mut bad, network) = self.run_network(&prepared, exporter, to_files);
+            bad.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            let (unwritten, sheet) = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            bad.extend(unwritten);
+            bad.sort_by(|a, b| a.case.cmp(&b.case));
+            Ok(Done { bad, network, sheet })
+        })
+    }
+
+    fn run_network<'i>(
+        &self,
+        prepared: &Receiver<Prepared<'i>>,
+        exporter: &Exporter,
+        to_files: SyncSender<Predicted<'i>>,
+    ) -> (Vec<BadInput>, Duration) {
+        let (mut bad, mut time) = (Vec::new(), Duration::ZERO);
+        for Prepared { input, image, properties, geometry } in prepared {
+            let started = Instant::now();
+            let logits = sliding_window(&self.model.folds, image.view(), &self.window);
+            time += started.elapsed();
+            let outputs = logits.and_then(|logits| {
+                Ok(if exporter.needs_no_plugin() {
+                    Outputs::Logits(logits)
+                } else {
+                    Outputs::Exported(exporter.export(&self.model.folds[0], logits, &properties)?)
+                })
+            });
+            match outputs {
+                Ok(outputs) => drop(to_files.send(Predicted { input, properties, geometry, outputs })),
+                Err(error) => bad.push(BadInput { case: input.id.clone(), reason: error.to_string() }),
+            }
+        }
+        (bad, time)
+    }
+}
+
+fn prepare_all<'i>(
+    inputs: &'i [Input],
+    prepare: impl Fn(&'i Input) -> Result<Prepared<'i>, String>,
+    to_network: &SyncSender<Prepared<'i>>,
+) -> Vec<BadInput> {
+    let mut bad = Vec::new();
+    for input in inputs {
+        match prepare(input) {
+            // The network's thread ends only by a panic, which is told there.
+            Ok(prepared) => drop(to_network.send(prepared)),
+            Err(reason) => bad.push(BadInput { case: input.id.clone(), reason }),
+        }
+    }
+    bad
+}
+
+fn prepare<'i, E: std::fmt::Display>(
+    input: &'i Input,
+    dims: usize,
+    preprocess: impl Fn(&[PathBuf]) -> Result<(Volume<f32>, Properties, Geometry), E>,
+) -> Result<Prepared<'i>, String> {
+    let (image, properties, geometry) = preprocess(&input.images).map_err(|error| error.to_string())?;
+    if dims == 3 && geometry.is_planar() {
+        let path = input.images[0].display();
+        return Err(format!("{path} has two dimensions, but the model takes volumes; predict it with a model of configuration 2d"));
+    }
+    Ok(Prepared { input, image, properties, geometry })
+}
+
+/// Writes what comes, and draws it.
+fn write_all(
+    predicted: &Receiver<Predicted>,
+    exporter: &Exporter,
+    files: &Files,
+    mut preview: usize,
+    tell: &impl Fn(),
+) -> (Vec<BadInput>, Sheet) {
+    let (mut bad, mut sheet) = (Vec::new(), Sheet::default());
+    for Predicted { input, properties, geometry, outputs } in predicted {
+        let written = match outputs {
+            Outputs::Logits(logits) => exporter.export_without_plugin(logits, &properties).map_err(|error| error.to_string()),
+            Outputs::Exported(exported) => Ok(exported),
+        };
+        let written = written.and_then(|exported| {
+            let exported = files.write(input, exported, &geometry)?;
+            if preview == 0 {
+                return Ok(());
+            }
+            preview -= 1;
+            draw(&mut sheet, input, &exported, &geometry)
+        });
+        if let Err(reason) = written {
+            bad.push(BadInput { case: input.id.clone(), reason });
+        }
+        tell();
+    }
+    (bad, sheet)
+}
+
+/// A row for every output over the first channel of the raw image, through the labels of the first one.
+fn draw(sheet: &mut Sheet, input: &Input, exported: &IndexMap<String, Exported>, geometry: &Geometry) -> Result<(), String> {
+    let image = read_image(&input.images[0]).map_err(|error| error.to_string())?.volume;
+    let predictions = exported.values().map(|exported| &exported.prediction);
+    let labels = predictions.clone().find_map(|prediction| if let Prediction::Labels(labels) = prediction { Some(labels) } else { None });
+    let centre = labels.map_or_else(|| image.spatial().map(|size| size / 2), best_planes);
+    let rows: Vec<Row> = predictions.filter_map(layer).map(|prediction| Row { prediction, reference: None }).collect();
+    sheet.add(&input.images[0], &image, geometry.spacing(), centre, &rows).map_err(|error| error.to_string())
+}
+
+fn layer(prediction: &Prediction) -> Option<Layer<'_>> {
+    match prediction {
+        Prediction::Labels(labels) => Some(Layer::Labels(labels)),
+        Prediction::Regression(values) => Some(Layer::Values(values)),
+        Prediction::Class(_) => None,
+    }
+}
+
+/// Where predictions go.
+#[derive(Debug)]
+pub struct Files<'a> {
+    /// The folder.
+    pub output: &'a Path,
+    /// Kind of every output's target, the first output first.
+    pub targets: &'a IndexMap<String, TargetKind>,
+    /// Of image files.
+    pub ending: &'a str,
+    /// As [`Cases::largest`].
+    pub largest: &'a IndexMap<String, Vec<Vec<i16>>>,
+}
+
+impl Files<'_> {
+    /// The folder of an output's files.
+    pub fn folder(&self, output: &str) -> PathBuf {
+        if self.targets.get_index_of(output) == Some(0) { self.output.to_owned() } else { self.output.join(output) }
+    }
+
+    /// The file of an output for one case.
+    pub fn path(&self, output: &str, case: &str) -> PathBuf {
+        let ending = if matches!(self.targets.get(output), Some(TargetKind::Class { .. })) { ".json" } else { self.ending };
+        self.folder(output).join(format!("{case}{ending}"))
+    }
+
+    /// Whether everything that is predicted for a case is there.
+    pub fn are_complete(&self, case: &str) -> bool {
+        self.targets.keys().all(|output| self.path(output, case).is_file())
+    }
+
+    /// Writes the files of one case, the label map last, since its presence says that the others are there.
+    fn write(
+        &self,
+        input: &Input,
+        mut exported: IndexMap<String, Exported>,
+        geometry: &Geometry,
+    ) -> Result<IndexMap<String, Exported>, String> {
+        for (name, Exported { prediction, probabilities, regions }) in &mut exported {
+            if let Prediction::Labels(labels) = prediction {
+                self.largest.get(name).into_iter().flatten().for_each(|group| keep_largest_component(labels, group));
+            }
+            let folder = self.folder(name);
+            for (region, mask) in regions {
+                let path = folder.join(region).join(format!("{}{}", input.id, self.ending));
+                imaging::io::write_labels(&path, mask, geometry).map_err(|error| error.to_string())?;
+            }
+            if let Some(probabilities) = probabilities {
+                let path = folder.join(format!("{}.npz", input.id));
+                npz::write(&path, "probabilities", probabilities).map_err(|error| error.to_string())?;
+            }
+            write(&self.path(name, &input.id), prediction, &self.targets[name.as_str()], geometry).map_err(|error| error.to_string())?;
+        }
+        Ok(exported)
+    }
+}
