@@ -219,7 +219,8 @@ impl Bench {
         program
     }
 
-    fn finish(&self, mut command: Command) -> Ended {
+    /// Runs `command` to its end.
+    pub fn finish(&self, mut command: Command) -> Ended {
         Ended::new(self.prepare(&mut command).output().expect("the program starts"))
     }
 

@@ -105,8 +105,9 @@ fn mirror(args: &PredictArgs, model: &TrainedModel) -> Result<Vec<usize>> {
         Tta::On => Ok(model.mirror.clone()),
         Tta::Off => Ok(Vec::new()),
         Tta::Axes(axes) => {
-            let wrong = axes.iter().find(|axis| **axis >= dims);
-            ensure!(wrong.is_none(), "--tta: the model has {dims} axes, counted from 0; {wrong:?} is none of them");
+            if let Some(wrong) = axes.iter().find(|axis| **axis >= dims) {
+                bail!("--tta: the model has {dims} axes, counted from 0; {wrong} is none of them");
+            }
             let untrained = axes.iter().any(|axis| !model.mirror.contains(axis));
             if untrained {
                 log::warn!("--tta {axes:?}: the model was trained with mirror images along {:?} only", model.mirror);

@@ -136,6 +136,9 @@ impl CroppedCase {
     }
 }
 
+/// No image is larger at a sensible spacing: a whole body at half a millimetre has a third of these.
+const MAX_VOXELS: usize = 1 << 31;
+
 /// Preprocesses the image files of a case that has no targets, for prediction.
 ///
 /// # Errors
@@ -147,6 +150,10 @@ pub fn preprocess_image(
 ) -> Result<(Volume<f32>, Properties, Geometry), Error> {
     let raw = read_images(paths, configuration.normalization_schemes.len())?;
     let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
+    let Grid { spacing, new_spacing, new_shape } = cropped.grid(configuration);
+    if new_shape.iter().product::<usize>().saturating_mul(paths.len()) > MAX_VOXELS {
+        return Err(Error::TooLarge { path: paths[0].clone(), spacing, planned: new_spacing, shape: new_shape });
+    }
     Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
 }
 

@@ -27,6 +27,22 @@ pub enum Error {
         /// Why.
         source: imaging::normalise::Error,
     },
+    /// Resampled, an image would fill any memory.
+    #[error(
+        "{}: its spacing of {spacing:?} mm (z y x) makes {shape:?} voxels at {planned:?} mm, more than can be predicted; is the spacing in \
+         its header wrong?",
+        .path.display()
+    )]
+    TooLarge {
+        /// The (first) image file.
+        path: PathBuf,
+        /// Its spacing in mm, in transposed axes.
+        spacing: [f64; 3],
+        /// That of the plans.
+        planned: [f64; 3],
+        /// The shape that it would have.
+        shape: [usize; 3],
+    },
     /// A plans file has other channels than the data set.
     #[error("the plans normalise {found} channels, expected {expected} as dataset.json names; plan anew")]
     Channels {
