@@ -169,6 +169,21 @@ fn models_that_are_none_are_refused() {
 }
 
 #[test]
+fn names_in_a_model_do_not_lead_out_of_the_output() {
+    let bench = Bench::new();
+    let model = model(&bench, "regions_3d");
+    let path = model.join("dataset.json");
+    let description = fs::read_to_string(&path).expect("there");
+    let mut json: serde_json::Value = serde_json::from_str(&description).expect("JSON");
+    let labels = json["labels"].as_object_mut().expect("labels");
+    let renamed =
+        labels.iter().map(|(name, values)| (if name == "background" { name.clone() } else { format!("../{name}") }, values.clone()));
+    *labels = renamed.collect();
+    fs::write(&path, json.to_string()).expect("writable");
+    predict(&bench, &model, &model.join("images"), &["--separate-regions"]).expect_refusal(&["../", "is no name for a folder"]);
+}
+
+#[test]
 fn a_library_in_a_model_folder_is_never_loaded() {
     let bench = Bench::new();
     let source = ModelFolder::open(&folder().join("plain_3d")).expect("a model");

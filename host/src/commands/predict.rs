@@ -9,11 +9,11 @@ use crate::device;
 use crate::evaluate;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network::Precision;
-use crate::predict::{BadInput, Cases, Done, Extras, Files, Input, Window, find_inputs, vector_outputs};
+use crate::predict::{Cases, Done, Extras, Files, Input, Window, find_inputs, vector_outputs};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Cases in one picture.
@@ -48,6 +48,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     };
     let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
     let model = folder.load(&paths, args.plugin.as_deref(), device, precision)?;
+    check_names(&model)?;
     let largest = largest(args, &model)?;
     let mirror = mirror(args, &model)?;
 
@@ -79,24 +80,33 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let bar = Bar::new("predicting", wanted.len() as u64);
     let Done { bad: unpredicted, network, sheet } = cases.predict(|| bar.step())?;
     drop(bar);
+    let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
     write_classes(&inputs, &files)?;
     if let Some(path) = &args.preview {
         sheet.write(path)?;
     }
-    tell(args, wanted.len(), &bad, started.elapsed(), network)
-}
-
-/// One line of result, and what went wrong.
-fn tell(args: &PredictArgs, wanted: usize, bad: &[BadInput], time: Duration, network: Duration) -> Result<Outcome> {
-    let done = wanted.saturating_sub(bad.len());
-    let (seconds, share) = (time.as_secs_f64(), 100.0 * network.as_secs_f64() / time.as_secs_f64());
-    println!("{}: {done} cases in {seconds:.1} s, {share:.0} % of it in the network", args.output.display());
+    let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
+    println!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds);
     if bad.is_empty() {
         return Ok(Outcome::Done);
     }
     bad.iter().for_each(|bad| log::warn!("{bad}"));
-    bail!("{} of {} cases could not be predicted; the others are in {}", bad.len(), wanted.max(bad.len()), args.output.display());
+    bail!("{} of {all} cases could not be predicted; the others are in {output}", bad.len());
+}
+
+/// Names become folders, and come with the model: none may lead out of the output's.
+fn check_names(model: &TrainedModel) -> Result<()> {
+    let regions = model.targets.values().flat_map(|kind| match kind {
+        TargetKind::Labels(labels) if labels.has_regions() => labels.foreground(),
+        _ => Vec::new(),
+    });
+    for name in model.targets.keys().cloned().chain(regions.map(|(name, _)| name)) {
+        let mut parts = Path::new(&name).components();
+        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_str());
+        ensure!(plain, "the model has an output or a region named {name:?}, which is no name for a folder; rename it in dataset.json");
+    }
+    Ok(())
 }
 
 fn mirror(args: &PredictArgs, model: &TrainedModel) -> Result<Vec<usize>> {

@@ -99,7 +99,7 @@ impl Cases<'_> {
                 prepare_all(inputs, prepare, &to_network)
             });
             let writer = scope.spawn(move || write_all(&predicted, exporter, files, preview, tell));
-            let (mut bad, network) = self.run_network(&prepared, exporter, to_files);
+            let (mut bad, network) = self.run_network(prepared, exporter, to_files);
             bad.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let (unwritten, sheet) = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             bad.extend(unwritten);
@@ -110,7 +110,7 @@ impl Cases<'_> {
 
     fn run_network<'i>(
         &self,
-        prepared: &Receiver<Prepared<'i>>,
+        prepared: Receiver<Prepared<'i>>,
         exporter: &Exporter,
         to_files: SyncSender<Predicted<'i>>,
     ) -> (Vec<BadInput>, Duration) {
@@ -127,7 +127,12 @@ impl Cases<'_> {
                 })
             });
             match outputs {
-                Ok(outputs) => drop(to_files.send(Predicted { input, properties, geometry, outputs })),
+                // Who does not listen any more has panicked, which is told once all threads have ended.
+                Ok(outputs) => {
+                    if to_files.send(Predicted { input, properties, geometry, outputs }).is_err() {
+                        break;
+                    }
+                }
                 Err(error) => bad.push(BadInput { case: input.id.clone(), reason: error.to_string() }),
             }
         }
@@ -143,8 +148,11 @@ fn prepare_all<'i>(
     let mut bad = Vec::new();
     for input in inputs {
         match prepare(input) {
-            // The network's thread ends only by a panic, which is told there.
-            Ok(prepared) => drop(to_network.send(prepared)),
+            Ok(prepared) => {
+                if to_network.send(prepared).is_err() {
+                    break;
+                }
+            }
             Err(reason) => bad.push(BadInput { case: input.id.clone(), reason }),
         }
     }

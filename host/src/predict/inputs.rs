@@ -36,13 +36,21 @@ pub fn find_inputs(paths: &[PathBuf], channels: usize, ending: &str) -> (Vec<Inp
             bad.push(BadInput { case: path.display().to_string(), reason });
             continue;
         };
-        match split_channel(stem) {
-            Some((id, channel)) => drop(found.entry(id.to_owned()).or_default().insert(channel, path)),
-            None if is_named => drop(found.entry(stem.to_owned()).or_default().insert(0, path)),
+        let (id, channel) = match split_channel(stem) {
+            Some(named) => named,
+            None if is_named => (stem, 0),
             None => {
                 let reason = format!("its name has no channel number; expected {stem}_0000{ending}");
                 bad.push(BadInput { case: path.display().to_string(), reason });
+                continue;
             }
+        };
+        let files = found.entry(id.to_owned()).or_default();
+        if let Some(other) = files.get(&channel) {
+            let reason = format!("is channel {channel} of case {id}, as {} is; rename one of them", other.display());
+            bad.push(BadInput { case: path.display().to_string(), reason });
+        } else {
+            files.insert(channel, path);
         }
     }
     let mut inputs = Vec::new();
@@ -100,6 +108,10 @@ mod tests {
         assert!(reasons[0].contains("plain.nii") && reasons[0].contains("expected plain_0000.nii"), "{reasons:?}");
         assert!(reasons[1].contains("gap: has channels 0001, but no gap_0000.nii"), "{reasons:?}");
         assert!(reasons[2].contains("many: has 3 files"), "{reasons:?}");
+
+        let again = [folder.path().to_owned(), folder.path().join("a_0000.nii")];
+        let (_, bad) = find_inputs(&again, 2, ".nii");
+        assert!(bad.iter().any(|bad| bad.reason.contains("is channel 0 of case a, as")), "{bad:?}");
 
         let named = [folder.path().join("plain.nii"), folder.path().join("notes.txt"), folder.path().join("absent.nii")];
         let (inputs, bad) = find_inputs(&named, 1, ".nii");
