@@ -1,6 +1,6 @@
 //! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
 
-use super::Session;
+use super::{Pretrained, Session};
 use crate::hash::sha256;
 use crate::loading::PipelineChoice;
 use crate::model::{self, Checkpoint, ModelFolder, Treatment, pretrain};
@@ -83,9 +83,9 @@ impl Session<'_> {
         log.line(&format!("Optimiser {}", tell(&self.recipe)));
         log.line(&format!("Results {}", self.folder.display()));
         let resumed = progress.epoch > 0 || progress.iteration > 0;
-        if let Some(pretrained) = self.pretrained.as_ref().filter(|_| !resumed) {
-            log.line(&format!("Begins with {}:", pretrained.path.display()));
-            table::lines(&model::table(&pretrained.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
+        if let Some(inherited) = self.inherited.as_ref().filter(|_| !resumed) {
+            log.line(&format!("Begins with {}:", inherited.path.display()));
+            table::lines(&model::table(&inherited.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
         }
         if resumed {
             log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));
@@ -95,15 +95,15 @@ impl Session<'_> {
 
 /// What became of the weights that a training begins with.
 #[derive(Debug)]
-pub(super) struct Pretrained {
+pub(super) struct Inherited {
     path: PathBuf,
     pub(super) sha256: String,
     treatments: Vec<Treatment>,
 }
 
-impl Pretrained {
+impl Inherited {
     /// Copies what fits to `model`.
-    pub(super) fn load(asked: &super::Pretrained, model: &Model) -> Result<Self> {
+    pub(super) fn load(asked: &Pretrained, model: &Model) -> Result<Self> {
         let (folder, path) = ModelFolder::of_checkpoint(&asked.path)?;
         let checkpoint = Checkpoint::read(&path, &folder.plans)?;
         let treatments = pretrain(&checkpoint, &model.parameters, asked.heads)?;

@@ -116,7 +116,7 @@ pub struct Session<'a> {
     /// Axes of mirroring.
     pub mirror: Vec<usize>,
     name: &'a str,
-    pretrained: Option<description::Pretrained>,
+    inherited: Option<description::Inherited>,
     split: Split,
     augmentation: Augmentation,
     recipe: Recipe,
@@ -190,12 +190,12 @@ impl<'a> Session<'a> {
         let Settings { options, device, precision, .. } = settings;
         let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *precision)?;
         checks::check_outputs(&model, &task)?;
-        let pretrained = settings.pretrained.as_ref().map(|asked| description::Pretrained::load(asked, &model)).transpose()?;
+        let inherited = settings.pretrained.as_ref().map(|asked| description::Inherited::load(asked, &model)).transpose()?;
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
         let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
         let folder = folder.join(format!("fold_{fold}"));
-        Ok(Self { dataset, prepared, task, model, patch, mirror, name, pretrained, split, augmentation, recipe, settings, folder })
+        Ok(Self { dataset, prepared, task, model, patch, mirror, name, inherited, split, augmentation, recipe, settings, folder })
     }
 
     /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a folder whose other folds
@@ -396,7 +396,7 @@ impl<'a> Session<'a> {
         Ok(Identity {
             origin,
             data_key: data_key.to_owned(),
-            pretrained: self.pretrained.as_ref().map(|pretrained| pretrained.sha256.clone()),
+            pretrained: self.inherited.as_ref().map(|inherited| inherited.sha256.clone()),
             epochs: self.task.epochs,
             iterations: self.task.iterations,
             validation_iterations: self.settings.validation_iterations,
