@@ -1,6 +1,5 @@
-"""A checkpoint of nnU-Net itself, and nnU-Net that continues from one and predicts with it; for make_pth.py."""
+"""A checkpoint of nnU-Net itself, for make_pth.py."""
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -83,30 +82,3 @@ def save(path):
         out.on_epoch_end()
     out.current_epoch -= 1
     out.save_checkpoint(str(path))
-
-
-def load(path):
-    """nnU-Net continues from a file and predicts with it."""
-    out = trainer()
-    out.load_checkpoint(str(path))
-    out.logger.get_value("ema_fg_dice", step=-1)
-    batch = {"data": torch.randn(2, 1, 16, 16), "target": [torch.randint(0, 3, (2, 1, side, side)).float() for side in (16, 8)]}
-    content = torch.load(path, weights_only=False)
-    for name, tensor in out.network.state_dict().items():
-        assert torch.equal(tensor, content["network_weights"][name]), name
-    for number, state in out.optimizer.state_dict()["state"].items():
-        assert torch.equal(state["momentum_buffer"], content["optimizer_state"]["state"][number]["momentum_buffer"])
-    out.on_train_epoch_start()
-    out.train_step(batch)
-    out.save_checkpoint(str(path) + ".again")
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    folder = Path(tempfile.mkdtemp())
-    (folder / "fold_0").mkdir()
-    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(Path(path).read_bytes())
-    (folder / "plans.json").write_text(json.dumps(content["init_args"]["plans"]))
-    (folder / "dataset.json").write_text(json.dumps(content["init_args"]["dataset_json"]))
-    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False)
-    predictor.initialize_from_trained_model_folder(str(folder), (0,))
-    predictor.network.load_state_dict(predictor.list_of_parameters[0])
-    assert predictor.allowed_mirroring_axes == (0, 1)
