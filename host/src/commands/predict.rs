@@ -9,7 +9,7 @@ use crate::device;
 use crate::evaluate;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network::Precision;
-use crate::predict::{Cases, Done, Extras, Files, Input, Window, find_inputs, vector_outputs};
+use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, vector_outputs};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
@@ -52,11 +52,10 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let largest = largest(args, &model)?;
     let mirror = mirror(args, &model)?;
 
-    let no_groups = IndexMap::new();
-    let files = Files { output: &args.output, targets: &model.targets, ending: &folder.description.file_ending, largest: &no_groups };
+    let layout = Layout { output: &args.output, targets: &model.targets, ending: &folder.description.file_ending };
     let inputs: Vec<Input> = inputs.into_iter().skip(args.parts.index).step_by(args.parts.count).collect();
-    let wanted: Vec<Input> = inputs.iter().filter(|input| !args.go_on || !files.are_complete(&input.id)).cloned().collect();
-    write_description(args, &folder, &files)?;
+    let wanted: Vec<Input> = inputs.iter().filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
+    write_description(args, &folder, &layout)?;
     let folds: Vec<String> = checkpoints.iter().map(|(fold, _)| fold.to_string()).collect();
     log::info!("{} cases, folds {}, {} on {}", wanted.len(), folds.join(", "), precision.name(), device::name(device));
 
@@ -82,7 +81,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     drop(bar);
     let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
-    write_classes(&inputs, &files)?;
+    write_classes(&inputs, &layout)?;
     if let Some(path) = &args.preview {
         sheet.write(path)?;
     }
@@ -151,10 +150,10 @@ fn largest(args: &PredictArgs, model: &TrainedModel) -> Result<IndexMap<String, 
 }
 
 /// What `host evaluate` needs to know of the predictions, and who looks at them later.
-fn write_description(args: &PredictArgs, folder: &ModelFolder, files: &Files) -> Result<()> {
+fn write_description(args: &PredictArgs, folder: &ModelFolder, layout: &Layout) -> Result<()> {
     let failed = |path: PathBuf| move |e: std::io::Error| anyhow!("cannot write to {}: {e}", path.display());
-    for output in files.targets.keys() {
-        let path = files.folder(output);
+    for output in layout.targets.keys() {
+        let path = layout.folder(output);
         std::fs::create_dir_all(&path).map_err(failed(path.clone()))?;
         imaging::io::remove_leftovers(&path, ABANDONED);
     }
@@ -164,18 +163,18 @@ fn write_description(args: &PredictArgs, folder: &ModelFolder, files: &Files) ->
 }
 
 /// `classes.csv` for every class output: a line a case, as far as they are predicted.
-fn write_classes(inputs: &[Input], files: &Files) -> Result<()> {
-    for (output, kind) in files.targets {
+fn write_classes(inputs: &[Input], layout: &Layout) -> Result<()> {
+    for (output, kind) in layout.targets {
         let TargetKind::Class { classes } = kind else { continue };
         let mut lines = format!("case,class,{}\n", classes.join(","));
         for input in inputs {
-            let path = files.path(output, &input.id);
+            let path = layout.path(output, &input.id);
             let Ok(scores) = evaluate::folder::read_scores(&path, classes) else { continue };
             let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
             let scores: Vec<String> = scores.iter().map(ToString::to_string).collect();
             lines += &format!("{},{},{}\n", input.id, classes[best], scores.join(","));
         }
-        imaging::io::write_atomically(&files.folder(output).join("classes.csv"), |file| file.write_all(lines.as_bytes()))?;
+        imaging::io::write_atomically(&layout.folder(output).join("classes.csv"), |file| file.write_all(lines.as_bytes()))?;
     }
     Ok(())
 }

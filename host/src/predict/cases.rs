@@ -88,8 +88,9 @@ impl Cases<'_> {
         let TrainedModel { folds, configuration, targets, .. } = self.model;
         let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras)?;
         // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
-        let files = Files { output: self.output, targets, ending: &self.folder.description.file_ending, largest: &self.largest };
-        let (inputs, folder, preview, exporter, files, tell) = (self.inputs, self.folder, self.preview, &exporter, &files, &tell);
+        let layout = Layout { output: self.output, targets, ending: &self.folder.description.file_ending };
+        let (inputs, folder, exporter, tell) = (self.inputs, self.folder, &exporter, &tell);
+        let writing = Writing { exporter, layout, largest: &self.largest, preview: self.preview };
         let (to_network, prepared) = sync_channel(1);
         let (to_files, predicted) = sync_channel(1);
         std::thread::scope(|scope| {
@@ -98,7 +99,7 @@ impl Cases<'_> {
                 let prepare = |input| prepare(input, dims, |images| preprocess_image(images, &folder.plans, configuration));
                 prepare_all(inputs, prepare, &to_network)
             });
-            let writer = scope.spawn(move || write_all(&predicted, exporter, files, preview, tell));
+            let writer = scope.spawn(move || writing.all(&predicted, tell));
             let (mut bad, network) = self.run_network(prepared, exporter, to_files);
             bad.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let (unwritten, sheet) = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -172,34 +173,47 @@ fn prepare<'i, E: std::fmt::Display>(
     Ok(Prepared { input, image, properties, geometry })
 }
 
-/// Writes what comes, and draws it.
-fn write_all(
-    predicted: &Receiver<Predicted>,
-    exporter: &Exporter,
-    files: &Files,
-    mut preview: usize,
-    tell: &impl Fn(),
-) -> (Vec<BadInput>, Sheet) {
-    let (mut bad, mut sheet) = (Vec::new(), Sheet::default());
-    for Predicted { input, properties, geometry, outputs } in predicted {
-        let written = match outputs {
-            Outputs::Logits(logits) => exporter.export_without_plugin(logits, &properties).map_err(|error| error.to_string()),
-            Outputs::Exported(exported) => Ok(exported),
-        };
-        let written = written.and_then(|exported| {
-            let exported = files.write(input, exported, &geometry)?;
-            if preview == 0 {
-                return Ok(());
+/// What the last thread does with every case.
+struct Writing<'a> {
+    exporter: &'a Exporter<'a>,
+    layout: Layout<'a>,
+    largest: &'a IndexMap<String, Vec<Vec<i16>>>,
+    /// How many cases are still to be drawn.
+    preview: usize,
+}
+
+impl Writing<'_> {
+    /// Writes what comes, and draws the first ones.
+    fn all(mut self, predicted: &Receiver<Predicted>, tell: &impl Fn()) -> (Vec<BadInput>, Sheet) {
+        let (mut bad, mut sheet) = (Vec::new(), Sheet::default());
+        for predicted in predicted {
+            let case = predicted.input.id.clone();
+            if let Err(reason) = self.one(predicted, &mut sheet) {
+                bad.push(BadInput { case, reason });
             }
-            preview -= 1;
-            draw(&mut sheet, input, &exported, &geometry)
-        });
-        if let Err(reason) = written {
-            bad.push(BadInput { case: input.id.clone(), reason });
+            tell();
         }
-        tell();
+        (bad, sheet)
     }
-    (bad, sheet)
+
+    fn one(&mut self, predicted: Predicted, sheet: &mut Sheet) -> Result<(), String> {
+        let Predicted { input, properties, geometry, outputs } = predicted;
+        let mut exported = match outputs {
+            Outputs::Logits(logits) => self.exporter.export_without_plugin(logits, &properties).map_err(|error| error.to_string())?,
+            Outputs::Exported(exported) => exported,
+        };
+        for (name, exported) in &mut exported {
+            if let Prediction::Labels(labels) = &mut exported.prediction {
+                self.largest.get(name).into_iter().flatten().for_each(|group| keep_largest_component(labels, group));
+            }
+        }
+        self.layout.write(input, &exported, &geometry)?;
+        if self.preview == 0 {
+            return Ok(());
+        }
+        self.preview -= 1;
+        draw(sheet, input, &exported, &geometry)
+    }
 }
 
 /// A row for every output over the first channel of the raw image, through the labels of the first one.
@@ -222,18 +236,16 @@ fn layer(prediction: &Prediction) -> Option<Layer<'_>> {
 
 /// Where predictions go.
 #[derive(Debug)]
-pub struct Files<'a> {
+pub struct Layout<'a> {
     /// The folder.
     pub output: &'a Path,
     /// Kind of every output's target, the first output first.
     pub targets: &'a IndexMap<String, TargetKind>,
     /// Of image files.
     pub ending: &'a str,
-    /// As [`Cases::largest`].
-    pub largest: &'a IndexMap<String, Vec<Vec<i16>>>,
 }
 
-impl Files<'_> {
+impl Layout<'_> {
     /// The folder of an output's files.
     pub fn folder(&self, output: &str) -> PathBuf {
         if self.targets.get_index_of(output) == Some(0) { self.output.to_owned() } else { self.output.join(output) }
@@ -246,21 +258,13 @@ impl Files<'_> {
     }
 
     /// Whether everything that is predicted for a case is there.
-    pub fn are_complete(&self, case: &str) -> bool {
+    pub fn is_complete(&self, case: &str) -> bool {
         self.targets.keys().all(|output| self.path(output, case).is_file())
     }
 
-    /// Writes the files of one case, the label map last, since its presence says that the others are there.
-    fn write(
-        &self,
-        input: &Input,
-        mut exported: IndexMap<String, Exported>,
-        geometry: &Geometry,
-    ) -> Result<IndexMap<String, Exported>, String> {
-        for (name, Exported { prediction, probabilities, regions }) in &mut exported {
-            if let Prediction::Labels(labels) = prediction {
-                self.largest.get(name).into_iter().flatten().for_each(|group| keep_largest_component(labels, group));
-            }
+    /// Writes the files of one case; the one that says that an output is complete comes after what is beside it.
+    fn write(&self, input: &Input, exported: &IndexMap<String, Exported>, geometry: &Geometry) -> Result<(), String> {
+        for (name, Exported { prediction, probabilities, regions }) in exported {
             let folder = self.folder(name);
             for (region, mask) in regions {
                 let path = folder.join(region).join(format!("{}{}", input.id, self.ending));
@@ -272,6 +276,6 @@ impl Files<'_> {
             }
             write(&self.path(name, &input.id), prediction, &self.targets[name.as_str()], geometry).map_err(|error| error.to_string())?;
         }
-        Ok(exported)
+        Ok(())
     }
 }

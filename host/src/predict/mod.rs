@@ -16,7 +16,7 @@ mod tiles;
 mod validate;
 mod window;
 
-pub use cases::{Cases, Done, Files};
+pub use cases::{Cases, Done, Layout};
 pub use export::{Exported, Exporter, Extras, Prediction, vector_outputs, write};
 pub use inputs::{BadInput, Input, find_inputs};
 pub use validate::{Validation, validate};
@@ -35,6 +35,9 @@ pub enum Error {
         /// Why.
         source: crate::network::Error,
     },
+    /// The same, at what concerns all cases.
+    #[error(transparent)]
+    Model(#[from] crate::network::Error),
     /// A case of the store cannot be read.
     #[error(transparent)]
     Preprocess(Box<crate::preprocess::Error>),

@@ -1,6 +1,6 @@
 //! Predicts and measures the validation cases of a fold.
 
-use super::{Error, Exported, Exporter, Extras, Prediction, Window, sliding_window, vector_outputs, write};
+use super::{Error, Exported, Exporter, Extras, Layout, Prediction, Window, sliding_window, vector_outputs, write};
 use crate::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
 };
@@ -44,11 +44,14 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let outputs = model.trainer.outputs();
     let targets = &validation.targets;
     let mut summaries: IndexMap<&str, Summary> = IndexMap::new();
+    let layout = Layout { output: &validation.folder, targets, ending: &validation.dataset.description.file_ending };
     for output in outputs {
         let Some(kind) = targets.get(&output.name) else { continue };
-        let folder = if summaries.is_empty() { validation.folder.clone() } else { validation.folder.join(&output.name) };
+        let folder = layout.folder(&output.name);
         summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
     }
+    let Prepared { plans, configuration, .. } = validation.prepared;
+    let exporter = Exporter::new(model, targets, plans, configuration, Extras::default())?;
     let vectors = vector_outputs(targets);
     let bar = Bar::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
@@ -61,18 +64,15 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         };
         let network = |source| Error::Network { case: id.clone(), source };
         let stored = StoredCase::open(&case_path(&validation.prepared.store, id))?;
-        let Prepared { plans, configuration, .. } = validation.prepared;
         let image = stored.image(&BoundingBox::whole(stored.spatial()))?;
         let (dims, patch, mirror) = (configuration.dims(), validation.patch, validation.mirror);
         let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
         let logits = sliding_window(std::slice::from_ref(model), image.view(), &window).map_err(network)?;
-        let exporter = Exporter::new(model, targets, plans, configuration, Extras::default()).map_err(network)?;
         let exported = exporter.export(model, logits, stored.properties()).map_err(network)?;
         let geometry = read_image(&case.images[0])?.geometry;
         for (name, Exported { prediction, .. }) in exported {
             let Some(summary) = summaries.get_mut(name.as_str()) else { continue };
-            let ending = if matches!(prediction, Prediction::Class(_)) { ".json" } else { &validation.dataset.description.file_ending };
-            let path = summary.folder.join(format!("{id}{ending}"));
+            let path = layout.path(&name, id);
             write(&path, &prediction, &targets[&name], &geometry)?;
             summary.add(validation.dataset, case, path, &prediction)?;
         }
