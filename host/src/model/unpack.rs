@@ -19,7 +19,7 @@ const MAX_RATIO: u64 = 16;
 const SMALL: u64 = 16 << 20;
 /// Files in a ZIP file: with five folds, and predictions of many cases.
 const MAX_ENTRIES: u64 = 1 << 20;
-/// A few of the format's features that nobody needs here are known by these bits of an entry's mode.
+/// Bits of an entry's mode that say that it is a symbolic link, and all that say what it is.
 const LINK: u32 = 0o120_000;
 const TYPE: u32 = 0o170_000;
 
