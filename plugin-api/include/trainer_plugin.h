@@ -7,7 +7,8 @@
  * and is built into a shared library against the libtorch that the host runs.
  *
  * Rules that hold for every call:
- * - Inputs (strings, tensors, arrays) are borrowed for the call. Tensors pushed into a sink belong to the receiver.
+ * - Inputs (strings, tensors, arrays) are borrowed for the call, and tensors among them are only read: other trainers may see the same ones.
+ *   Tensors pushed into a sink belong to the receiver.
  * - A function returns TP_OK, or TP_ERROR / TP_PANIC after writing one message to its `error` sink. No exception may leave it:
  *   in C++ write every function as `return tp_guard(error, [&] { ... });`.
  * - An instance is used by one thread at a time, which may change between calls. After TP_PANIC only `destroy` is called.
@@ -22,7 +23,7 @@
 #define TP_ERROR 1
 #define TP_PANIC 2
 
-#define TP_API "0.2.0"
+#define TP_API "1.0.0"
 
 #ifdef __cplusplus
 extern "C" {
@@ -94,6 +95,27 @@ typedef struct {
 } tp_entry;
 
 const tp_entry *trainer_plugin_entry_v1(void);
+
+/* Extensions: what `extension` of the table returns for these ids; NULL for those that a plugin does not have. */
+
+/* Metrics of your own, for every validation batch; `outputs` are logits. NaN: nothing to measure. */
+#define TP_METRICS "trainer.metrics/1"
+typedef struct { void *ctx; void (*push)(void *ctx, tp_str output, tp_str name, double value); } tp_metric_sink;
+typedef struct {
+    int32_t (*compute)(tp_instance trainer, tp_named_list outputs, const tp_batch *batch, const tp_step *step, tp_metric_sink out, tp_sink error);
+} tp_metrics;
+
+/* A loss with its gradient, called instead of `loss`; `outputs` have no graph. After a term, `gradient` takes d value / d output of its levels, without the
+ * weight; NULL, or a level or an output that is missing, stands for zero. In validation gradients are ignored. */
+#define TP_LOSS_WITH_GRAD "trainer.loss-with-grad/1"
+typedef struct {
+    void *ctx;
+    void (*term)(void *ctx, const tp_term *term);
+    void (*gradient)(void *ctx, const tp_named *output);
+} tp_gradient_sink;
+typedef struct {
+    int32_t (*compute)(tp_instance trainer, tp_named_list outputs, const tp_batch *batch, const tp_step *step, tp_gradient_sink out, tp_sink error);
+} tp_loss_with_grad;
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -5,7 +5,8 @@
 //! module by hand: authors use [`Trainer`](crate::Trainer) and [`export_trainer!`](crate::export_trainer), the host its `plugin` folder.
 //!
 //! Rules that hold for every call:
-//! - Inputs (strings, tensors, arrays) are borrowed for the call. Tensors pushed into a sink belong to the receiver.
+//! - Inputs (strings, tensors, arrays) are borrowed for the call, and tensors among them are only read: other trainers may see the same ones.
+//!   Tensors pushed into a sink belong to the receiver.
 //! - A function returns [`OK`], or [`ERROR`] / [`PANIC`] after writing one message to its `error` sink. Nothing unwinds across.
 //! - An instance is used by one thread at a time, which may change between calls. After [`PANIC`] only `destroy` is called.
 //! - The tables are frozen once released. New abilities are extensions, fetched by id.

@@ -4,7 +4,7 @@ use crate::heads::{DenseHead, ImageHead};
 use crate::losses::{LossList, LossTerm, deep_supervision};
 use crate::options::{spelt, suggestion};
 use crate::task::{Kind, Output, Target, Task};
-use crate::tensors::{Batch, Features, Loss, Outputs, Pass, Step, Term, Weight};
+use crate::tensors::{Batch, Features, Loss, Outputs, Pass, Step, Term, Value, Weight};
 use crate::{Level, Params, Result, bail};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -178,18 +178,21 @@ impl Base {
     }
 
     /// The loss of output `name`, deep supervision included, the weighted sum of all its losses where it has several, but without the output's
-    /// own weight: for trainers that make their own terms. With Dice in it, it may be as low as -1 times its weight. `None` where no case of the batch has the output's target.
-    pub fn output_loss(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Option<Tensor>> {
+    /// own weight: for trainers that make their own terms. Empty where no case of the batch has the output's target.
+    pub fn output_loss(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Value> {
         let losses = &self.part(name)?.losses;
-        self.supervise(name, outputs, batch, step, |level| {
+        let counted = losses.iter().filter(|named| named.term.weight > 0.0); // 0 times infinity is no number
+        let lowest = counted.map(|named| named.term.loss.criterion().lowest() * named.term.weight).sum();
+        let value = self.supervise(name, outputs, batch, step, |level| {
             let weighted = losses.iter().map(|named| Ok(named.term.loss.criterion().compute(level)?.f_mul_scalar(named.term.weight)?));
             let weighted = weighted.collect::<Result<Vec<Tensor>>>()?;
             Ok(Tensor::f_stack(&weighted, 0)?.f_sum(level.logits.kind())?)
-        })
+        })?;
+        Ok(Value { lowest, ..value })
     }
 
-    /// A loss of your own for output `name`: `loss` at every level that deep supervision gives a weight, summed with these weights.
-    /// `None` where no case of the batch has the output's target: nothing to learn from it, and nothing to log.
+    /// A loss of your own for output `name`: `loss` at every level that deep supervision gives a weight, summed with these weights. One that can
+    /// be below 0 says so: `Value { lowest: -1.0, ..value }`. Empty where no case of the batch has the output's target: nothing to learn, nothing to log.
     pub fn supervise(
         &self,
         name: &str,
@@ -197,8 +200,9 @@ impl Base {
         batch: &Batch,
         step: &Step,
         loss: impl Fn(&Level) -> Result<Tensor>,
-    ) -> Result<Option<Tensor>> {
-        self.levels(name, self.part(name)?, outputs, batch, step)?.sum(loss)
+    ) -> Result<Value> {
+        let levels = self.levels(name, self.part(name)?, outputs, batch, step)?;
+        Ok(Value { tensor: levels.sum(loss)?, lowest: 0.0, samples: Some(levels.samples()) })
     }
 
     /// All levels of an output that deep supervision gives a weight, with all that its losses take into account.

@@ -6,7 +6,9 @@
 use crate::abi::{self, Entry, HostServices, Instance, LossSink, NamedList, OutputSink, Plugin, PluginRef, Sink, Str, TensorHandle};
 use crate::error::first_line;
 use crate::task::Description;
-use crate::{Batch, Features, Loss, Outputs, Params, Pass, Phase, Result, Step, Target, Trainer, Weight, bail, logging, options};
+use crate::{
+    Batch, Features, Loss, Outputs, Params, Pass, Phase, Result, Step, Target, Term, Trainer, Weight, bail, extensions, logging, options,
+};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -34,7 +36,7 @@ impl<T: Trainer + 'static> Table<T> {
         epoch_end: epoch_end::<T>,
         save_state: save_state::<T>,
         load_state: load_state::<T>,
-        extension,
+        extension: extensions::find::<T>,
     };
 }
 
@@ -44,7 +46,7 @@ thread_local! {
 }
 
 /// Runs `call`; an error or panic becomes one message in `error`.
-fn guard(error: Sink, call: impl FnOnce() -> Result<()>) -> i32 {
+pub(crate) fn guard(error: Sink, call: impl FnOnce() -> Result<()>) -> i32 {
     static HOOK: Once = Once::new();
     // This library's own copy of std: the host's hook is not touched.
     HOOK.call_once(|| {
@@ -99,7 +101,7 @@ unsafe extern "C" fn destroy<T: Trainer>(trainer: Instance) {
 
 /// # Safety
 /// `trainer` was made by `create::<T>` and is used by this call alone.
-unsafe fn the<'a, T>(trainer: Instance) -> &'a mut T {
+pub(crate) unsafe fn the<'a, T>(trainer: Instance) -> &'a mut T {
     // SAFETY: the caller's promise.
     unsafe { &mut *trainer.0.cast::<T>() }
 }
@@ -145,17 +147,7 @@ unsafe extern "C" fn loss<T: Trainer>(
         let (trainer, outputs, batch, step) =
             unsafe { (the::<T>(trainer), read_outputs(outputs), read_batch(&*batch), read_step(&*step)?) };
         let Loss { terms } = trainer.loss(&outputs, &batch, &step)?;
-        for term in terms {
-            let (weight, weight_tensor) = match term.weight {
-                Weight::Number(weight) => (weight, TensorHandle(std::ptr::null_mut())),
-                Weight::Learned(tensor) => (f64::NAN, give(tensor)),
-            };
-            let samples = term.samples.map_or(-1, |samples| i64::try_from(samples).unwrap_or(i64::MAX));
-            let name = Str::new(&term.name);
-            let term = abi::Term { name, value: give(term.value), weight_tensor, weight, lowest: term.lowest, samples };
-            // SAFETY: `ctx` belongs to the sink; the name is lent, the tensors are handed over.
-            unsafe { (out.push)(out.ctx, &term) };
-        }
+        terms.into_iter().for_each(|term| push_term(term, out));
         Ok(())
     })
 }
@@ -192,10 +184,6 @@ unsafe extern "C" fn load_state<T: Trainer>(trainer: Instance, state: Str, error
     guard(error, || unsafe { the::<T>(trainer).load_state(state.bytes()) })
 }
 
-unsafe extern "C" fn extension(_id: Str) -> *const std::ffi::c_void {
-    std::ptr::null()
-}
-
 /// A tensor of our own that shares what `handle` refers to.
 unsafe fn borrow(handle: TensorHandle) -> Tensor {
     // SAFETY: the caller lends a valid `at::Tensor*`; the clone counts its own reference.
@@ -208,8 +196,20 @@ unsafe fn borrow_all(handles: abi::Tensors) -> Vec<Tensor> {
 }
 
 /// Hands a tensor over.
-fn give(tensor: Tensor) -> TensorHandle {
+pub(crate) fn give(tensor: Tensor) -> TensorHandle {
     TensorHandle(ManuallyDrop::new(tensor).as_mut_ptr().cast())
+}
+
+pub(crate) fn push_term(term: Term, out: LossSink) {
+    let (weight, weight_tensor) = match term.weight {
+        Weight::Number(weight) => (weight, TensorHandle(std::ptr::null_mut())),
+        Weight::Learned(tensor) => (f64::NAN, give(tensor)),
+    };
+    let samples = term.samples.map_or(-1, |samples| i64::try_from(samples).unwrap_or(i64::MAX));
+    let name = Str::new(&term.name);
+    let term = abi::Term { name, value: give(term.value), weight_tensor, weight, lowest: term.lowest, samples };
+    // SAFETY: `ctx` belongs to the sink; the name is lent, the tensors are handed over.
+    unsafe { (out.push)(out.ctx, &term) };
 }
 
 fn push_outputs(outputs: Outputs, out: OutputSink) {
@@ -221,7 +221,7 @@ fn push_outputs(outputs: Outputs, out: OutputSink) {
     }
 }
 
-unsafe fn read_outputs(list: NamedList) -> Outputs {
+pub(crate) unsafe fn read_outputs(list: NamedList) -> Outputs {
     let mut outputs = Outputs::new();
     // SAFETY: the caller lends the list and everything in it.
     unsafe {
@@ -233,7 +233,7 @@ unsafe fn read_outputs(list: NamedList) -> Outputs {
     outputs
 }
 
-unsafe fn read_batch(batch: &abi::Batch) -> Batch {
+pub(crate) unsafe fn read_batch(batch: &abi::Batch) -> Batch {
     // SAFETY: the caller lends the batch and everything in it.
     unsafe {
         let target = |t: &abi::Target| {
@@ -247,7 +247,7 @@ unsafe fn read_batch(batch: &abi::Batch) -> Batch {
     }
 }
 
-unsafe fn read_step(step: &abi::Step) -> Result<Step> {
+pub(crate) unsafe fn read_step(step: &abi::Step) -> Result<Step> {
     let phase = match step.phase {
         0 => Phase::Train,
         1 => Phase::Validate,

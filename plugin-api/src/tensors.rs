@@ -138,6 +138,29 @@ impl From<Tensor> for Weight {
     }
 }
 
+/// What a loss comes to. A plain tensor is one that cannot be below 0, about all samples of the batch.
+#[derive(Debug)]
+pub struct Value {
+    /// Scalar f32 tensor in the graph; `None` where there was nothing to compare.
+    pub tensor: Option<Tensor>,
+    /// The least that it can be, see [`Term::lowest`].
+    pub lowest: f64,
+    /// How many samples of the batch it is about; `None` for all.
+    pub samples: Option<u64>,
+}
+
+impl From<Option<Tensor>> for Value {
+    fn from(tensor: Option<Tensor>) -> Self {
+        Self { tensor, lowest: 0.0, samples: None }
+    }
+}
+
+impl From<Tensor> for Value {
+    fn from(tensor: Tensor) -> Self {
+        Some(tensor).into()
+    }
+}
+
 /// One named term of a loss.
 #[derive(Debug)]
 pub struct Term {
@@ -167,11 +190,11 @@ impl Loss {
         Self::default()
     }
 
-    /// Adds a term that cannot be below 0, about all samples of the batch; of others push a [`Term`] to `terms`. `value` is a scalar tensor in
-    /// the graph, or `None` where there was nothing to compare, which adds nothing.
-    pub fn term(&mut self, name: &str, weight: impl Into<Weight>, value: impl Into<Option<Tensor>>) {
-        if let Some(value) = value.into() {
-            self.terms.push(Term { name: name.to_owned(), weight: weight.into(), value, lowest: 0.0, samples: None });
+    /// Adds a term; a [`Value`] that is empty adds nothing.
+    pub fn term(&mut self, name: &str, weight: impl Into<Weight>, value: impl Into<Value>) {
+        let Value { tensor, lowest, samples } = value.into();
+        if let Some(value) = tensor {
+            self.terms.push(Term { name: name.to_owned(), weight: weight.into(), value, lowest, samples });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The trait that a plugin implements.
 
 use crate::base::Base;
+use crate::extensions::Extension;
 use crate::task::{Epoch, EpochReport, Kind, Output, Task};
 use crate::tensors::{Batch, Features, Loss, Outputs, Pass, Step};
 use crate::{Params, Result, bail};
@@ -15,6 +16,9 @@ use tch::Kind as Dtype;
 pub trait Trainer: Sized + Send {
     /// Options of a run (`--options FILE`, `--set key=value`). Keys that are not in its schema are refused.
     type Options: DeserializeOwned + JsonSchema;
+
+    /// What it can do beyond this trait, see [`extensions`](crate::extensions).
+    const EXTENSIONS: &'static [Extension] = &[];
 
     /// Makes the trainer and all its parameters.
     fn new(task: &Task, options: Self::Options, params: &mut Params) -> Result<Self>;

@@ -31,44 +31,95 @@ pub fn fixture(name: &str) -> PathBuf {
     once(name, || build_fixture(name, name, &root().join("plugin-api")))
 }
 
-/// The same as package `<name>-of-another-layout`, built against a plugin-api of the same version whose table has one field more.
-pub fn fixture_of_another_layout(name: &str) -> PathBuf {
-    let package = format!("{name}-of-another-layout");
-    once(&package, || {
-        let copy = fixtures().join("plugin-api-of-another-layout");
-        copy_tree(&root().join("plugin-api"), &copy, &|path, text| match path.file_name().and_then(OsStr::to_str) {
-            Some("abi.rs") => {
-                let field = "    /// Another.\n    pub another: unsafe extern \"C\" fn(trainer: Instance),\n";
-                replace(&text, "    /// Frees a trainer.", &format!("{field}    /// Frees a trainer."))
+/// A plugin-api that is not the one of this clone.
+#[derive(Clone, Copy, Debug)]
+pub enum Api {
+    /// Release 1.0.0, as it is kept in `fixtures/released`.
+    Released,
+    /// The next one: 1.1.0, whose root module has one function more.
+    Next,
+    /// One of the same version whose table has one function more, which must not be.
+    AnotherLayout,
+}
+
+/// The library or program of `tests/fixtures/<name>`, built against another plugin-api, as package `<name>-<api>`.
+pub fn fixture_against(name: &str, api: Api) -> PathBuf {
+    let package = format!("{name}-{}", api.name());
+    once(&package, || build_fixture(name, &package, &api.folder()))
+}
+
+impl Api {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Next => "next",
+            Self::AnotherLayout => "of-another-layout",
+        }
+    }
+
+    /// Its source.
+    pub fn folder(self) -> PathBuf {
+        let folder = fixtures().join(format!("plugin-api-{}", self.name()));
+        const FIELD: &str = "    /// Another.\n    pub another: unsafe extern \"C\" fn(trainer: Instance),\n";
+        let changed = |change: &dyn Fn(&str, String) -> String| {
+            copy_tree(&root().join("plugin-api"), &folder, &|path, text| match path.file_name().and_then(OsStr::to_str) {
+                Some("Cargo.toml") => change("Cargo.toml", without_workspace(&text)),
+                Some(file) => change(file, text),
+                None => text,
+            });
+        };
+        match self {
+            Self::Released => {
+                let unpacked = tempfile::tempdir().expect("a temporary folder");
+                let mut tar = Command::new("tar");
+                tar.arg("-xzf").arg(root().join("tests/fixtures/released/plugin-api-1.0.0.crate")).arg("-C").arg(unpacked.path());
+                assert!(tar.status().expect("tar is there").success(), "{tar:?}");
+                copy_tree(&unpacked.path().join("plugin-api-1.0.0"), &folder, &|_, text| text);
             }
-            Some("door.rs") => replace(&text, "destroy: destroy::<T>,", "destroy: destroy::<T>,\n        another: destroy::<T>,"),
-            Some("Cargo.toml") => without_workspace(&text),
-            _ => text,
-        });
-        build_fixture(name, &package, &copy)
-    })
+            Self::Next => changed(&|file, text| match file {
+                "Cargo.toml" => replace(&text, "version = \"1.0.0\"", "version = \"1.1.0\""),
+                "abi.rs" => replace(&text, "    pub entry: &'static Entry,\n", &format!("    pub entry: &'static Entry,\n{FIELD}")),
+                "door.rs" => replace(&text, "entry: &Table::<T>::ENTRY }", "entry: &Table::<T>::ENTRY, another: destroy::<T> }"),
+                _ => text,
+            }),
+            Self::AnotherLayout => changed(&|file, text| match file {
+                "abi.rs" => replace(&text, "    /// Frees a trainer.", &format!("{FIELD}    /// Frees a trainer.")),
+                "door.rs" => replace(&text, "destroy: destroy::<T>,", "destroy: destroy::<T>,\n        another: destroy::<T>,"),
+                _ => text,
+            }),
+        }
+        folder
+    }
 }
 
 /// The library of `tests/fixtures/<name>/plugin.cpp`, made by one call of the C++ compiler.
 pub fn cpp_fixture(name: &str) -> PathBuf {
-    once(name, || {
-        let source = root().join("tests/fixtures").join(name).join("plugin.cpp");
-        let include = root().join("plugin-api/include");
-        let library = fixtures().join(format!("lib{}.so", name.replace('-', "_")));
-        let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).expect("a source file");
-        let newest = changed(&source).max(changed(&include.join("trainer_plugin.h")));
-        if fs::metadata(&library).and_then(|m| m.modified()).is_ok_and(|built| built > newest) {
-            return library;
-        }
-        fs::create_dir_all(fixtures()).expect("the target folder is writable");
-        let libtorch = Path::new(env!("TESTS_LIBTORCH"));
-        let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
-        compiler.args(["-std=c++20", "-shared", "-fPIC", "-I"]).arg(include).arg("-I").arg(libtorch.join("../include"));
-        compiler.arg(source).arg("-L").arg(libtorch).args(["-ltorch_cpu", "-lc10", "-o"]).arg(&library);
-        let status = compiler.status().expect("a C++ compiler is there");
-        assert!(status.success(), "{compiler:?}");
-        library
-    })
+    once(name, || build_cpp_fixture(name, name, &root().join("plugin-api")))
+}
+
+/// The same, with the header of release 1.0.0.
+pub fn released_cpp_fixture(name: &str) -> PathBuf {
+    let library = format!("{name}-released");
+    once(&library, || build_cpp_fixture(name, &library, &Api::Released.folder()))
+}
+
+fn build_cpp_fixture(name: &str, library: &str, plugin_api: &Path) -> PathBuf {
+    let source = root().join("tests/fixtures").join(name).join("plugin.cpp");
+    let include = plugin_api.join("include");
+    let library = fixtures().join(format!("lib{}.so", library.replace('-', "_")));
+    let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).expect("a source file");
+    let newest = changed(&source).max(changed(&include.join("trainer_plugin.h")));
+    if fs::metadata(&library).and_then(|m| m.modified()).is_ok_and(|built| built > newest) {
+        return library;
+    }
+    fs::create_dir_all(fixtures()).expect("the target folder is writable");
+    let libtorch = Path::new(env!("TESTS_LIBTORCH"));
+    let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
+    compiler.args(["-std=c++20", "-shared", "-fPIC", "-I"]).arg(include).arg("-I").arg(libtorch.join("../include"));
+    compiler.arg(source).arg("-L").arg(libtorch).args(["-ltorch_cpu", "-lc10", "-o"]).arg(&library);
+    let status = compiler.status().expect("a C++ compiler is there");
+    assert!(status.success(), "{compiler:?}");
+    library
 }
 
 /// A copy of `library` in `folder` with another manifest: `change` gets what is there. The new one must not be longer.
@@ -102,7 +153,7 @@ pub fn run_c(source: &str) -> String {
 }
 
 /// The target folder that these tests were built in.
-fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
     program.ancestors().nth(3).expect("<target>/debug/deps/<test>").to_owned()
 }
@@ -127,7 +178,7 @@ fn workspace() -> &'static HashMap<String, PathBuf> {
 
 /// Builds `tests/fixtures/<name>` under the name `package`.
 fn build_fixture(name: &str, package: &str, plugin_api: &Path) -> PathBuf {
-    let copy = fixtures().join(package);
+    let copy = fixtures().join("source").join(package);
     copy_tree(&root().join("tests/fixtures").join(name), &copy, &|path, text| match path.ends_with("Cargo.toml") {
         true => {
             let text = replace(&text, &format!("name = \"{name}\""), &format!("name = \"{package}\""));
@@ -158,7 +209,7 @@ fn cargo_build(arguments: &[&str]) -> HashMap<String, PathBuf> {
     let artifact = |message: serde_json::Value| {
         let wanted = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "cdylib" || kind == "bin");
         let file = message["executable"].as_str().or(message["filenames"][0].as_str())?;
-        wanted.then_some((message["target"]["name"].as_str()?.to_owned(), PathBuf::from(file)))
+        wanted.then_some((message["target"]["name"].as_str()?.replace('-', "_"), PathBuf::from(file)))
     };
     messages.filter_map(artifact).collect()
 }

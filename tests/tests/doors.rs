@@ -99,16 +99,23 @@ fn the_manifest_says_what_was_built_with_what() {
     }
 }
 
+/// The types of `trainer_plugin.h`.
+mod c_types {
+    pub use plugin_api::abi::*;
+    pub use plugin_api::extensions::loss_with_grad::{GradientSink, Table as LossWithGrad};
+    pub use plugin_api::extensions::metrics::{MetricSink, Table as Metrics};
+}
+
 /// Size and offsets of `struct`s on both sides of `trainer_plugin.h`: pushes C's printing of them and Rust's own.
 macro_rules! layout {
     ($c:ident, $rust:ident, $($c_type:ident = $rust_type:ident { $($field:ident),* })*) => {
         $(
             $c.push_str(&format!("printf(\"{0} %zu\\n\", sizeof({0}));\n", stringify!($c_type)));
-            $rust.push_str(&format!("{} {}\n", stringify!($c_type), size_of::<abi::$rust_type>()));
+            $rust.push_str(&format!("{} {}\n", stringify!($c_type), size_of::<c_types::$rust_type>()));
             $(
                 let name = format!("{}.{}", stringify!($c_type), stringify!($field));
                 $c.push_str(&format!("printf(\"{name} %zu\\n\", offsetof({}, {}));\n", stringify!($c_type), stringify!($field)));
-                $rust.push_str(&format!("{name} {}\n", offset_of!(abi::$rust_type, $field)));
+                $rust.push_str(&format!("{name} {}\n", offset_of!(c_types::$rust_type, $field)));
             )*
         )*
     };
@@ -124,6 +131,7 @@ fn the_c_header_is_the_rust_table() {
         tp_named_list = NamedList { ptr, len }
         tp_sink = Sink { ctx, write }
         tp_output_sink = OutputSink { ctx, push }
+        tp_term = Term { name, value, weight_tensor, weight, lowest, samples }
         tp_loss_sink = LossSink { ctx, push }
         tp_features = Features { decoder, bottleneck, skips }
         tp_pass = Pass { levels, training, amp }
@@ -135,6 +143,10 @@ fn the_c_header_is_the_rust_table() {
         tp_entry = Entry {
             describe, create, destroy, outputs, forward, loss, activate, epoch_start, epoch_end, save_state, load_state, extension
         }
+        tp_metric_sink = MetricSink { ctx, push }
+        tp_metrics = Metrics { compute }
+        tp_gradient_sink = GradientSink { ctx, term, gradient }
+        tp_loss_with_grad = LossWithGrad { compute }
     }
     let printed = artifact::run_c(&format!(
         "#include \"trainer_plugin.h\"\n#include <stdio.h>\nint main(void) {{\n{c}printf(\"%d %d %d %s\\n\", TP_OK, TP_ERROR, TP_PANIC, TP_API);\nreturn 0;\n}}\n"

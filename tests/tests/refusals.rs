@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tests::artifact;
+use tests::artifact::{self, Api};
 use tests::case::SIZE;
 use tests::program::Bench;
 
@@ -66,7 +66,7 @@ fn a_plugin_that_was_built_for_something_else() {
     refuses_plugin(&bench, &libtorch, &["libpatched.so", "libtorch 2.1.0", plugin_api::manifest::LIBTORCH]);
     let abort = artifact::with_manifest(&base, bench.folder(), |manifest| manifest.panic = "abort".to_owned());
     refuses_plugin(&bench, &abort, &["libpatched.so", "panic = \"abort\"", "unwind"]);
-    let layout = artifact::fixture_of_another_layout("brier");
+    let layout = artifact::fixture_against("brier", Api::AnotherLayout);
     refuses_plugin(&bench, &layout, &["libbrier_of_another_layout.so", "another layout", "expected", "found"]);
 }
 

@@ -106,7 +106,7 @@ pub(super) fn step_as_c(step: &Step) -> abi::Step {
 ///
 /// # Safety
 /// `handle` is null or an owned `at::Tensor*`.
-unsafe fn take(handle: TensorHandle) -> Option<Tensor> {
+pub(super) unsafe fn take(handle: TensorHandle) -> Option<Tensor> {
     // SAFETY: the caller's promise.
     (!handle.0.is_null()).then(|| unsafe { Tensor::from_ptr(handle.0.cast()) })
 }
@@ -124,17 +124,23 @@ pub(super) fn output_sink(collected: &mut Outputs) -> abi::OutputSink {
     abi::OutputSink { ctx: std::ptr::from_mut(collected).cast(), push }
 }
 
+/// A term that the plugin handed over.
+///
+/// # Safety
+/// Its name is readable; its tensors are owned or null.
+pub(super) unsafe fn take_term(term: &abi::Term) -> Term {
+    let abi::Term { name, value, weight_tensor, weight, lowest, samples } = *term;
+    // SAFETY: the caller's promise.
+    let (name, weight, value) =
+        unsafe { (name.text(), take(weight_tensor).map_or(Weight::Number(weight), Weight::Learned), take(value).unwrap_or_default()) };
+    Term { name, weight, value, lowest, samples: u64::try_from(samples).ok() }
+}
+
 /// Collects pushed terms into `collected`, which must outlive the call. A term without a value has an undefined tensor, which the check refuses.
 pub(super) fn loss_sink(collected: &mut Vec<Term>) -> abi::LossSink {
     unsafe extern "C" fn push(ctx: *mut c_void, term: *const abi::Term) {
-        // SAFETY: `ctx` is what `loss_sink` borrowed; the term and its name are lent, the tensors handed over.
-        unsafe {
-            let abi::Term { name, value, weight_tensor, weight, lowest, samples } = *term;
-            let weight = take(weight_tensor).map_or(Weight::Number(weight), Weight::Learned);
-            let value = take(value).unwrap_or_default();
-            let samples = u64::try_from(samples).ok();
-            (*ctx.cast::<Vec<Term>>()).push(Term { name: name.text(), weight, value, lowest, samples });
-        }
+        // SAFETY: `ctx` is what `loss_sink` borrowed; the term is lent.
+        unsafe { (*ctx.cast::<Vec<Term>>()).push(take_term(&*term)) }
     }
     abi::LossSink { ctx: std::ptr::from_mut(collected).cast(), push }
 }

@@ -2,8 +2,9 @@
 //!
 //! `search` finds a library by path or id, `manifest` reads what it says of itself without running it, `gate` decides whether it
 //! may be loaded, `library` loads it through one of its two doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the
-//! host calls; `marshal` turns tensors into borrowed C structures and back.
+//! host calls; `marshal` turns tensors into borrowed C structures and back, `extensions` knows what else a plugin may offer.
 
+mod extensions;
 mod gate;
 mod library;
 mod manifest;

@@ -4,15 +4,20 @@
 //! (a caught panic inside `no_grad` would otherwise leave gradients off, and training would silently do nothing), and what comes
 //! back is checked against what was declared.
 
+use super::extensions::{Extensions, gradient_sink, metric_sink};
 use super::library::Library;
 use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
 use crate::network::Parameters;
 use crate::shim::{KeepModes, Seeded, mix};
 use plugin_api::abi::{self, HostServices, Instance, ParamRequest, Sink, Str, TensorHandle};
-use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Step, Task, Term, Weight};
+use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad};
+use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Phase, Step, Task, Term, Weight};
 use std::ffi::c_void;
 use std::sync::Once;
 use tch::{Device, Tensor};
+
+/// Name of the call, whichever way losses are computed.
+const LOSS: &str = "loss";
 
 /// A call into a plugin failed, or returned what it must not.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,7 @@ pub struct CallError {
 #[derive(Debug)]
 pub struct LoadedTrainer {
     library: Library,
+    extensions: Extensions,
     instance: Instance,
     outputs: Vec<plugin_api::Output>,
     device: Device,
@@ -57,6 +63,7 @@ impl LoadedTrainer {
         };
         let mut trainer = Self {
             library: library.clone(),
+            extensions: Extensions::of(library.entry),
             instance: Instance(std::ptr::null_mut()),
             outputs: Vec::new(),
             device: parameters.device(),
@@ -135,29 +142,108 @@ impl LoadedTrainer {
         Ok(checked)
     }
 
-    /// Named terms, each a finite f32 scalar; `outputs` in f32.
+    /// Named terms, each a finite f32 scalar; `outputs` in f32. Where the plugin computes gradients by hand, the terms carry these.
     pub fn loss(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
-        const CALL: &str = "loss";
+        let terms = match self.extensions.loss_with_grad {
+            Some(table) => self.loss_with_grad(table, outputs, batch, step)?,
+            None => self.loss_in_graph(outputs, batch, step)?,
+        };
+        for term in &terms {
+            self.check_term(term)?;
+        }
+        Ok(terms)
+    }
+
+    fn loss_in_graph(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
         let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
         let mut terms = Vec::new();
-        self.call(CALL, mix(&[step.seed, 1]), |error| {
+        self.call(LOSS, mix(&[step.seed, 1]), |error| {
             // SAFETY: everything lent outlives the call.
             unsafe {
                 (self.library.entry.loss)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, loss_sink(&mut terms), error)
             }
         })?;
-        for term in &terms {
-            self.check_tensor(CALL, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
-            if term.value.kind() != tch::Kind::Float {
-                return Err(self.error(CALL, format!("returned term '{}' as {:?}; expected f32", term.name, term.value.kind())));
-            }
-            match &term.weight {
-                Weight::Learned(weight) => self.check_tensor(CALL, &format!("weight of term '{}'", term.name), weight, Some(&[]))?,
-                Weight::Number(weight) if weight.is_finite() => {}
-                Weight::Number(weight) => return Err(self.error(CALL, format!("returned term '{}' with weight {weight}", term.name))),
+        Ok(terms)
+    }
+
+    /// Terms of a plugin that computes gradients by hand, each as a number that has the value and, towards the outputs, these gradients.
+    fn loss_with_grad(
+        &mut self,
+        table: &loss_with_grad::Table,
+        outputs: &Outputs,
+        batch: &Batch,
+        step: &Step,
+    ) -> Result<Vec<Term>, CallError> {
+        let mut without_graph = Outputs::new();
+        for (name, levels) in outputs.iter() {
+            levels.iter().for_each(|level| without_graph.push(name, level.detach()));
+        }
+        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(&without_graph), LentBatch::new(batch), step_as_c(step));
+        let mut terms = Vec::new();
+        self.call(LOSS, mix(&[step.seed, 1]), |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, gradient_sink(&mut terms), error) }
+        })?;
+        if step.phase == Phase::Validate {
+            return Ok(terms.into_iter().map(|TermWithGrad { term, .. }| term).collect());
+        }
+        terms.into_iter().map(|term| self.with_gradients(term, outputs)).collect()
+    }
+
+    fn with_gradients(&self, TermWithGrad { mut term, gradients }: TermWithGrad, outputs: &Outputs) -> Result<Term, CallError> {
+        let failed = |e: tch::TchError| self.error(LOSS, e.to_string());
+        // A sum of anything else would not be a scalar.
+        self.check_term(&term)?;
+        for (name, levels) in gradients {
+            let outputs = outputs.get(&name).map_err(|e| self.error(LOSS, format!("returned a gradient of term '{}': {e}", term.name)))?;
+            for (i, gradient) in levels.iter().enumerate().filter(|(_, gradient)| gradient.defined()) {
+                let what = format!("gradient of term '{}' to output '{name}', level {i}", term.name);
+                let Some(output) = outputs.get(i) else {
+                    return Err(self.error(LOSS, format!("returned a {what}, which has {} levels", outputs.len())));
+                };
+                self.check_tensor(LOSS, &what, gradient, Some(&output.size()))?;
+                let nothing = output.f_sub(&output.detach()).map_err(failed)?;
+                let part = gradient.detach().f_mul(&nothing).and_then(|part| part.f_sum(output.kind())).map_err(failed)?;
+                term.value = term.value.f_add(&part).map_err(failed)?;
             }
         }
-        Ok(terms)
+        Ok(term)
+    }
+
+    fn check_term(&self, term: &Term) -> Result<(), CallError> {
+        self.check_tensor(LOSS, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
+        if term.value.kind() != tch::Kind::Float {
+            return Err(self.error(LOSS, format!("returned term '{}' as {:?}; expected f32", term.name, term.value.kind())));
+        }
+        match &term.weight {
+            Weight::Learned(weight) => self.check_tensor(LOSS, &format!("weight of term '{}'", term.name), weight, Some(&[])),
+            Weight::Number(weight) if weight.is_finite() => Ok(()),
+            Weight::Number(weight) => Err(self.error(LOSS, format!("returned term '{}' with weight {weight}", term.name))),
+        }
+    }
+
+    /// Online metrics of the plugin's own; none where it has none.
+    pub fn metrics(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Metric>, CallError> {
+        const CALL: &str = "metrics";
+        let Some(table) = self.extensions.metrics else { return Ok(Vec::new()) };
+        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
+        let mut metrics = Vec::new();
+        self.call(CALL, mix(&[step.seed, 5]), |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, metric_sink(&mut metrics), error) }
+        })?;
+        for Metric { output, name, .. } in &metrics {
+            if !self.outputs.iter().any(|declared| declared.name == *output) {
+                return Err(self.error(CALL, format!("returned '{name}' of output '{output}', which it did not declare")));
+            }
+            if name.is_empty() || ["dice", "mae", "accuracy"].contains(&name.as_str()) || name.starts_with("dice_") {
+                return Err(self.error(
+                    CALL,
+                    format!("returned a metric '{name}' of output '{output}': the host has one of this name, or it is none"),
+                ));
+            }
+        }
+        Ok(metrics)
     }
 
     /// Logits to predictions, same shapes.

@@ -155,7 +155,7 @@ impl Arm<'_> {
         let Validated { sums: validation, online } = validated;
         let metrics = online.finish(self.task);
         for (output, values) in &metrics {
-            let Some(value) = values.values().next().copied().filter(|value| value.is_finite()) else { continue };
+            let Some(value) = metrics::of_host(values).filter(|value| value.is_finite()) else { continue };
             let ema = self.progress.ema.entry(output.clone()).or_insert(value);
             *ema = (1.0 - EMA_NEWEST) * *ema + EMA_NEWEST * value;
         }

@@ -5,6 +5,7 @@
 
 use crate::network::Error;
 use indexmap::IndexMap;
+use plugin_api::extensions::Metric;
 use plugin_api::{Batch, Kind, Level, Output, Outputs, Task};
 use tch::{Kind as Dtype, Tensor};
 
@@ -12,6 +13,8 @@ use tch::{Kind as Dtype, Tensor};
 #[derive(Debug)]
 pub struct Online {
     sums: Vec<(Output, Sums)>,
+    /// Of the plugin's own: by output and name, sum and number of batches.
+    own: IndexMap<(String, String), [f64; 2]>,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl Online {
             };
             (output.clone(), sums)
         });
-        Self { sums: sums.collect() }
+        Self { sums: sums.collect(), own: IndexMap::new() }
     }
 
     /// Adds a validation batch.
@@ -54,7 +57,17 @@ impl Online {
         Ok(())
     }
 
-    /// Metrics by output: `dice` (mean over classes that occur) and `dice_<class>`, `mae`, or `accuracy`. NaN where nothing was counted.
+    /// Adds what the plugin itself measured on a validation batch.
+    pub fn add_own(&mut self, metrics: Vec<Metric>) {
+        for Metric { output, name, value } in metrics {
+            let [sum, count] = self.own.entry((output, name)).or_default();
+            if !value.is_nan() {
+                (*sum, *count) = (*sum + value, *count + 1.0);
+            }
+        }
+    }
+
+    /// Metrics by output: `dice` (mean over classes that occur) and `dice_<class>`, `mae`, or `accuracy`, then the plugin's own. NaN where nothing was counted.
     pub fn finish(&self, task: &Task) -> IndexMap<String, IndexMap<String, f64>> {
         let metrics = self.sums.iter().map(|(output, sums)| {
             let mut values = IndexMap::new();
@@ -75,16 +88,23 @@ impl Online {
                 }
                 Sums::None => {}
             }
+            let own = self.own.iter().filter(|((of, _), _)| *of == output.name);
+            values.extend(own.map(|((_, name), [sum, count])| (name.clone(), sum / count)));
             (output.name.clone(), values)
         });
         metrics.collect()
     }
 }
 
+/// What this program itself measures of an output, in one number; a plugin may have added others.
+pub fn of_host(values: &IndexMap<String, f64>) -> Option<f64> {
+    ["dice", "mae", "accuracy"].iter().find_map(|name| values.get(*name)).copied()
+}
+
 /// The number by which epochs are compared: the moving average of the first output that has a metric, an error negated so that
 /// more is better.
 pub fn score(metrics: &IndexMap<String, IndexMap<String, f64>>, ema: &IndexMap<String, f64>) -> Option<f64> {
-    let (output, values) = metrics.iter().find(|(_, values)| !values.is_empty())?;
+    let (output, values) = metrics.iter().find(|(_, values)| of_host(values).is_some())?;
     let value = *ema.get(output)?;
     Some(if values.contains_key("mae") { -value } else { value })
 }

@@ -41,6 +41,7 @@ impl Arm<'_> {
         self.weigh(&mut terms)?;
         validated.sums.add(&terms, batch.cases.len())?;
         validated.online.add(&outputs, batch, self.task)?;
+        validated.online.add_own(self.model.trainer.metrics(&outputs, batch, step)?);
         if step.iteration == 0 && self.examples.is_some_and(|every| step.epoch.is_multiple_of(every)) {
             let path = self.folder.join(format!("examples/epoch_{:04}.png", step.epoch));
             // A picture is not worth a training.
