@@ -130,12 +130,26 @@ pub fn with_manifest(library: &Path, folder: &Path, change: impl FnOnce(&mut Man
     let mut manifest: Manifest = serde_json::from_slice(&bytes[start..start + length]).expect("JSON");
     change(&mut manifest);
     // Descriptions are of no matter here and make room.
-    manifest.description.clear();
+    manifest.description = "-".to_owned();
     let mut json = serde_json::to_vec(&manifest).expect("plain data");
     assert!(json.len() <= length, "the changed manifest does not fit");
     json.resize(length, b' ');
     bytes[start..start + length].copy_from_slice(&json);
     let path = folder.join("libpatched.so");
+    fs::write(&path, bytes).expect("the folder is writable");
+    path
+}
+
+/// A copy of `library` in `folder` whose Rust door is gone: what is left is the C door, if it has one.
+pub fn without_rust_door(library: &Path, folder: &Path) -> PathBuf {
+    const DOOR: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader\0";
+    let mut bytes = fs::read(library).expect("the library is there");
+    let mut from = 0;
+    while let Some(found) = find(&bytes[from..], DOOR) {
+        bytes[from + found] = b'X';
+        from += found + 1;
+    }
+    let path = folder.join(format!("{}_c_door.so", library.file_stem().expect("a library").display()));
     fs::write(&path, bytes).expect("the folder is writable");
     path
 }

@@ -48,6 +48,13 @@ impl Library {
     }
 }
 
+impl Library {
+    /// Whether it returns a table for extension `id`.
+    pub fn has_extension(&self, id: &str) -> bool {
+        !super::extensions::find(self.entry, id).is_null()
+    }
+}
+
 /// What can be told of the library at `path` without running it: its manifest, its sha256, and whether it would pass the gate.
 pub fn inspect(path: &Path) -> Result<(Manifest, String, Result<(), LoadError>), LoadError> {
     let refuse = |reason| LoadError { path: path.to_owned(), reason };
