@@ -48,6 +48,7 @@
 
 pub mod abi;
 mod base;
+pub mod conformance;
 pub mod door;
 mod error;
 pub mod extensions;

@@ -100,7 +100,7 @@ fn good_plugins_pass() {
         (artifact::fixture("two-heads"), &["--set", "weight=0.5"]),
         (artifact::fixture("brier"), &[]),
         (artifact::fixture("annealed"), &[]),
-        (artifact::cpp_fixture("brier-cpp"), &[]),
+        (artifact::cpp_plugin(), &[]),
     ] {
         assert_eq!(found(&plugin, arguments, None), nothing, "{} {arguments:?}", plugin.display());
     }

@@ -1,5 +1,6 @@
 //! Arguments of `host plugin …`.
 
+use crate::plugin::Language;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -18,8 +19,31 @@ pub enum PluginCommand {
         /// An id or the path of a library
         plugin: String,
     },
+    /// Write a new plugin that builds, has tests, and passes its check as it is
+    New(NewArgs),
+    /// Print what a plugin must be built against, for a shell: eval "$(host plugin env)"
+    Env,
     /// Check case by case whether a plugin keeps the contract, each in a process of its own; exit code 1 if it does not
     Check(CheckArgs),
+}
+
+/// Arguments of `host plugin new`.
+#[derive(Args, Debug)]
+pub struct NewArgs {
+    /// Its id, e.g. my-loss; the folder is called the same
+    pub name: String,
+
+    /// In which language
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub lang: Language,
+
+    /// Path or version of the plugin-api that a Rust plugin depends on; default: that of this program
+    #[arg(long, value_name = "PATH|VERSION")]
+    pub plugin_api: Option<String>,
+
+    /// Where the folder is made
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub output: PathBuf,
 }
 
 /// A plugin with its options.

@@ -2,11 +2,11 @@
 
 use super::environment::raw_root;
 use super::run::options;
-use crate::cli::{CheckArgs, PluginCommand, SubjectArgs};
+use crate::cli::{CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, every_kind_of_target};
 use crate::dataset::Dataset;
 use crate::network::told;
-use crate::plugin::{self, Child, Ended, Library, LoadedTrainer};
+use crate::plugin::{self, Child, Ended, Language, Library, LoadedTrainer};
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
@@ -30,6 +30,8 @@ pub fn execute(command: &PluginCommand) -> Result<()> {
             let schema = schema(&plugin::resolve(plugin)?)?;
             Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&schema)?)?)
         }
+        PluginCommand::New(args) => new(args),
+        PluginCommand::Env => Ok(write!(stdout(), "{}", plugin::environment()?)?),
         PluginCommand::Check(args) => check(args),
     }
 }
@@ -118,6 +120,27 @@ impl Tried {
         let library = Library::load(&self.path).map_err(|e| Finding::Failed(e.reason.to_string()))?;
         Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), seed: self.seed })
     }
+}
+
+fn new(args: &NewArgs) -> Result<()> {
+    let NewArgs { name, lang, plugin_api, output } = args;
+    // From the new folder a relative path would lead elsewhere.
+    let plugin_api = match plugin_api {
+        Some(path) if path.contains('/') || Path::new(path).is_dir() => std::path::absolute(path)?.display().to_string(),
+        Some(version) => version.clone(),
+        None => plugin::plugin_api(),
+    };
+    let folder = plugin::create_from_template(name, *lang, &plugin_api, output)?;
+    let (build, library) = match lang {
+        Language::Rust => ("cargo build --release", format!("target/release/lib{}.so", name.replace('-', "_"))),
+        Language::Cpp => ("./build.sh", format!("./lib{}.so", name.replace('-', "_"))),
+    };
+    let host = std::env::current_exe()?;
+    writeln!(stdout(), "{} is written. Next:", folder.display())?;
+    writeln!(stdout(), "  eval \"$({} plugin env)\"", host.display())?;
+    writeln!(stdout(), "  cd {} && {build}", folder.display())?;
+    writeln!(stdout(), "  \"$TRAINER_HOST\" plugin check {library}")?;
+    Ok(())
 }
 
 fn check(args: &CheckArgs) -> Result<()> {

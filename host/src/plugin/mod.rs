@@ -1,21 +1,26 @@
 //! Trainer plugins: the only folder that knows the binary interface.
 //!
-//! `search` finds a library by path or id, `manifest` reads what it says of itself without running it, `gate` decides whether it
-//! may be loaded, `library` loads it through one of its two doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the
-//! host calls (`child` lets that happen in a process apart); `marshal` turns tensors into borrowed C structures and back, `extensions` knows what else a plugin may offer.
+//! `search` finds a library by path or id, `manifest` reads what it says of itself without running it, `gate` decides whether it may be loaded, `library`
+//! loads it through one of its two doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `marshal` turns tensors into borrowed C
+//! structures and back, `extensions` knows what else a plugin may offer, `child` runs work with a plugin in a process apart. `template` and `environment`
+//! are for those who write plugins.
 
 mod child;
+mod environment;
 mod extensions;
 mod gate;
 mod library;
 mod manifest;
 mod marshal;
 mod search;
+mod template;
 mod trainer;
 
 pub use child::{Child, Done, Ended};
+pub use environment::environment;
 pub use gate::LoadError;
 pub use library::{Library, inspect};
 pub use manifest::{ReadError, read as read_manifest};
 pub use search::{Found, SearchError, is_path, list, resolve};
+pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{CallError, LoadedTrainer, Observation};
