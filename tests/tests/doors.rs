@@ -71,21 +71,6 @@ fn what_a_plugin_changes_behind_the_hosts_back_is_put_back() {
 }
 
 #[test]
-fn the_readme_shows_the_plugin_that_is_tested() {
-    const MARK: &str = "<!-- tests/fixtures/two-heads/src/lib.rs -->\n```rust\n";
-    let source = include_str!("../fixtures/two-heads/src/lib.rs");
-    let lines = source.lines().filter(|line| !line.is_empty() && !line.starts_with("use ")).count();
-    assert!(lines < 40, "{lines} lines are too many for an example");
-
-    let path = artifact::root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let start = readme.find(MARK).unwrap_or_else(|| panic!("README.md has no block after {MARK:?}")) + MARK.len();
-    let block = &readme[start..];
-    let block = &block[..block.find("\n```").expect("the block ends") + 1];
-    assert_eq!(block, source, "README.md and tests/fixtures/two-heads/src/lib.rs differ");
-}
-
-#[test]
 fn the_manifest_says_what_was_built_with_what() {
     let rust = Library::load(&artifact::fixture("two-heads")).expect("loads").manifest;
     let cpp = Library::load(&artifact::cpp_plugin()).expect("loads").manifest;
