@@ -1,7 +1,6 @@
 //! `host plugin new`: what it writes builds, passes its own tests and the check, and trains, as it is.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output};
 use tests::artifact;
 use tests::program::Bench;
@@ -14,11 +13,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs `script` in a shell that has evaluated `host plugin env`, as the guide says. Cargo compiles into the target folder of these tests, by the
-/// repository's settings and without the network.
-fn shell(folder: &Path, script: &str) {
+/// Runs `script` in a shell that has evaluated `host plugin env`, as the guide says. Cargo compiles into the target folder of these tests, by the settings of
+/// the repository, in whose root it is called, and without the network: libtorch's bindings are then not compiled again.
+fn shell(script: &str) {
     let mut bash = Command::new("bash");
-    bash.args(["-c", &format!("set -e; eval \"$('{}' plugin env)\"; {script}", artifact::host().display())]).current_dir(folder);
+    let host = artifact::host();
+    let script = format!("set -e; eval \"$('{}' plugin env)\"; test -d \"$LIBTORCH/include\"; unset LIBTORCH; {script}", host.display());
+    bash.args(["-c", &script]).current_dir(artifact::root());
     bash.env("CARGO_TARGET_DIR", artifact::target()).env("CARGO_NET_OFFLINE", "true").env_remove("LD_LIBRARY_PATH").env_remove("LIBTORCH");
     // Not those of the test that runs: they would tell the inner test that it is this one.
     bash.env_remove("CARGO_MANIFEST_DIR");
@@ -33,11 +34,11 @@ fn a_new_crate_passes_its_tests_and_its_check_and_trains() {
     let made = host(&["new", "my-loss", "--output", output]);
     assert!(made.status.success(), "{}", text(&made.stderr));
     let folder = bench.folder().join("my-loss");
-    // The versions and the profile of the repository, so that libtorch's bindings are not compiled again.
     fs::copy(artifact::root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("writable");
-    fs::create_dir(folder.join(".cargo")).expect("writable");
-    fs::copy(artifact::root().join(".cargo/config.toml"), folder.join(".cargo/config.toml")).expect("writable");
-    shell(&folder, "cargo test --quiet; cargo clippy --quiet -- -D warnings; cargo fmt --check");
+    let manifest = folder.join("Cargo.toml");
+    shell(&format!("cargo test --quiet --manifest-path '{}'", manifest.display()));
+    shell(&format!("cargo clippy --quiet --manifest-path '{}' -- -D warnings", manifest.display()));
+    shell(&format!("cd '{}'; cargo fmt --check", folder.display()));
     let library = artifact::target().join("debug/libmy_loss.so");
     bench.train(&library, &["--set", "weight=2"]).expect_success();
     let record = &bench.records()[0];

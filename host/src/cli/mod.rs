@@ -18,7 +18,7 @@ pub use arms::{ArmArg, ArmsArgs};
 pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
 pub use evaluate::EvaluateArgs;
 pub use model::{ExportArgs, FormatName, ImportArgs, ModelCommand};
-pub use plugin::{CheckArgs, NewArgs, PluginCommand, SubjectArgs};
+pub use plugin::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 pub use predict::{CheckpointName, FOREGROUND, Part, PredictArgs, Tta};
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, ScheduleName};

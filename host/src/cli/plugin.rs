@@ -25,6 +25,8 @@ pub enum PluginCommand {
     Env,
     /// Check case by case whether a plugin keeps the contract, each in a process of its own; exit code 1 if it does not
     Check(CheckArgs),
+    /// Time heads, loss and backward of a plugin, beside those of `base`; in processes of their own
+    Bench(BenchArgs),
 }
 
 /// Arguments of `host plugin new`.
@@ -63,6 +65,22 @@ pub struct SubjectArgs {
     /// Decides weights and everything that is made up
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+}
+
+/// Arguments of `host plugin bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub subject: SubjectArgs,
+
+    /// Recorded outputs and targets (safetensors: outputs.NAME.LEVEL, targets.NAME.LEVEL); default: made-up ones of the size of Hippocampus
+    #[arg(long, value_name = "FILE")]
+    pub fixture: Option<PathBuf>,
+
+    /// Print the times as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `host plugin check`.

@@ -2,8 +2,8 @@
 
 use super::environment::raw_root;
 use super::run::options;
-use crate::cli::{CheckArgs, NewArgs, PluginCommand, SubjectArgs};
-use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, every_kind_of_target};
+use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
+use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
 use crate::dataset::Dataset;
 use crate::network::told;
 use crate::plugin::{self, Child, Ended, Language, Library, LoadedTrainer};
@@ -18,6 +18,8 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long the steps of a plugin may take.
+const TIME_TO_BENCH: Duration = Duration::from_secs(120);
 /// How long a plugin may take to describe itself.
 const TIME_TO_DESCRIBE: Duration = Duration::from_secs(20);
 
@@ -33,6 +35,7 @@ pub fn execute(command: &PluginCommand) -> Result<()> {
         PluginCommand::New(args) => new(args),
         PluginCommand::Env => Ok(write!(stdout(), "{}", plugin::environment()?)?),
         PluginCommand::Check(args) => check(args),
+        PluginCommand::Bench(args) => bench(args),
     }
 }
 
@@ -114,9 +117,8 @@ impl Tried {
         Ok(Self { path, options, targets, seed: args.seed })
     }
 
-    /// Loads it. To be called in a process of its own: there, several of which run at a time, libtorch gets one thread.
+    /// Loads it, in a process of its own.
     fn load(&self) -> Result<Subject, Finding> {
-        tch::set_num_threads(1);
         let library = Library::load(&self.path).map_err(|e| Finding::Failed(e.reason.to_string()))?;
         Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), seed: self.seed })
     }
@@ -158,11 +160,34 @@ fn check(args: &CheckArgs) -> Result<()> {
         seconds: 0.0,
     };
     let plan = Plan { only: args.only.clone(), time_limit: Duration::from_secs(args.time_limit) };
-    let report = conformance::run(&plan, head, &|| tried.load())?;
+    let report = conformance::run(&plan, head, &|| {
+        // Several cases run at a time.
+        tch::set_num_threads(1);
+        tried.load()
+    })?;
     match args.json {
         true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
         false => writeln!(stdout(), "{report}")?,
     }
     ensure!(report.bad() == 0, "plugin {}: {} of {} cases failed", tried.path.display(), report.bad(), report.outcomes.len());
+    Ok(())
+}
+
+fn bench(args: &BenchArgs) -> Result<()> {
+    let tried = Tried::of(&args.subject, None)?;
+    let time = |tried: &Tried, fixture: Option<&Path>| {
+        apart(&tried.path, TIME_TO_BENCH, || {
+            tried.load().and_then(|subject| conformance::bench(&subject, fixture)).map_err(|finding| finding.to_string())
+        })
+    };
+    let mut timings: Vec<Timing> = vec![time(&tried, args.fixture.as_deref())?];
+    // Recorded outputs have the names of one plugin.
+    if let (None, Ok(base)) = (&args.fixture, plugin::resolve("base")) {
+        timings.push(time(&Tried { path: base, options: json!({}), ..tried }, None)?);
+    }
+    match args.json {
+        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&timings)?)?,
+        false => write!(stdout(), "{}", conformance::bench_table(&timings))?,
+    }
     Ok(())
 }

@@ -4,8 +4,10 @@
 //! own with a time limit, so that a crash, a hang or a leak is found and named instead of suffered. Nothing here depends on data or on chance: the same
 //! plugin, options and seed give the same [`Report`]. `host plugin check` prints it; authors call it from their own `cargo test`.
 //!
-//! `problem` makes up tasks, features and batches, `rig` puts a trainer onto them, the cases are grouped by what they look at, `run` runs them.
+//! `problem` makes up tasks, features and batches, `rig` puts a trainer onto them, the cases are grouped by what they look at, `run` runs them. `bench` times
+//! a trainer on the same ground.
 
+mod bench;
 mod gradients;
 mod library;
 mod manners;
@@ -22,6 +24,7 @@ mod state;
 use crate::network;
 use crate::plugin::CallError;
 
+pub use bench::{Timing, bench, table as bench_table};
 pub use problem::{Content, Problem, every_kind_of_target};
 pub use report::{Report, Status};
 pub use rig::{Rig, Subject};
@@ -53,6 +56,13 @@ pub enum Finding {
 impl Finding {
     fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Failed(message) | Self::Leaked(message) | Self::Warning(message) | Self::Skipped(message)) = self;
+        f.write_str(message)
     }
 }
 

@@ -44,7 +44,11 @@ impl Subject {
     /// A trainer for `problem`. The same problem has the same features, batch and weights every time. One that a trainer refuses is no mistake of
     /// its: what it should show is then left out.
     pub fn rig(&self, problem: Problem) -> Result<Rig, Finding> {
-        let task = problem.task(&self.targets, self.seed);
+        self.on(problem.task(&self.targets, self.seed), problem)
+    }
+
+    /// A trainer for `task`, which is that of `problem` or like it.
+    pub fn on(&self, task: Task, problem: Problem) -> Result<Rig, Finding> {
         let mut parameters = Parameters::new(Device::Cpu, self.seed);
         let trainer = LoadedTrainer::create(&self.library, &task, &self.options, &mut parameters).map_err(|e| match e.panicked {
             true => Finding::Failed(e.to_string()),

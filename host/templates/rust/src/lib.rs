@@ -1,7 +1,10 @@
 //! nnU-Net's heads and loss, and a loss of its own beside them.
 
 use plugin_api::tch::{Kind::Float, Tensor};
-use plugin_api::{Base, Batch, JsonSchema, Kind, Level, Loss, Outputs, Params, Result, Step, Task, Trainer, export_trainer};
+use plugin_api::{
+    Base, Batch, JsonSchema, Kind, Level, Loss, Outputs, Params, Result, Step, Task, Trainer,
+    export_trainer,
+};
 
 /// What `--set` and `--options` may change.
 #[derive(serde::Deserialize, JsonSchema)]
@@ -27,7 +30,10 @@ impl Trainer for Mine {
     type Options = Options;
 
     fn new(task: &Task, options: Options, params: &mut Params) -> Result<Self> {
-        Ok(Self { base: Base::single(task, params)?, weight: options.weight })
+        Ok(Self {
+            base: Base::single(task, params)?,
+            weight: options.weight,
+        })
     }
 
     fn base(&self) -> &Base {
@@ -36,7 +42,12 @@ impl Trainer for Mine {
 
     fn loss(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Loss> {
         let mut loss = self.base.loss(outputs, batch, step)?;
-        loss.term("mine", self.weight, self.base.supervise("segmentation", outputs, batch, step, mine)?);
+        loss.term(
+            "mine",
+            self.weight,
+            self.base
+                .supervise("segmentation", outputs, batch, step, mine)?,
+        );
         Ok(loss)
     }
 }
@@ -47,7 +58,9 @@ fn mine(level: &Level) -> Result<Tensor> {
         Kind::Regions => (level.logits.f_sigmoid()?, level.target.f_to_kind(Float)?),
         _ => {
             let probabilities = level.logits.f_softmax(1, level.logits.kind())?;
-            let truth = probabilities.f_zeros_like()?.f_scatter_value_(1, &level.target, 1.0)?;
+            let truth = probabilities
+                .f_zeros_like()?
+                .f_scatter_value_(1, &level.target, 1.0)?;
             (probabilities, truth)
         }
     };
@@ -65,7 +78,11 @@ mod tests {
     fn certainty_costs_nothing_where_it_is_right() {
         let logits = Tensor::from_slice(&[50.0f32, -50.0, -50.0, 50.0]).view([1, 2, 2]);
         let loss = |labels: &[i64]| {
-            let level = Level::plain(Kind::Labels, logits.shallow_clone(), Tensor::from_slice(labels).view([1, 1, 2]));
+            let level = Level::plain(
+                Kind::Labels,
+                logits.shallow_clone(),
+                Tensor::from_slice(labels).view([1, 1, 2]),
+            );
             f64::try_from(mine(&level).expect("good shapes")).expect("a number")
         };
         assert_eq!(loss(&[0, 1]), 0.0);
