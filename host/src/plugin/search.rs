@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// The variable that names further folders, separated by colons.
 pub const SEARCH_PATH: &str = "TRAINER_PLUGIN_PATH";
 
+/// What ships with the host: the members of the workspace below `plugins/`.
+const SHIPPED: [&str; 7] = ["base", "boundary", "cldice", "consistency", "dual-decoder", "multi-output", "uncertainty"];
+
 /// A library in a search folder.
 #[derive(Debug)]
 pub struct Found {
@@ -97,7 +100,7 @@ fn display(paths: &[PathBuf]) -> String {
 }
 
 fn hint(id: &str, all: &[Found]) -> String {
-    if matches!(id, "base" | "multi-output") {
+    if SHIPPED.contains(&id) {
         return format!("; build the plugins that ship with the host: cargo build --package {id}");
     }
     let ids: Vec<&str> = all.iter().filter_map(|f| f.manifest.as_ref().ok()).map(|m| m.id.as_str()).collect();
