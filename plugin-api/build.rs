@@ -11,6 +11,11 @@ fn main() {
     println!("cargo:rustc-env=TRAINER_TARGET={}", std::env::var("TARGET").expect("set by Cargo"));
     println!("cargo:rustc-env=TRAINER_LIBTORCH={}", libtorch_version(&library));
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());
+    // Before torch-sys names `libtorch.so`, which needs CUDA's libraries, where there are none, and which GNU ld would otherwise hold for needed: some
+    // of the C++ templates in it are those that libtorch's bindings use. `manifest::running_libtorch` refers to the first of these.
+    for name in ["torch_cpu", "c10"] {
+        println!("cargo:rustc-link-lib={name}");
+    }
     println!("cargo:rerun-if-changed=build.rs");
 }
 

@@ -5,6 +5,7 @@
 
 use crate::abi::{self, Entry, HostServices, Instance, LossSink, NamedList, OutputSink, Plugin, PluginRef, Sink, Str, TensorHandle};
 use crate::error::first_line;
+use crate::manifest::{LIBTORCH, running_libtorch};
 use crate::task::Description;
 use crate::{
     Batch, Features, Loss, Outputs, Params, Pass, Phase, Result, Step, Target, Term, Trainer, Weight, bail, extensions, logging, options,
@@ -81,6 +82,10 @@ unsafe extern "C" fn create<T: Trainer>(host: *const HostServices, task: Str, op
     guard(error, || {
         // SAFETY: the host lends its services and the two strings for the call.
         let (host, task, options) = unsafe { (&*host, task.text(), options.text()) };
+        let running = running_libtorch();
+        if !LIBTORCH.starts_with(&format!("{running}.")) {
+            bail!("is built for libtorch {LIBTORCH}, but runs in {running}");
+        }
         logging::forward_to(host, std::any::type_name::<T>().split("::").next().unwrap_or("plugin"));
         let trainer = T::new(&serde_json::from_str(&task)?, options::parse(&options)?, &mut Params::new(host))?;
         // SAFETY: `out` is writable.

@@ -13,6 +13,17 @@ pub const TARGET: &str = env!("TRAINER_TARGET");
 /// libtorch whose headers this crate was built against.
 pub const LIBTORCH: &str = env!("TRAINER_LIBTORCH");
 
+unsafe extern "C" {
+    fn aoti_torch_abi_version() -> u64;
+}
+
+/// libtorch that this process runs, `major.minor`.
+pub fn running_libtorch() -> String {
+    // SAFETY: a question without preconditions.
+    let version = unsafe { aoti_torch_abi_version() };
+    format!("{}.{}", version >> 56, version >> 48 & 0xff)
+}
+
 /// The JSON of the manifest section. Unknown keys are kept out, so that newer plugins stay readable.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Manifest {

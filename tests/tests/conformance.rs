@@ -95,11 +95,17 @@ fn good_plugins_pass() {
     let outputs = r#"outputs={"parts": {"target": "segmentation", "loss": "cldice"}, "distance": {}, "flow": {"loss": "cosine"}, "class": {}, "regions": {}}"#;
     for (plugin, arguments) in [
         (artifact::plugin("base"), &[][..]),
+        (artifact::plugin("boundary"), &[]),
+        (artifact::plugin("cldice"), &[]),
+        (artifact::plugin("consistency"), &[]),
+        (artifact::plugin("dual-decoder"), &[]),
+        (artifact::plugin("uncertainty"), &[]),
         (artifact::plugin("multi-output"), &[]),
         (artifact::plugin("multi-output"), &["--set", outputs, "--set", "learned_weights=true"]),
         (artifact::fixture("two-heads"), &["--set", "weight=0.5"]),
         (artifact::fixture("brier"), &[]),
         (artifact::fixture("annealed"), &[]),
+        (artifact::fixture("hand-dice"), &[]),
         (artifact::cpp_plugin(), &[]),
     ] {
         assert_eq!(found(&plugin, arguments, None), nothing, "{} {arguments:?}", plugin.display());
