@@ -43,8 +43,8 @@ fn build() -> PathBuf {
     assert!(output.status.success(), "the library cannot be built");
     let text = String::from_utf8_lossy(&output.stdout);
     let is_library = |message: &Value| message["target"]["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(is_library);
+    let mut messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(is_library);
     // Dependencies come first.
-    let library = messages.last().and_then(|message| message["filenames"][0].as_str().map(PathBuf::from));
+    let library = messages.next_back().and_then(|message| message["filenames"][0].as_str().map(PathBuf::from));
     library.expect("a library: the crate's Cargo.toml has crate-type = [\"cdylib\"]")
 }

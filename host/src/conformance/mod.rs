@@ -86,11 +86,12 @@ impl From<tch::TchError> for Finding {
 
 /// Returns a [`Finding::Failed`] with a formatted message unless `condition`.
 macro_rules! must {
-    ($condition:expr, $($message:tt)*) => {
-        if !$condition {
+    ($condition:expr, $($message:tt)*) => {{
+        let holds: bool = $condition;
+        if !holds {
             return Err($crate::conformance::Finding::failed(format!($($message)*)));
         }
-    };
+    }};
 }
 use must;
 

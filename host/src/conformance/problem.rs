@@ -152,7 +152,7 @@ fn shells(size: &[i64], sample: usize) -> Tensor {
         let mut shape = vec![1; size.len()];
         shape[axis] = *length;
         let centre = *length as f64 / 2.0 - 0.2 + 0.2 * sample as f64;
-        squares = squares + (Tensor::arange(*length, (Dtype::Float, Device::Cpu)) - centre).square().view(shape.as_slice());
+        squares += (Tensor::arange(*length, (Dtype::Float, Device::Cpu)) - centre).square().view(shape.as_slice());
     }
     1.0 - squares.sqrt() / (RADIUS * shortest)
 }
