@@ -1,7 +1,7 @@
 //! `host plugin list | inspect` read manifests and run no plugin code; `schema` asks the plugin, in a child process.
 
 use crate::cli::PluginCommand;
-use crate::plugin::{self, Library, LoadedTrainer};
+use crate::plugin::{self, Library, LibraryFile, LoadedTrainer, trust};
 use anyhow::{Result, anyhow, ensure};
 use std::io::{Write, stdout};
 use std::process::Command;
@@ -11,6 +11,7 @@ pub fn execute(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List => list(),
         PluginCommand::Inspect { plugin } => inspect(plugin),
+        PluginCommand::Trust(command) => super::trust::execute(command),
         PluginCommand::Schema { plugin, in_process: true } => schema(plugin),
         PluginCommand::Schema { plugin, in_process: false } => schema_in_child(plugin),
     }
@@ -33,16 +34,16 @@ fn list() -> Result<()> {
 }
 
 fn inspect(spec: &str) -> Result<()> {
-    let path = plugin::resolve(spec)?;
-    let (manifest, sha256, verdict) = plugin::inspect(&path)?;
-    writeln!(stdout(), "path         {}", path.display())?;
-    writeln!(stdout(), "sha256       {sha256}")?;
-    let fields = serde_json::to_value(&manifest)?;
+    let file = LibraryFile::read(&plugin::resolve(spec)?)?;
+    writeln!(stdout(), "path         {}", file.path.display())?;
+    writeln!(stdout(), "sha256       {}", file.sha256)?;
+    writeln!(stdout(), "trust        {}", trust::standing(&file)?)?;
+    let fields = serde_json::to_value(&file.manifest)?;
     for (key, value) in fields.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         writeln!(stdout(), "{key:<12} {value}")?;
     }
-    match verdict {
+    match file.check() {
         Ok(()) => writeln!(stdout(), "loadable     yes, as far as can be told without running it")?,
         Err(error) => writeln!(stdout(), "loadable     no: {error}")?,
     }

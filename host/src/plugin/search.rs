@@ -3,7 +3,9 @@
 //! Searched in this order: the folders of `TRAINER_PLUGIN_PATH`, the folder of the host program, `~/.local/share/trainer-plugins`.
 //! Never the working folder.
 
+use super::file;
 use super::manifest::{self, ReadError};
+use super::trust::SHIPPED;
 use plugin_api::Manifest;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +75,7 @@ pub fn list() -> Vec<Found> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         files.sort();
         for path in files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "so")) {
-            let Ok(bytes) = std::fs::read(&path) else { continue };
+            let Ok((_, bytes)) = file::read(&path) else { continue };
             let manifest = manifest::read(&bytes);
             let seen = || found.iter().any(|f| std::fs::canonicalize(&f.path).ok() == std::fs::canonicalize(&path).ok());
             if !matches!(manifest, Err(ReadError::NoManifest | ReadError::NotELF(_))) && !seen() {
@@ -97,7 +99,7 @@ fn display(paths: &[PathBuf]) -> String {
 }
 
 fn hint(id: &str, all: &[Found]) -> String {
-    if matches!(id, "base" | "multi-output") {
+    if SHIPPED.contains(&id) {
         return format!("; build the plugins that ship with the host: cargo build --package {id}");
     }
     let ids: Vec<&str> = all.iter().filter_map(|f| f.manifest.as_ref().ok()).map(|m| m.id.as_str()).collect();
