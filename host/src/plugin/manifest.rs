@@ -1,6 +1,6 @@
 //! Reads the manifest section of a library's bytes; nothing of the library runs.
 
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSegment};
 use plugin_api::{Manifest, abi::MANIFEST_SECTION};
 
 /// Why there is no manifest.
@@ -48,6 +48,8 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, ReadError> {
     if machine != expected {
         return Err(ReadError::Machine { found: format!("{machine:?}"), expected: ours });
     }
+    // The dynamic loader maps segments as they are declared, and crashes where the file ends before they do.
+    file.segments().try_for_each(|segment| segment.data().map(drop)).map_err(not_elf)?;
     let section = file.section_by_name(MANIFEST_SECTION).ok_or(ReadError::NoManifest)?;
     let json = section.data().map_err(not_elf)?;
     // A C compiler may pad the section with zeros.

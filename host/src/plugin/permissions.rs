@@ -149,7 +149,7 @@ fn check_step(step: Step, rights: &Rights, user: u32, other_member: impl FnOnce(
         return Err(PermissionError::List { step });
     }
     match other_member(group) {
-        Some(member) => Err(PermissionError::Writable { step, writer: format!("group {group}, among them {member}") }),
+        Some(member) => Err(PermissionError::Writable { step, writer: format!("group {group} and so for {member}") }),
         None => Ok(()),
     }
 }
@@ -280,7 +280,7 @@ mod tests {
             assert!(refused.contains("writable for everybody (mode 777)") && refused.contains("chmod go-w '/x y/z'"), "{refused}");
             assert_eq!(verdict(kind, USER, PRIVATE, 0o775), "fine");
             let refused = verdict(kind, USER, SHARED, 0o775);
-            assert!(refused.contains("writable for group 100, among them bob"), "{refused}");
+            assert!(refused.contains("writable for group 100 and so for bob"), "{refused}");
             assert_eq!(verdict(kind, USER, SHARED, 0o755), "fine");
         }
         assert_eq!(verdict(StepKind::Folder, 0, 0, 0o1777), "fine");
