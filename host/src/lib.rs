@@ -7,6 +7,7 @@
 mod assign;
 pub mod cli;
 pub mod commands;
+pub mod conformance;
 pub mod dataset;
 pub mod demo;
 pub mod device;

@@ -10,7 +10,7 @@
  * - Inputs (strings, tensors, arrays) are borrowed for the call, and tensors among them are only read: other trainers may see the same ones.
  *   Tensors pushed into a sink belong to the receiver.
  * - A function returns TP_OK, or TP_ERROR / TP_PANIC after writing one message to its `error` sink. No exception may leave it:
- *   in C++ write every function as `return tp_guard(error, [&] { ... });`.
+ *   in C++ write every function as `return tp_guard(error, [&] { ... });` and throw `tp_error` for what is no surprise.
  * - An instance is used by one thread at a time, which may change between calls. After TP_PANIC only `destroy` is called.
  */
 #ifndef TRAINER_PLUGIN_H
@@ -120,25 +120,32 @@ typedef struct {
 #ifdef __cplusplus
 } /* extern "C" */
 
-#include <exception>
+#include <stdexcept>
 #include <string>
 
-/* Runs `call`; an exception becomes TP_PANIC with the first line of its message. */
+/* What a call may fail with: the trainer is as good as before, and may be called again. */
+struct tp_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/* Runs `call`; a `tp_error` becomes TP_ERROR, any other exception TP_PANIC, with the first line of its message. */
 template <class F>
 int32_t tp_guard(tp_sink error, F &&call) noexcept {
-    auto fail = [&](const char *what) {
+    auto fail = [&](int32_t status, const char *what) {
         std::string text(what);
         text.resize(text.find('\n') == std::string::npos ? text.size() : text.find('\n'));
         error.write(error.ctx, tp_str{text.data(), text.size()});
-        return TP_PANIC;
+        return status;
     };
     try {
         call();
         return TP_OK;
+    } catch (const tp_error &e) {
+        return fail(TP_ERROR, e.what());
     } catch (const std::exception &e) {
-        return fail(e.what());
+        return fail(TP_PANIC, e.what());
     } catch (...) {
-        return fail("unknown C++ exception");
+        return fail(TP_PANIC, "unknown C++ exception");
     }
 }
 
@@ -173,10 +180,15 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 #define TP_ASKS_TRAINING ""
 #endif
 
+/* Its licence, as an SPDX expression: define TP_LICENSE before including this. */
+#ifndef TP_LICENSE
+#define TP_LICENSE ""
+#endif
+
 /* The manifest, readable without running the library, and the entry. All arguments but `table` are string literals. */
 #define TRAINER_PLUGIN(id, version, description, table)                                                                          \
     __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
-        "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"api\":\"" TP_API                   \
+        "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"license\":\"" TP_LICENSE "\",\"api\":\"" TP_API                   \
         "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
         TP_ASKS_AUGMENTATION TP_ASKS_TRAINING "\",\"panic\":\"unwind\"}";                                                           \
     TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }

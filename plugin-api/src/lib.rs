@@ -1,27 +1,36 @@
 //! What a trainer plugin is written against.
 //!
-//! A plugin supplies the network's heads and its loss; the host owns data, augmentation and the training loop. A whole plugin:
+//! A plugin supplies the network's heads and its loss; the host owns data, augmentation and the training loop. A whole plugin, nnU-Net's heads
+//! with a loss of its own:
 //!
 //! ```no_run
-//! use plugin_api::{Base, Batch, Loss, Outputs, Params, Result, Step, Task, Trainer, export_trainer};
+//! use plugin_api::tch::{Kind::Float, Tensor};
+//! use plugin_api::{Base, Batch, JsonSchema, Level, Loss, Outputs, Params, Result, Step, Task, Trainer, export_trainer};
 //!
-//! #[derive(serde::Deserialize, plugin_api::JsonSchema)]
+//! #[derive(serde::Deserialize, JsonSchema)]
 //! #[schemars(crate = "plugin_api::schemars")]
+//! #[serde(default)]
 //! struct Options {
-//!     /// Factor of the loss.
-//!     factor: f64,
+//!     /// The larger, the less voxels count that are learned already.
+//!     gamma: f64,
 //! }
 //!
-//! struct Scaled {
+//! impl Default for Options {
+//!     fn default() -> Self {
+//!         Self { gamma: 2.0 }
+//!     }
+//! }
+//!
+//! struct MyLoss {
 //!     base: Base,
-//!     factor: f64,
+//!     gamma: f64,
 //! }
 //!
-//! impl Trainer for Scaled {
+//! impl Trainer for MyLoss {
 //!     type Options = Options;
 //!
 //!     fn new(task: &Task, options: Options, params: &mut Params) -> Result<Self> {
-//!         Ok(Self { base: Base::single(task, params)?, factor: options.factor })
+//!         Ok(Self { base: Base::single(task, params)?, gamma: options.gamma })
 //!     }
 //!
 //!     fn base(&self) -> &Base {
@@ -29,13 +38,21 @@
 //!     }
 //!
 //!     fn loss(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Loss> {
+//!         let focal = |level: &Level| focal(level, self.gamma);
 //!         let mut loss = Loss::new();
-//!         loss.term("scaled", self.factor, self.base.output_loss("segmentation", outputs, batch, step)?);
+//!         loss.term("focal", 1.0, self.base.supervise("segmentation", outputs, batch, step, focal)?);
 //!         Ok(loss)
 //!     }
 //! }
 //!
-//! export_trainer!(Scaled);
+//! /// −mean (1 − p)^γ ln p, p being the probability of the right class.
+//! fn focal(level: &Level, gamma: f64) -> Result<Tensor> {
+//!     let log_p = level.logits.f_log_softmax(1, Float)?.f_gather(1, &level.target, false)?;
+//!     let miss = log_p.f_exp()?.f_neg()?.f_add_scalar(1.0)?;
+//!     level.mean(&miss.f_pow_tensor_scalar(gamma)?.f_mul(&log_p)?.f_neg()?)
+//! }
+//!
+//! export_trainer!(MyLoss);
 //! # fn main() {}
 //! ```
 //!
@@ -45,12 +62,17 @@
 //! Data passes through a trainer once a step: the host's trunk makes [`Features`], `forward` turns them into named [`Outputs`]
 //! (each a list of deep-supervision levels, finest first), `loss` compares these with a [`Batch`] and returns named terms
 //! ([`Loss`]), and the host sums, differentiates and optimises.
+//!
+//! The [`guide`] goes on from here, with [your first loss in 15 minutes](guide::first_loss) and all that a plugin can do, chapter by chapter. Those who
+//! come from nnU-Net find each command and each method of a trainer [there](guide::from_nnunet).
 
 pub mod abi;
 mod base;
+pub mod conformance;
 pub mod door;
 mod error;
 pub mod extensions;
+pub mod guide;
 pub mod heads;
 mod level;
 mod logging;

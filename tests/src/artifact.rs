@@ -92,33 +92,32 @@ impl Api {
     }
 }
 
-/// The library of `tests/fixtures/<name>/plugin.cpp`, made by one call of the C++ compiler.
-pub fn cpp_fixture(name: &str) -> PathBuf {
-    once(name, || build_cpp_fixture(name, name, &root().join("plugin-api")))
+/// The C++ plugin that `host plugin new brier-cpp --lang c++` writes, built by its own script.
+pub fn cpp_plugin() -> PathBuf {
+    once("brier-cpp", || build_cpp_plugin("brier-cpp", &root().join("plugin-api")))
 }
 
-/// The same, with the header of release 1.0.0.
-pub fn released_cpp_fixture(name: &str) -> PathBuf {
-    let library = format!("{name}-released");
-    once(&library, || build_cpp_fixture(name, &library, &Api::Released.folder()))
+/// The same with the header of release 1.0.0.
+pub fn released_cpp_plugin() -> PathBuf {
+    once("brier-cpp-released", || build_cpp_plugin("brier-cpp-released", &Api::Released.folder()))
 }
 
-fn build_cpp_fixture(name: &str, library: &str, plugin_api: &Path) -> PathBuf {
-    let source = root().join("tests/fixtures").join(name).join("plugin.cpp");
-    let include = plugin_api.join("include");
-    let library = fixtures().join(format!("lib{}.so", library.replace('-', "_")));
-    let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).expect("a source file");
-    let newest = changed(&source).max(changed(&include.join("trainer_plugin.h")));
-    if fs::metadata(&library).and_then(|m| m.modified()).is_ok_and(|built| built > newest) {
-        return library;
+fn build_cpp_plugin(name: &str, plugin_api: &Path) -> PathBuf {
+    let new = tempfile::tempdir().expect("a temporary folder");
+    let mut host = Command::new(host());
+    host.args(["plugin", "new", name, "--lang", "c++", "--output"]).arg(new.path());
+    assert!(host.output().expect("it starts").status.success(), "{host:?}");
+    let folder = fixtures().join("source").join(name);
+    let header = fs::read_to_string(plugin_api.join("include/trainer_plugin.h")).expect("a header");
+    copy_tree(&new.path().join(name), &folder, &|path, text| if path.ends_with("trainer_plugin.h") { header.clone() } else { text });
+    let library = folder.join(format!("lib{}.so", name.replace('-', "_")));
+    let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
+    let newest = entries(&folder).filter(|path| *path != library).map(|path| changed(&path).expect("a source file")).max();
+    if changed(&library).ok() < newest {
+        let mut build = Command::new("bash");
+        build.arg(folder.join("build.sh")).env("LIBTORCH", Path::new(env!("TESTS_LIBTORCH")).parent().expect("<libtorch>/lib"));
+        assert!(build.output().expect("bash is there").status.success(), "{build:?}");
     }
-    fs::create_dir_all(fixtures()).expect("the target folder is writable");
-    let libtorch = Path::new(env!("TESTS_LIBTORCH"));
-    let mut compiler = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
-    compiler.args(["-std=c++20", "-shared", "-fPIC", "-I"]).arg(include).arg("-I").arg(libtorch.join("../include"));
-    compiler.arg(source).arg("-L").arg(libtorch).args(["-ltorch_cpu", "-lc10", "-o"]).arg(&library);
-    let status = compiler.status().expect("a C++ compiler is there");
-    assert!(status.success(), "{compiler:?}");
     library
 }
 
@@ -130,12 +129,26 @@ pub fn with_manifest(library: &Path, folder: &Path, change: impl FnOnce(&mut Man
     let mut manifest: Manifest = serde_json::from_slice(&bytes[start..start + length]).expect("JSON");
     change(&mut manifest);
     // Descriptions are of no matter here and make room.
-    manifest.description.clear();
+    manifest.description = "-".to_owned();
     let mut json = serde_json::to_vec(&manifest).expect("plain data");
     assert!(json.len() <= length, "the changed manifest does not fit");
     json.resize(length, b' ');
     bytes[start..start + length].copy_from_slice(&json);
     let path = folder.join("libpatched.so");
+    fs::write(&path, bytes).expect("the folder is writable");
+    path
+}
+
+/// A copy of `library` in `folder` whose Rust door is gone: what is left is the C door, if it has one.
+pub fn without_rust_door(library: &Path, folder: &Path) -> PathBuf {
+    const DOOR: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader\0";
+    let mut bytes = fs::read(library).expect("the library is there");
+    let mut from = 0;
+    while let Some(found) = find(&bytes[from..], DOOR) {
+        bytes[from + found] = b'X';
+        from += found + 1;
+    }
+    let path = folder.join(format!("{}_c_door.so", library.file_stem().expect("a library").display()));
     fs::write(&path, bytes).expect("the folder is writable");
     path
 }
@@ -218,7 +231,8 @@ fn cargo_build(arguments: &[&str]) -> HashMap<String, PathBuf> {
 /// touched, so that Cargo sees no need to build them again.
 fn copy_tree(from: &Path, to: &Path, change: &dyn Fn(&Path, String) -> String) {
     fs::create_dir_all(to).expect("the target folder is writable");
-    for copy in entries(to).filter(|copy| !copy.is_dir() && !from.join(copy.file_name().expect("an entry")).exists()) {
+    let made = |copy: &Path| copy.is_dir() || copy.extension().is_some_and(|extension| extension == "so");
+    for copy in entries(to).filter(|copy| !made(copy) && !from.join(copy.file_name().expect("an entry")).exists()) {
         fs::remove_file(copy).expect("the target folder is writable");
     }
     for source in entries(from) {

@@ -37,7 +37,7 @@ fn what_was_built_against_1_0_0_loads_and_trains() {
     let rust = artifact::fixture_against("two-heads", Api::Released);
     assert_eq!(Library::load(&rust).expect("loads").manifest.api, "1.0.0");
     Bench::new().train(&rust, &["--set", "weight=0.5"]).expect_success();
-    Bench::new().train(&artifact::released_cpp_fixture("brier-cpp"), &[]).expect_success();
+    Bench::new().train(&artifact::released_cpp_plugin(), &[]).expect_success();
     Bench::new().train(&artifact::fixture_against("two-heads", Api::Next), &["--set", "weight=0.5"]).expect_success();
 }
 

@@ -47,7 +47,7 @@ fn a_pipeline_is_the_same_by_name_and_from_a_file_and_the_data_key_tells_others_
 fn a_plugin_may_ask_for_one_and_the_flag_wins() {
     let bench = Bench::new();
     let base = data_key(&bench.train(&artifact::plugin("base"), &["--augmentation", "none"]).expect_success());
-    for plugin in [artifact::fixture("brier"), artifact::cpp_fixture("brier-cpp")] {
+    for plugin in [artifact::fixture("brier"), artifact::cpp_plugin()] {
         let asked = bench.train(&plugin, &["--overwrite"]).expect_success();
         assert!(asked.stdout.contains("Augmentation none (asked for by the plugin)"), "{}", asked.stdout);
         assert_eq!(data_key(&asked), base);

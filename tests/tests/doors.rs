@@ -39,7 +39,7 @@ fn a_crate_outside_the_workspace_trains() {
 #[test]
 fn both_doors_compute_the_same() {
     let arguments = ["--epochs", "2", "--iterations", "3"];
-    let [rust, cpp] = [artifact::fixture("brier"), artifact::cpp_fixture("brier-cpp")].map(|library| {
+    let [rust, cpp] = [artifact::fixture("brier"), artifact::cpp_plugin()].map(|library| {
         let bench = Bench::new();
         let ended = bench.train(&library, &arguments).expect_success();
         assert!(bench.fold().join("checkpoint_final.safetensors").is_file());
@@ -71,26 +71,11 @@ fn what_a_plugin_changes_behind_the_hosts_back_is_put_back() {
 }
 
 #[test]
-fn the_readme_shows_the_plugin_that_is_tested() {
-    const MARK: &str = "<!-- tests/fixtures/two-heads/src/lib.rs -->\n```rust\n";
-    let source = include_str!("../fixtures/two-heads/src/lib.rs");
-    let lines = source.lines().filter(|line| !line.is_empty() && !line.starts_with("use ")).count();
-    assert!(lines < 40, "{lines} lines are too many for an example");
-
-    let path = artifact::root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let start = readme.find(MARK).unwrap_or_else(|| panic!("README.md has no block after {MARK:?}")) + MARK.len();
-    let block = &readme[start..];
-    let block = &block[..block.find("\n```").expect("the block ends") + 1];
-    assert_eq!(block, source, "README.md and tests/fixtures/two-heads/src/lib.rs differ");
-}
-
-#[test]
 fn the_manifest_says_what_was_built_with_what() {
     let rust = Library::load(&artifact::fixture("two-heads")).expect("loads").manifest;
-    let cpp = Library::load(&artifact::cpp_fixture("brier-cpp")).expect("loads").manifest;
+    let cpp = Library::load(&artifact::cpp_plugin()).expect("loads").manifest;
     assert_eq!((rust.id.as_str(), rust.version.as_str()), ("two-heads", "1.0.0"));
-    assert_eq!((cpp.id.as_str(), cpp.version.as_str()), ("brier-cpp", "1.0.0"));
+    assert_eq!((cpp.id.as_str(), cpp.version.as_str()), ("brier-cpp", "0.1.0"));
     for manifest in [rust, cpp] {
         assert_eq!(manifest.api, plugin_api::manifest::API_VERSION);
         assert_eq!(manifest.libtorch, plugin_api::manifest::LIBTORCH);

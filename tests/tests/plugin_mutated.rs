@@ -88,7 +88,7 @@ fn changed_at_random() {
     let mut random = Random::new(seed);
     let bench = Bench::new();
     // One through each door, without what only debuggers read.
-    let originals = [artifact::fixture("brier"), artifact::cpp_fixture("brier-cpp")].map(|library| {
+    let originals = [artifact::fixture("brier"), artifact::cpp_plugin()].map(|library| {
         let stripped = bench.folder().join("stripped");
         assert!(Command::new("strip").arg("-o").arg(&stripped).arg(library).status().expect("strip is there").success());
         fs::read(stripped).expect("just made")

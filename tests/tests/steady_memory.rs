@@ -8,7 +8,7 @@ const MOST: f64 = 1.0;
 
 #[test]
 fn memory_is_flat_over_two_thousand_steps() {
-    for plugin in [artifact::fixture("brier"), artifact::cpp_fixture("brier-cpp")] {
+    for plugin in [artifact::fixture("brier"), artifact::cpp_plugin()] {
         let bench = Bench::new();
         bench.plan_tiny();
         let arguments = ["--configuration", "tiny", "--epochs", "40", "--iterations", "50", "--checkpoint-every", "10", "--examples", "0"];

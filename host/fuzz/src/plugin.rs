@@ -11,6 +11,8 @@ mod gate;
 mod manifest;
 #[path = "../../src/plugin/permissions.rs"]
 mod permissions;
+#[path = "../../src/plugin/shell.rs"]
+mod shell;
 #[path = "../../src/plugin/trust/mod.rs"]
 pub mod trust;
 

@@ -4,6 +4,7 @@ mod arms;
 mod augmentation;
 mod evaluate;
 mod model;
+mod plugin;
 mod predict;
 mod prepare;
 mod recipe;
@@ -18,6 +19,7 @@ pub use arms::{ArmArg, ArmsArgs};
 pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
 pub use evaluate::EvaluateArgs;
 pub use model::{ExportArgs, FormatName, ImportArgs, ModelCommand};
+pub use plugin::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 pub use predict::{CheckpointName, FOREGROUND, Part, PredictArgs, Tta};
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 pub use recipe::{RecipeArgs, ScheduleName};
@@ -87,7 +89,7 @@ pub enum Command {
     /// See what trainings have come to, and compare them
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Look at trainer plugins
+    /// Write, look at, check trainer plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print completions for a shell, e.g. `host completions bash`
@@ -169,27 +171,4 @@ pub enum DatasetCommand {
 pub enum SourceFormat {
     /// Medical Segmentation Decathlon: a folder such as Task04_Hippocampus
     Msd,
-}
-
-/// `host plugin …`.
-#[derive(Debug, Subcommand)]
-pub enum PluginCommand {
-    /// List the plugins in TRAINER_PLUGIN_PATH, beside the host, and in ~/.local/share/trainer-plugins
-    List,
-    /// Print the manifest of a plugin, and whether it may be loaded here
-    Inspect {
-        /// An id or the path of a library
-        plugin: String,
-    },
-    /// Pin plugins that you trust: --locked runs no others
-    #[command(subcommand)]
-    Trust(TrustCommand),
-    /// Print the JSON Schema of a plugin's options; runs the plugin, in a process of its own
-    Schema {
-        /// An id or the path of a library
-        plugin: String,
-        /// In this process
-        #[arg(long, hide = true)]
-        in_process: bool,
-    },
 }

@@ -1,19 +1,42 @@
-//! `host plugin list | inspect` read manifests and run no plugin code; `schema` asks the plugin, in a child process.
+//! `host plugin …`: `list` and `inspect` read manifests and run no plugin code; whatever runs a plugin does so in a process of its own.
 
-use crate::cli::PluginCommand;
-use crate::plugin::{self, Library, LibraryFile, LoadedTrainer, trust};
-use anyhow::{Result, anyhow, ensure};
+use super::environment::raw_root;
+use super::run::options;
+use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
+use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
+use crate::dataset::Dataset;
+use crate::network::told;
+use crate::plugin::{self, Child, Ended, Language, Library, LibraryFile, LoadedTrainer, trust};
+use anyhow::{Result, anyhow, bail, ensure};
+use indexmap::IndexMap;
+use plugin_api::options::suggestion;
+use plugin_api::task::Target;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::io::{Write, stdout};
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Lists plugins, or shows one.
+/// How long the steps of a plugin may take.
+const TIME_TO_BENCH: Duration = Duration::from_secs(120);
+/// How long a plugin may take to describe itself.
+const TIME_TO_DESCRIBE: Duration = Duration::from_secs(20);
+
+/// Lists plugins, shows one, or tries one.
 pub fn execute(command: &PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List => list(),
         PluginCommand::Inspect { plugin } => inspect(plugin),
+        PluginCommand::Schema { plugin } => {
+            let schema = schema(&plugin::resolve(plugin)?)?;
+            Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&schema)?)?)
+        }
+        PluginCommand::New(args) => new(args),
+        PluginCommand::Env => Ok(write!(stdout(), "{}", plugin::environment()?)?),
+        PluginCommand::Check(args) => check(args),
+        PluginCommand::Bench(args) => bench(args),
         PluginCommand::Trust(command) => super::trust::execute(command),
-        PluginCommand::Schema { plugin, in_process: true } => schema(plugin),
-        PluginCommand::Schema { plugin, in_process: false } => schema_in_child(plugin),
     }
 }
 
@@ -50,19 +73,122 @@ fn inspect(spec: &str) -> Result<()> {
     Ok(())
 }
 
-fn schema(spec: &str) -> Result<()> {
-    let library = Library::load(&plugin::resolve(spec)?)?;
-    writeln!(stdout(), "{}", serde_json::to_string_pretty(&LoadedTrainer::describe(&library)?.schema)?)?;
+/// What `work` returns, done in a process of its own.
+fn apart<T: Serialize + DeserializeOwned>(path: &Path, limit: Duration, work: impl FnOnce() -> Result<T, String>) -> Result<T> {
+    let done = Child::start(limit, work)?.wait()?;
+    // What the plugin said meanwhile.
+    eprint!("{}", done.stderr);
+    match done.ended {
+        Ended::Answered(answer) => answer.map_err(|message| anyhow!(message)),
+        other => bail!("plugin {}: it {other}", path.display()),
+    }
+}
+
+/// The schema of the options of the plugin at `path`.
+fn schema(path: &Path) -> Result<Value> {
+    apart(path, TIME_TO_DESCRIBE, || {
+        let library = Library::load(path).map_err(|e| e.to_string())?;
+        Ok(LoadedTrainer::describe(&library).map_err(|e| e.to_string())?.schema)
+    })
+}
+
+/// A plugin as the command line has it, and what it is to be tried with.
+struct Tried {
+    path: PathBuf,
+    options: Value,
+    targets: IndexMap<String, Target>,
+    seed: u64,
+}
+
+impl Tried {
+    fn of(args: &SubjectArgs, dataset: Option<&str>) -> Result<Self> {
+        let path = plugin::resolve(&args.plugin)?;
+        let options = if args.options.is_none() && args.set.is_empty() {
+            schema(&path).ok().and_then(|schema| schema["examples"].get(0).cloned()).unwrap_or_else(|| json!({}))
+        } else {
+            options(args.options.as_deref(), &args.set.iter().map(String::as_str).collect::<Vec<_>>())?
+        };
+        let targets = match dataset {
+            None => every_kind_of_target(),
+            Some(dataset) => {
+                let dataset = Dataset::open(dataset, raw_root().as_deref())?;
+                dataset.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect()
+            }
+        };
+        Ok(Self { path, options, targets, seed: args.seed })
+    }
+
+    /// Loads it, in a process of its own.
+    fn load(&self) -> Result<Subject, Finding> {
+        let library = Library::load(&self.path).map_err(|e| Finding::Failed(e.reason.to_string()))?;
+        Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), seed: self.seed })
+    }
+}
+
+fn new(args: &NewArgs) -> Result<()> {
+    let NewArgs { name, lang, plugin_api, output } = args;
+    // From the new folder a relative path would lead elsewhere.
+    let plugin_api = match plugin_api {
+        Some(path) if path.contains('/') || Path::new(path).is_dir() => std::path::absolute(path)?.display().to_string(),
+        Some(version) => version.clone(),
+        None => plugin::plugin_api(),
+    };
+    let folder = plugin::create_from_template(name, *lang, &plugin_api, output)?;
+    let (build, library) = match lang {
+        Language::Rust => ("cargo build --release", format!("target/release/lib{}.so", name.replace('-', "_"))),
+        Language::Cpp => ("./build.sh", format!("./lib{}.so", name.replace('-', "_"))),
+    };
+    let host = std::env::current_exe()?;
+    writeln!(stdout(), "{} is written. Next:", folder.display())?;
+    writeln!(stdout(), "  eval \"$({} plugin env)\"", host.display())?;
+    writeln!(stdout(), "  cd {} && {build}", folder.display())?;
+    writeln!(stdout(), "  \"$TRAINER_HOST\" plugin check {library}")?;
     Ok(())
 }
 
-/// A plugin that crashes takes only the child with it.
-fn schema_in_child(spec: &str) -> Result<()> {
-    let host = std::env::current_exe().map_err(|e| anyhow!("cannot find this program: {e}"))?;
-    let status = Command::new(host)
-        .args(["plugin", "schema", "--in-process", spec])
-        .status()
-        .map_err(|e| anyhow!("cannot start a child process: {e}"))?;
-    ensure!(status.success(), "plugin {spec}: its schema cannot be had ({status})");
+fn check(args: &CheckArgs) -> Result<()> {
+    if let Some(unknown) = args.only.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
+        bail!("--only: there is no case '{unknown}'{}", suggestion(unknown, CASES.iter().map(|case| case.name)));
+    }
+    let tried = Tried::of(&args.subject, args.dataset.as_deref())?;
+    let LibraryFile { manifest, sha256, .. } = LibraryFile::read(&tried.path)?;
+    let head = Report {
+        plugin: format!("{} {}", manifest.id, manifest.version),
+        sha256,
+        options: tried.options.clone(),
+        seed: tried.seed,
+        outcomes: Vec::new(),
+        seconds: 0.0,
+    };
+    let plan = Plan { only: args.only.clone(), time_limit: Duration::from_secs(args.time_limit) };
+    let report = conformance::run(&plan, head, &|| {
+        // Several cases run at a time.
+        tch::set_num_threads(1);
+        tried.load()
+    })?;
+    match args.json {
+        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
+        false => writeln!(stdout(), "{report}")?,
+    }
+    ensure!(report.bad() == 0, "plugin {}: {} of {} cases failed", tried.path.display(), report.bad(), report.outcomes.len());
+    Ok(())
+}
+
+fn bench(args: &BenchArgs) -> Result<()> {
+    let tried = Tried::of(&args.subject, None)?;
+    let time = |tried: &Tried, fixture: Option<&Path>| {
+        apart(&tried.path, TIME_TO_BENCH, || {
+            tried.load().and_then(|subject| conformance::bench(&subject, fixture)).map_err(|finding| finding.to_string())
+        })
+    };
+    let mut timings: Vec<Timing> = vec![time(&tried, args.fixture.as_deref())?];
+    // Recorded outputs have the names of one plugin.
+    if let (None, Ok(base)) = (&args.fixture, plugin::resolve("base")) {
+        timings.push(time(&Tried { path: base, options: json!({}), ..tried }, None)?);
+    }
+    match args.json {
+        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&timings)?)?,
+        false => write!(stdout(), "{}", conformance::bench_table(&timings))?,
+    }
     Ok(())
 }

@@ -216,7 +216,7 @@ fn sampling(args: &SamplingArgs) -> Result<Sampling> {
 }
 
 /// The plugin's options: the file, with every `key.path=value` put in. Values are JSON where they parse as such, else text.
-fn options(file: Option<&Path>, set: &[&str]) -> Result<Value> {
+pub(super) fn options(file: Option<&Path>, set: &[&str]) -> Result<Value> {
     let mut options = match file {
         None => Value::Object(Map::new()),
         Some(path) => {

@@ -7,9 +7,6 @@ use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics};
 use std::ffi::c_void;
 use tch::Tensor;
 
-/// Ids of all extensions that this host uses.
-pub const KNOWN: [&str; 2] = [metrics::ID, loss_with_grad::ID];
-
 /// The tables that a plugin has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extensions {

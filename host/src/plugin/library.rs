@@ -58,6 +58,11 @@ impl Library {
             Err(reason) => Err(LoadError { path, reason }),
         }
     }
+
+    /// Whether it returns a table for extension `id`.
+    pub fn has_extension(&self, id: &str) -> bool {
+        !super::extensions::find(self.entry, id).is_null()
+    }
 }
 
 /// The entry of a library, loaded at its first call: one that is loaded twice would have its statics twice, and operators that it registers

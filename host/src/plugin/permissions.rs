@@ -10,6 +10,7 @@
 //! the entry is has just been said. Since nobody else can then change a step of the way, the path that is walked leads to the file that was
 //! opened, whichever came first.
 
+use super::shell::quoted;
 use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::fs::{File, Metadata};
@@ -237,13 +238,6 @@ fn find_other(line: &str, users: &str, group: u32, user: u32) -> Option<String> 
     member.or(owner).map(str::to_owned)
 }
 
-/// `path` as a shell takes it.
-pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,11 +330,5 @@ mod tests {
 
         symlink("loop", folder.path().join("loop")).unwrap();
         assert_eq!(way(&folder.path().join("loop")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
-    }
-
-    #[test]
-    fn a_shell_gets_the_path() {
-        assert_eq!(quoted(Path::new("/a/b-c.so")), "/a/b-c.so");
-        assert_eq!(quoted(Path::new("/a b/c's")), r"'/a b/c'\''s'");
     }
 }

@@ -8,9 +8,9 @@ use super::extensions::{Extensions, gradient_sink, metric_sink};
 use super::library::Library;
 use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
 use crate::network::Parameters;
-use crate::shim::{KeepModes, Seeded, mix};
+use crate::shim::{KeepModes, Seeded, generator_digest, mix};
 use plugin_api::abi::{self, HostServices, Instance, ParamRequest, Sink, Str, TensorHandle};
-use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad};
+use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics};
 use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Phase, Step, Task, Term, Weight};
 use std::ffi::c_void;
 use std::sync::Once;
@@ -31,6 +31,8 @@ pub struct CallError {
     pub message: String,
     /// It returned NaN or infinity.
     pub nonfinite: bool,
+    /// It panicked or threw.
+    pub panicked: bool,
 }
 
 /// A trainer that a plugin made for one task.
@@ -45,6 +47,28 @@ pub struct LoadedTrainer {
     seed: u64,
     /// A panic leaves an instance in an unknown state: nothing but `destroy` may follow.
     poisoned: std::cell::Cell<bool>,
+    /// What calls did beside their work, where somebody wants to know.
+    observed: std::cell::RefCell<Option<Vec<Observation>>>,
+}
+
+/// What a call did beside its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Which call.
+    pub call: &'static str,
+    /// It left gradient mode, autocast, threads or the choice of algorithms changed.
+    pub changed_modes: bool,
+    /// The CPU generator's state as the call found it.
+    pub generator_found: u64,
+    /// And as it left it.
+    pub generator_left: u64,
+}
+
+impl Observation {
+    /// Whether it drew random numbers.
+    pub fn drew(&self) -> bool {
+        self.generator_found != self.generator_left
+    }
 }
 
 // SAFETY: the contract allows calls from any thread, one at a time; `&self` calls are not concurrent, since this is not `Sync`.
@@ -69,6 +93,7 @@ impl LoadedTrainer {
             device: parameters.device(),
             seed,
             poisoned: false.into(),
+            observed: None.into(),
         };
         let mut instance = Instance(std::ptr::null_mut());
         trainer.call("new", mix(&[seed, 0]), |error| {
@@ -90,12 +115,12 @@ impl LoadedTrainer {
 
     /// What the plugin tells of its options. Runs plugin code.
     pub fn describe(library: &Library) -> Result<Description, CallError> {
-        let error = |message| CallError { plugin: name_of(library), call: "describe", message, nonfinite: false };
+        let error = |message| CallError { plugin: name_of(library), call: "describe", message, nonfinite: false, panicked: false };
         let (mut out, mut message) = (Vec::new(), Vec::new());
         // SAFETY: both sinks outlive the call.
         let status = unsafe { (library.entry.describe)(Sink::into_buffer(&mut out), Sink::into_buffer(&mut message)) };
         if status != abi::OK {
-            return Err(error(failure(status, &message)));
+            return Err(CallError { panicked: status == abi::PANIC, ..error(failure(status, &message)) });
         }
         serde_json::from_slice(&out).map_err(|e| error(format!("returned broken JSON: {e}")))
     }
@@ -103,6 +128,11 @@ impl LoadedTrainer {
     /// The library it came from.
     pub fn library(&self) -> &Library {
         &self.library
+    }
+
+    /// From now on, notes what calls do beside their work; returns what was noted so far.
+    pub fn observe(&self) -> Vec<Observation> {
+        self.observed.replace(Some(Vec::new())).unwrap_or_default()
     }
 
     /// Its outputs, in order.
@@ -144,14 +174,25 @@ impl LoadedTrainer {
 
     /// Named terms, each a finite f32 scalar; `outputs` in f32. Where the plugin computes gradients by hand, the terms carry these.
     pub fn loss(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
-        let terms = match self.extensions.loss_with_grad {
-            Some(table) => self.loss_with_grad(table, outputs, batch, step)?,
-            None => self.loss_in_graph(outputs, batch, step)?,
-        };
+        let terms = self.loss_of_any_kind(outputs, batch, step)?;
         for term in &terms {
             self.check_term(term)?;
         }
         Ok(terms)
+    }
+
+    /// The same, unchecked: outputs may be in f64, too, to see how exact gradients are.
+    pub fn loss_of_any_kind(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
+        match self.extensions.loss_with_grad {
+            Some(table) => self.loss_with_grad(table, outputs, batch, step),
+            None => self.loss_in_graph(outputs, batch, step),
+        }
+    }
+
+    /// Ids of the extensions of this host that the plugin has.
+    pub fn extensions(&self) -> Vec<&'static str> {
+        let Extensions { metrics, loss_with_grad } = self.extensions;
+        metrics.map(|_| metrics::ID).into_iter().chain(loss_with_grad.map(|_| loss_with_grad::ID)).collect()
     }
 
     fn loss_in_graph(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
@@ -192,8 +233,8 @@ impl LoadedTrainer {
 
     fn with_gradients(&self, TermWithGrad { mut term, gradients }: TermWithGrad, outputs: &Outputs) -> Result<Term, CallError> {
         let failed = |e: tch::TchError| self.error(LOSS, e.to_string());
-        // A sum of anything else would not be a scalar.
-        self.check_term(&term)?;
+        // Anything else would grow with what is added to it.
+        self.check_tensor(LOSS, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
         for (name, levels) in gradients {
             let outputs = outputs.get(&name).map_err(|e| self.error(LOSS, format!("returned a gradient of term '{}': {e}", term.name)))?;
             for (i, gradient) in levels.iter().enumerate().filter(|(_, gradient)| gradient.defined()) {
@@ -313,8 +354,14 @@ impl LoadedTrainer {
         }
         let modes = KeepModes::new();
         let seeded = Seeded::new(self.device, seed).map_err(|e| self.error(call, e.to_string()))?;
+        let observing = self.observed.borrow().is_some();
+        let generator = || if observing { generator_digest(Device::Cpu).unwrap_or_default() } else { 0 };
         let mut message = Vec::new();
+        let generator_found = generator();
         let status = body(Sink::into_buffer(&mut message));
+        if let Some(observed) = self.observed.borrow_mut().as_mut() {
+            observed.push(Observation { call, changed_modes: modes.changed(), generator_found, generator_left: generator() });
+        }
         drop(seeded);
         if status == abi::OK {
             if modes.changed() {
@@ -326,11 +373,11 @@ impl LoadedTrainer {
             return Ok(());
         }
         self.poisoned.set(status == abi::PANIC);
-        Err(self.error(call, failure(status, &message)))
+        Err(CallError { panicked: status == abi::PANIC, ..self.error(call, failure(status, &message)) })
     }
 
     fn error(&self, call: &'static str, message: String) -> CallError {
-        CallError { plugin: name_of(&self.library), call, message, nonfinite: false }
+        CallError { plugin: name_of(&self.library), call, message, nonfinite: false, panicked: false }
     }
 
     fn check_declared(&self) -> Result<(), CallError> {

@@ -15,7 +15,7 @@ pub use many::{Adam, AdamState, adam, clear_gradients, clip_gradients, lerp, sgd
 #[error("libtorch: {0}")]
 pub struct Error(String);
 
-/// Modes of the calling thread that a call may leave changed: gradients, autocast, number of threads.
+/// Modes that a call may leave changed: gradients, autocast, number of threads, choice of deterministic algorithms.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Modes {
@@ -25,6 +25,10 @@ pub struct Modes {
     autocast_cuda: c_int,
     autocast_cuda_type: c_int,
     threads: c_int,
+    deterministic: c_int,
+    warn_only: c_int,
+    cudnn_deterministic: c_int,
+    cudnn_benchmark: c_int,
 }
 
 unsafe extern "C" {
@@ -34,6 +38,7 @@ unsafe extern "C" {
     fn shim_autocast_enter(device: c_int, half: c_int, error: *mut *mut c_char) -> c_int;
     fn shim_autocast_leave(error: *mut *mut c_char) -> c_int;
     fn shim_generator_seed(device: c_int, seed: u64, state: *mut *mut c_void, error: *mut *mut c_char) -> c_int;
+    fn shim_generator_digest(device: c_int, digest: *mut u64, error: *mut *mut c_char) -> c_int;
     fn shim_generator_restore(device: c_int, state: *mut c_void, error: *mut *mut c_char) -> c_int;
 }
 
@@ -157,6 +162,14 @@ impl Drop for Seeded {
             }
         }
     }
+}
+
+/// A hash of the state of `device`'s generator: it changes with every draw.
+pub fn generator_digest(device: Device) -> Result<u64, Error> {
+    let mut digest = 0;
+    // SAFETY: `digest` is writable.
+    check(|error| unsafe { shim_generator_digest(index(device), &mut digest, error) })?;
+    Ok(digest)
 }
 
 /// A seed that depends on all of `parts` (SplitMix64, applied in turn).

@@ -69,9 +69,10 @@ at::Tensor norm_of(at::TensorList gradients) {
 
 extern "C" {
 
-// Modes of the calling thread that a plugin could leave changed.
+// Modes of the calling thread, and of the process, that a plugin could leave changed.
 struct ShimModes {
   int grad, autocast_cpu, autocast_cpu_type, autocast_cuda, autocast_cuda_type, threads;
+  int deterministic, warn_only, cudnn_deterministic, cudnn_benchmark;
 };
 
 void shim_free(char* text) { free(text); }
@@ -82,7 +83,11 @@ void shim_modes_read(ShimModes* out) {
           static_cast<int>(at::autocast::get_autocast_dtype(at::kCPU)),
           at::autocast::is_autocast_enabled(at::kCUDA),
           static_cast<int>(at::autocast::get_autocast_dtype(at::kCUDA)),
-          at::get_num_threads()};
+          at::get_num_threads(),
+          at::globalContext().deterministicAlgorithms(),
+          at::globalContext().deterministicAlgorithmsWarnOnly(),
+          at::globalContext().deterministicCuDNN(),
+          at::globalContext().benchmarkCuDNN()};
 }
 
 int shim_modes_write(const ShimModes* modes, char** error) {
@@ -93,6 +98,9 @@ int shim_modes_write(const ShimModes* modes, char** error) {
     at::autocast::set_autocast_enabled(at::kCUDA, modes->autocast_cuda);
     at::autocast::set_autocast_dtype(at::kCUDA, static_cast<at::ScalarType>(modes->autocast_cuda_type));
     if (at::get_num_threads() != modes->threads) at::set_num_threads(modes->threads);
+    at::globalContext().setDeterministicAlgorithms(modes->deterministic, modes->warn_only);
+    at::globalContext().setDeterministicCuDNN(modes->cudnn_deterministic);
+    at::globalContext().setBenchmarkCuDNN(modes->cudnn_benchmark);
   });
 }
 
@@ -130,6 +138,17 @@ int shim_generator_restore(int index, void* state, char** error) {
     at::Generator generator = at::globalContext().defaultGenerator(device(index));
     std::lock_guard<std::mutex> lock(generator.mutex());
     generator.set_state(*saved);
+  });
+}
+
+// A hash of the state of the device's default generator: it changes with every draw.
+int shim_generator_digest(int index, uint64_t* digest, char** error) {
+  return guard(error, [&] {
+    at::Generator generator = at::globalContext().defaultGenerator(device(index));
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    at::Tensor state = generator.get_state();
+    *digest = 0xcbf29ce484222325;
+    for (int64_t i = 0; i < state.numel(); i++) *digest = (*digest ^ state.const_data_ptr<uint8_t>()[i]) * 0x100000001b3;
   });
 }
 

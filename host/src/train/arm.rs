@@ -221,7 +221,7 @@ impl Arm<'_> {
 }
 
 /// Resident memory of this process in MiB, without what is only a view of files, such as the store's; NaN where it is not told.
-fn resident_memory() -> f64 {
+pub fn resident_memory() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = |i: usize| statm.split(' ').nth(i).and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN);
     // SAFETY: a question without preconditions.

@@ -67,9 +67,10 @@ impl Online {
         }
     }
 
-    /// Metrics by output: `dice` (mean over classes that occur) and `dice_<class>`, `mae`, or `accuracy`, then the plugin's own. NaN where nothing was counted.
+    /// Metrics by output: `dice` (mean over classes that occur) and `dice_<class>`, `mae`, or `accuracy`, then the plugin's own. NaN where nothing
+    /// was counted; outputs that have no metric are left out.
     pub fn finish(&self, task: &Task) -> IndexMap<String, IndexMap<String, f64>> {
-        let metrics = self.sums.iter().map(|(output, sums)| {
+        let metrics = self.sums.iter().filter_map(|(output, sums)| {
             let mut values = IndexMap::new();
             match sums {
                 Sums::Overlap(classes) => {
@@ -90,7 +91,7 @@ impl Online {
             }
             let own = self.own.iter().filter(|((of, _), _)| *of == output.name);
             values.extend(own.map(|((_, name), [sum, count])| (name.clone(), sum / count)));
-            (output.name.clone(), values)
+            (!values.is_empty()).then(|| (output.name.clone(), values))
         });
         metrics.collect()
     }

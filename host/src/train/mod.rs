@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use validation::Validated;
 
-pub use arm::Arm;
+pub use arm::{Arm, resident_memory};
 pub use average::Average;
 pub use batch::to_tensors;
 pub use checkpoint::{

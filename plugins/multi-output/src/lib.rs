@@ -6,7 +6,7 @@
 use plugin_api::{Base, IndexMap, JsonSchema, OutputOptions, Params, Result, Task, Trainer, export_trainer};
 
 #[derive(serde::Deserialize, JsonSchema)]
-#[schemars(crate = "plugin_api::schemars")]
+#[schemars(crate = "plugin_api::schemars", example = example())]
 #[serde(deny_unknown_fields)]
 struct Options {
     /// The outputs by name, in order; the first one is what is reported and saved first.
@@ -14,6 +14,12 @@ struct Options {
     /// The weights of all terms are learned, each as the log-variance of its task (Kendall et al. 2018).
     #[serde(default)]
     learned_weights: bool,
+}
+
+/// Two heads on one label map.
+fn example() -> IndexMap<&'static str, IndexMap<&'static str, OutputOptions>> {
+    let head = || OutputOptions { target: Some("segmentation".to_owned()), ..OutputOptions::default() };
+    IndexMap::from([("outputs", IndexMap::from([("first", head()), ("second", OutputOptions { weight: Some(0.5), ..head() })]))])
 }
 
 struct MultiOutput(Base);

@@ -12,13 +12,14 @@
 mod pins;
 
 use super::file::LibraryFile;
-use super::permissions::{PermissionError, quoted};
+use super::permissions::PermissionError;
+use super::shell::quoted;
 use std::path::PathBuf;
 
 pub use pins::{Pin, change, pins};
 
-/// The plugins of this repository, which are built, and lie, beside the host.
-pub const SHIPPED: [&str; 2] = ["base", "multi-output"];
+/// What ships with the host: the members of the workspace below `plugins/`, which lie beside it once they are built.
+pub const SHIPPED: [&str; 7] = ["base", "boundary", "cldice", "consistency", "dual-decoder", "multi-output", "uncertainty"];
 
 /// The variable that makes the host strict, and every host that it starts.
 pub const LOCKED: &str = "TRAINER_LOCKED";

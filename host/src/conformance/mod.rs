@@ -1,0 +1,155 @@
+//! Conformance: whether a plugin keeps the contract, case by case.
+//!
+//! A [`Case`] makes a trainer on a small made-up [`Problem`], calls it as a training would, and looks at what comes back; each runs in a process of its
+//! own with a time limit, so that a crash, a hang or a leak is found and named instead of suffered. Nothing here depends on data or on chance: the same
+//! plugin, options and seed give the same [`Report`]. `host plugin check` prints it; authors call it from their own `cargo test`.
+//!
+//! `problem` makes up tasks, features and batches, `rig` puts a trainer onto them, the cases are grouped by what they look at, `run` runs them. `bench` times
+//! a trainer on the same ground.
+
+mod bench;
+mod gradients;
+mod library;
+mod manners;
+mod numbers;
+mod options;
+mod problem;
+mod repetition;
+mod report;
+mod rig;
+mod run;
+mod shapes;
+mod state;
+
+use crate::network;
+use crate::plugin::CallError;
+
+pub use bench::{Timing, bench, table as bench_table};
+pub use problem::{Content, Problem, every_kind_of_target};
+pub use report::{Report, Status};
+pub use rig::{Rig, Subject};
+pub use run::{Plan, run};
+
+/// Something that a case looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Names it on the command line.
+    pub name: &'static str,
+    /// What holds where it passes.
+    pub about: &'static str,
+    run: fn(&Subject) -> Result<(), Finding>,
+}
+
+/// Why a case did not pass.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Finding {
+    /// The contract is broken.
+    Failed(String),
+    /// Memory is not given back.
+    Leaked(String),
+    /// It holds, but is worth a word.
+    Warning(String),
+    /// It does not apply.
+    Skipped(String),
+}
+
+impl Finding {
+    fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into())
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Failed(message) | Self::Leaked(message) | Self::Warning(message) | Self::Skipped(message)) = self;
+        f.write_str(message)
+    }
+}
+
+impl From<CallError> for Finding {
+    fn from(error: CallError) -> Self {
+        Self::Failed(format!("{} {}", error.call, error.message))
+    }
+}
+
+impl From<network::Error> for Finding {
+    fn from(error: network::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<tch::TchError> for Finding {
+    fn from(error: tch::TchError) -> Self {
+        Self::Failed(error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+/// Returns a [`Finding::Failed`] with a formatted message unless `condition`.
+macro_rules! must {
+    ($condition:expr, $($message:tt)*) => {
+        if !$condition {
+            return Err($crate::conformance::Finding::failed(format!($($message)*)));
+        }
+    };
+}
+use must;
+
+/// All cases, in the order in which they run. Where one of the first, the [`FOUNDATION`], fails, the others are skipped.
+pub const CASES: &[Case] = &[
+    Case { name: "load", about: "the library passes every gate and loads", run: |_| Ok(()) },
+    Case { name: "manifest", about: "the manifest says what users need to know, in the form that they expect", run: library::manifest },
+    Case { name: "schema", about: "the options' schema is valid JSON Schema that names and describes every option", run: library::schema },
+    Case { name: "create", about: "a trainer can be made with the options, and declares sensible outputs", run: library::create },
+    Case { name: "unknown-extension", about: "an extension that nobody knows is null", run: library::unknown_extension },
+    Case { name: "fuzzed-options", about: "options that make no sense are errors of one line, not crashes", run: options::fuzzed },
+    Case { name: "unknown-option", about: "an option that does not exist is refused", run: options::unknown },
+    Case {
+        name: "shapes",
+        about: "outputs and terms have their declared shapes: 2D, 3D, 1 to 5 levels, batch 1 and 3",
+        run: shapes::shapes,
+    },
+    Case { name: "fewer-levels", about: "as many levels as are asked for", run: shapes::fewer_levels },
+    Case { name: "activate", about: "predictions are probabilities where the output's kind says so", run: shapes::activate },
+    Case {
+        name: "terms",
+        about: "terms have names of their own, finite weights, and are not below what they call their lowest",
+        run: shapes::terms,
+    },
+    Case { name: "gradients", about: "gradients reach every parameter, and the trunk", run: gradients::reach },
+    Case {
+        name: "gradient-check",
+        about: "gradients are those of the loss: compared with differences, in f64 where the loss can",
+        run: gradients::check,
+    },
+    Case { name: "empty-target", about: "finite where there is only background", run: numbers::empty },
+    Case { name: "full-target", about: "finite where there is only foreground", run: numbers::full },
+    Case { name: "one-voxel-target", about: "finite where foreground is one voxel", run: numbers::one_voxel },
+    Case { name: "ignored-target", about: "finite where nothing may be believed", run: numbers::ignored },
+    Case { name: "some-targets-missing", about: "finite where some cases lack their targets", run: numbers::some_missing },
+    Case { name: "all-targets-missing", about: "finite, or no terms, where all cases lack their targets", run: numbers::all_missing },
+    Case { name: "large-logits", about: "finite for logits of ±10,000", run: numbers::large_logits },
+    Case { name: "bf16", about: "finite under autocast to bfloat16", run: numbers::bf16 },
+    Case { name: "fp16", about: "finite under autocast to float16", run: numbers::fp16 },
+    Case { name: "layouts", about: "the same for inputs that are not contiguous or channels-last", run: numbers::layouts },
+    Case { name: "same-step", about: "the same step gives the same bits", run: repetition::same_step },
+    Case { name: "fresh-draws", about: "what is random differs from step to step, and follows the seed", run: repetition::fresh_draws },
+    Case { name: "threads", about: "the same on any thread and with any number of them", run: repetition::threads },
+    Case { name: "two-trainers", about: "two trainers do not disturb each other", run: repetition::two_trainers },
+    Case { name: "inputs", about: "inputs are not written to", run: manners::inputs },
+    Case {
+        name: "modes",
+        about: "gradient mode, autocast, threads and deterministic algorithms are left as they were",
+        run: manners::modes,
+    },
+    Case { name: "stdout", about: "nothing is written to standard output, which belongs to the host", run: manners::whole_life },
+    Case { name: "after-error", about: "a call that fails is an error, and the next one works", run: manners::after_error },
+    Case { name: "validation", about: "validation works without gradients", run: manners::validation },
+    Case { name: "metrics", about: "metrics of its own belong to its outputs, and do not disturb training", run: manners::metrics },
+    Case { name: "state", about: "a trainer with a saved state goes on as the one that saved it", run: state::round_trip },
+    Case { name: "foreign-state", about: "a state of something else is an error, not a crash", run: state::foreign },
+    Case { name: "create-destroy", about: "a hundred trainers leave no memory behind", run: state::create_destroy },
+    Case { name: "steady-memory", about: "steps leave no memory behind", run: state::steady_memory },
+];
+
+/// So many of the first cases are what the others stand on.
+pub const FOUNDATION: usize = 4;

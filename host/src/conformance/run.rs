@@ -1,0 +1,81 @@
+//! Runs cases, each in a process of its own, as many at a time as there are cores.
+
+use super::report::{COMES_FIRST, Outcome, judge};
+use super::{CASES, Case, FOUNDATION, Finding, Report, Status, Subject};
+use crate::plugin::{Child, Done};
+use std::io::Error;
+use std::time::{Duration, Instant};
+
+/// Which cases are run, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Names of cases; empty for all.
+    pub only: Vec<String>,
+    /// Of each case.
+    pub time_limit: Duration,
+}
+
+/// Runs the cases of `plan`. `subject` is made in every process anew, so that nothing of the plugin runs in this one; `describe` gives the report's head.
+pub fn run(plan: &Plan, head: Report, subject: &dyn Fn() -> Result<Subject, Finding>) -> Result<Report, Error> {
+    let start = Instant::now();
+    let wanted: Vec<&Case> = CASES.iter().filter(|case| plan.only.is_empty() || plan.only.iter().any(|name| name == case.name)).collect();
+    let (foundation, rest): (Vec<&Case>, Vec<&Case>) =
+        wanted.into_iter().partition(|case| CASES[..FOUNDATION].iter().any(|first| first.name == case.name));
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (i, case) in foundation.iter().enumerate() {
+        outcomes.extend(run_all(&[*case], plan, subject)?);
+        if outcomes[i].status.is_bad() {
+            let message = format!("{COMES_FIRST}'{}'", case.name);
+            let skipped =
+                |case: &&Case| Outcome { case: case.name.to_owned(), status: Status::Skipped, message: message.clone(), seconds: 0.0 };
+            outcomes.extend(foundation[i + 1..].iter().chain(&rest).map(skipped));
+            return Ok(Report { outcomes, seconds: start.elapsed().as_secs_f64(), ..head });
+        }
+    }
+    outcomes.extend(run_all(&rest, plan, subject)?);
+    Ok(Report { outcomes, seconds: start.elapsed().as_secs_f64(), ..head })
+}
+
+fn run_all(cases: &[&'static Case], plan: &Plan, subject: &dyn Fn() -> Result<Subject, Finding>) -> Result<Vec<Outcome>, Error> {
+    let at_a_time = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; cases.len()];
+    let (mut next, mut running) = (0, Vec::new());
+    while next < cases.len() || !running.is_empty() {
+        while next < cases.len() && running.len() < at_a_time {
+            let case = cases[next];
+            let work = move || subject().and_then(|subject| (case.run)(&subject));
+            running.push((next, Child::start(plan.time_limit, work)?));
+            next += 1;
+        }
+        let mut ended = None;
+        for (position, (_, child)) in running.iter_mut().enumerate() {
+            if let Some(done) = child.look()? {
+                ended = Some((position, done));
+                break;
+            }
+        }
+        match ended {
+            Some((position, done)) => {
+                let (index, _) = running.swap_remove(position);
+                outcomes[index] = Some(outcome(cases[index], &done));
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    Ok(outcomes.into_iter().flatten().collect())
+}
+
+fn outcome(case: &Case, done: &Done<Result<(), Finding>>) -> Outcome {
+    let (mut status, mut message) = judge(&done.ended);
+    if case.name == "stdout" && status == Status::Passed && !done.stdout.is_empty() {
+        let line = done.stdout.lines().next().unwrap_or_default();
+        (status, message) = (Status::Failed, format!("it wrote to standard output: {line:?}; use the `log` macros, which reach the host"));
+    }
+    // What libtorch or the plugin said last is the best hint there is.
+    if matches!(status, Status::Crashed | Status::Aborted | Status::Hung)
+        && let Some(said) = done.stderr.lines().rfind(|line| !line.trim().is_empty())
+    {
+        message = format!("{message}; it last said: {said}");
+    }
+    Outcome { case: case.name.to_owned(), status, message, seconds: done.took.as_secs_f64() }
+}

@@ -1,0 +1,104 @@
+//! Shapes, names and ranges of what comes back. What is declared is checked by [`LoadedTrainer`](crate::plugin::LoadedTrainer) itself.
+
+use super::{Content, Finding, Problem, Subject, must};
+use plugin_api::{Kind, Pass, Phase, Step, Weight};
+use tch::Kind as Dtype;
+
+/// Heads and loss on problems of many forms.
+pub(super) fn shapes(subject: &Subject) -> Result<(), Finding> {
+    let (mut refused, mut tried) = (None, 0);
+    for dims in [3, 2] {
+        for levels in 1..=5 {
+            for batch in [1, 3] {
+                let problem = Problem { dims, levels, batch, content: Content::Whole };
+                let form = format!("{dims}D, {levels} levels, batch {batch}");
+                let mut rig = match subject.rig(problem) {
+                    Ok(rig) => rig,
+                    Err(Finding::Skipped(why)) => {
+                        refused = refused.or(Some(format!("{form}: {why}")));
+                        continue;
+                    }
+                    Err(other) => return Err(other),
+                };
+                tried += 1;
+                let failed = |e: crate::plugin::CallError| Finding::failed(format!("{form}: {} {}", e.call, e.message));
+                let step = rig.step(0);
+                rig.whole_step(&step).map_err(failed)?;
+            }
+        }
+    }
+    match refused {
+        None => Ok(()),
+        Some(why) if tried == 0 => Err(Finding::Skipped(why)),
+        Some(why) => Err(Finding::Warning(why)),
+    }
+}
+
+/// Fewer levels than declared, as in prediction and without deep supervision.
+pub(super) fn fewer_levels(subject: &Subject) -> Result<(), Finding> {
+    let mut rig = subject.usual()?;
+    for (training, phase) in [(true, Phase::Train), (false, Phase::Validate)] {
+        for levels in 1..=rig.problem.levels {
+            let outputs = rig.trainer.forward(&rig.features, &Pass { training, levels, amp: false }, 0)?;
+            let mut weights = vec![1.0 / levels as f64; levels];
+            weights.resize(rig.problem.levels, 0.0);
+            let step = Step { phase, deep_supervision_weights: weights, ..rig.step(0) };
+            rig.loss(&outputs, &step)?;
+        }
+    }
+    Ok(())
+}
+
+/// Logits to predictions.
+pub(super) fn activate(subject: &Subject) -> Result<(), Finding> {
+    let rig = subject.usual()?;
+    let logits = super::rig::map(&rig.logits()?, |level| level.detach() * 10.0);
+    let active = rig.trainer.activate(&logits)?;
+    for output in rig.trainer.outputs() {
+        for level in active.get(&output.name).map_err(|e| Finding::failed(e.to_string()))? {
+            let (least, most) = (f64::try_from(level.min())?, f64::try_from(level.max())?);
+            let bounded = !matches!(output.kind, Kind::Labels | Kind::Regions | Kind::Class);
+            must!(
+                bounded || (least >= 0.0 && most <= 1.0 + 1e-6),
+                "predictions of '{}' are from {least} to {most}; expected probabilities",
+                output.name
+            );
+            if matches!(output.kind, Kind::Labels | Kind::Class) {
+                let off = f64::try_from((level.sum_dim_intlist(1, false, Dtype::Double) - 1.0).abs().max())?;
+                must!(off < 1e-4, "probabilities of '{}' sum to 1 ± {off}; expected 1", output.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the terms of a step are like.
+pub(super) fn terms(subject: &Subject) -> Result<(), Finding> {
+    let mut rig = subject.usual()?;
+    let mut lowest_seen = 0;
+    for iteration in 0..4 {
+        let step = rig.step(iteration);
+        let outputs = super::rig::map(&rig.logits()?, |level| level * f64::from(iteration as u32 * 5));
+        let terms = rig.loss(&outputs, &step)?;
+        must!(!terms.is_empty(), "a loss has no terms, although all targets are there");
+        must!(terms.iter().any(|term| !matches!(term.weight, Weight::Number(0.0))), "all terms have weight 0: nothing is trained");
+        for (i, term) in terms.iter().enumerate() {
+            let name = &term.name;
+            must!(!name.trim().is_empty() && !name.contains(['\n', '\0']), "a term is called {name:?}");
+            must!(!terms[..i].iter().any(|earlier| earlier.name == *name), "two terms are called '{name}'");
+            must!(
+                term.samples.is_none_or(|samples| samples <= rig.problem.batch as u64),
+                "term '{name}' is about more samples than there are"
+            );
+            let value = f64::try_from(&term.value)?;
+            must!(
+                value >= term.lowest - 1e-4,
+                "term '{name}' is {value}, less than its lowest, {}; give a `Value` with the right one",
+                term.lowest
+            );
+            lowest_seen += usize::from(term.lowest.is_nan());
+        }
+    }
+    must!(lowest_seen == 0, "a term's lowest is NaN");
+    Ok(())
+}

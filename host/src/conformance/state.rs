@@ -1,0 +1,125 @@
+//! What outlives a call: saved state, and memory.
+
+use super::rig::Rig;
+use super::{Finding, Subject, must};
+use crate::network::Group;
+use plugin_api::Weight;
+use tch::Tensor;
+
+/// Trainers before memory is looked at, and then until it is looked at again.
+const TRAINERS: [usize; 2] = [30, 100];
+/// Steps likewise.
+const STEPS: [u64; 2] = [60, 200];
+/// Growth that is no leak: fragments, caches of libtorch.
+const TOLERATED: f64 = 1.5;
+
+/// Terms of some steps, weights included.
+fn go_on(rig: &mut Rig, iterations: std::ops::Range<u64>) -> Result<Vec<(String, f64, f64)>, Finding> {
+    let mut seen = Vec::new();
+    for iteration in iterations {
+        let step = rig.step(iteration);
+        for term in rig.whole_step(&step)? {
+            let weight = match &term.weight {
+                Weight::Number(weight) => *weight,
+                Weight::Learned(weight) => f64::try_from(weight)?,
+            };
+            seen.push((term.name, f64::try_from(&term.value)?, weight));
+        }
+    }
+    Ok(seen)
+}
+
+/// Saved in the middle, loaded into a new trainer, both go on.
+pub(super) fn round_trip(subject: &Subject) -> Result<(), Finding> {
+    let mut first = subject.usual()?;
+    go_on(&mut first, 0..3)?;
+    let state = first.trainer.save_state()?;
+    let kept: Vec<Tensor> = first.parameters.iter().map(|(_, parameter)| parameter.tensor.detach().copy()).collect();
+    let expected = go_on(&mut first, 3..6)?;
+    drop(first);
+    let mut second = subject.usual()?;
+    // Parameters and buffers are the host's to restore.
+    for ((_, parameter), kept) in second.parameters.iter().zip(&kept) {
+        let _no_grad = tch::no_grad_guard();
+        parameter.tensor.shallow_clone().f_copy_(kept)?;
+    }
+    second.trainer.load_state(&state)?;
+    let again = second.trainer.save_state()?;
+    must!(again == state, "a state of {} bytes is loaded and saved again as another one of {} bytes", state.len(), again.len());
+    let found = go_on(&mut second, 3..6)?;
+    let buffers = if second.parameters.iter().any(|(_, parameter)| parameter.group == Group::Buffer) { ", buffers" } else { "" };
+    let same = |((name, value, weight), (other, expected, of)): (&(String, f64, f64), &(String, f64, f64))| {
+        name == other && (value - expected).abs() <= 1e-4 * expected.abs().max(1.0) && (weight - of).abs() <= 1e-6 * of.abs()
+    };
+    must!(
+        found.len() == expected.len() && found.iter().zip(&expected).all(same),
+        "with parameters{buffers} and state restored, it goes on differently: a resumed run would; keep what changes in buffers, or in save_state"
+    );
+    Ok(())
+}
+
+/// Bytes of something else.
+pub(super) fn foreign(subject: &Subject) -> Result<(), Finding> {
+    let mut accepted = 0;
+    let states: [Vec<u8>; 4] = [vec![0xff; 7], b"not a state".to_vec(), vec![0; 1000], (0..=255).cycle().take(4099).collect()];
+    for state in &states {
+        let mut rig = subject.usual()?;
+        match rig.trainer.load_state(state) {
+            Ok(()) => accepted += 1,
+            Err(error) => must!(!error.panicked, "load_state of {} bytes: {}; return an error instead", state.len(), error.message),
+        }
+    }
+    match accepted {
+        4 => Err(Finding::Warning("any bytes are accepted as a state: a checkpoint of another version would be, too".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Growth of memory over many trainers.
+pub(super) fn create_destroy(subject: &Subject) -> Result<(), Finding> {
+    grown(TRAINERS.map(|trainers| trainers as u64), "trainers", || subject.small().map(drop))
+}
+
+/// Growth of memory over many steps of one trainer.
+pub(super) fn steady_memory(subject: &Subject) -> Result<(), Finding> {
+    let mut rig = subject.small()?;
+    let mut iteration = 0;
+    grown(STEPS, "steps", || {
+        iteration += 1;
+        let step = rig.step(iteration);
+        if let Some(loss) = crate::train::total(&rig.whole_step(&step)?)? {
+            loss.f_backward()?;
+        }
+        Ok(())
+    })
+}
+
+/// Runs `once` some times until memory has found its size, then more often, and compares.
+fn grown([warm_up, counted]: [u64; 2], what: &str, mut once: impl FnMut() -> Result<(), Finding>) -> Result<(), Finding> {
+    for _ in 0..warm_up {
+        once()?;
+    }
+    let before = memory();
+    for _ in 0..counted {
+        once()?;
+    }
+    let grown = memory() - before;
+    // A leak that is one grows again.
+    if grown > TOLERATED {
+        for _ in 0..counted {
+            once()?;
+        }
+        let twice = memory() - before;
+        if twice > 1.7 * grown {
+            return Err(Finding::Leaked(format!("memory grew by {twice:.1} MiB over {} {what}", 2 * counted)));
+        }
+    }
+    Ok(())
+}
+
+/// Resident memory of this process in MiB, once what is free has been given back.
+fn memory() -> f64 {
+    // SAFETY: gives free memory back; touches nothing else.
+    unsafe { libc::malloc_trim(0) };
+    crate::train::resident_memory()
+}
