@@ -3,6 +3,7 @@
 use clap::Parser;
 use host::cli::Cli;
 use host::commands::{self, Outcome};
+use host::plugin::trust::LOCKED;
 use std::io::{Error, ErrorKind};
 use std::process::ExitCode;
 
@@ -12,6 +13,11 @@ fn main() -> ExitCode {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 
     let cli = Cli::parse();
+    if cli.locked {
+        // Programs that this one starts are to be as strict.
+        // SAFETY: no other thread exists yet that could read the environment.
+        unsafe { std::env::set_var(LOCKED, "1") };
+    }
     let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
     match commands::execute(cli) {

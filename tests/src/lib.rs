@@ -2,7 +2,7 @@
 //!
 //! [`artifact`] builds the program and all sorts of plugins, [`case`] writes small data sets, [`program`] runs the program on them
 //! and says how it ended, [`golden`] reads what nnU-Net computes, [`network`] rebuilds its networks, [`pth`] says what
-//! is in its checkpoints, [`models`] knows what its models predict.
+//! is in its checkpoints, [`models`] knows what its models predict, [`random`] decides how files are damaged.
 
 pub mod artifact;
 pub mod case;
@@ -11,3 +11,4 @@ pub mod models;
 pub mod network;
 pub mod program;
 pub mod pth;
+pub mod random;

@@ -224,14 +224,23 @@ impl Bench {
         Ended::new(self.prepare(&mut command).output().expect("the program starts"))
     }
 
-    fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    /// Makes `command` run in the folder, whatever the environment of these tests is.
+    pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         // Cargo sets LD_LIBRARY_PATH for tests; the program has to find libtorch by itself.
-        for variable in
-            ["LD_LIBRARY_PATH", "nnUNet_raw", "nnUNet_results", "nnUNet_n_proc_DA", "nnUNet_def_n_proc", "RUST_LOG", "TRAINER_PLUGIN_PATH"]
-        {
+        for variable in [
+            "LD_LIBRARY_PATH",
+            "nnUNet_raw",
+            "nnUNet_results",
+            "nnUNet_n_proc_DA",
+            "nnUNet_def_n_proc",
+            "RUST_LOG",
+            "TRAINER_PLUGIN_PATH",
+            "TRAINER_LOCKED",
+        ] {
             command.env_remove(variable);
         }
-        command.current_dir(self.folder()).env("nnUNet_preprocessed", self.folder().join("preprocessed"))
+        command.env("nnUNet_preprocessed", self.folder().join("preprocessed")).env("XDG_CONFIG_HOME", self.folder().join("config"));
+        command.current_dir(self.folder())
     }
 
     /// The records of `metrics.jsonl` of fold 0.

@@ -8,22 +8,16 @@ use std::time::{Duration, Instant};
 use host::model::pth::Pth;
 use rawzip::{ZipArchive, ZipArchiveWriter};
 use tests::pth::{describe, fixtures};
+use tests::random::Random;
 
 /// How many files; more with PTH_MUTATIONS.
 const COUNT: u64 = 5000;
 
-struct Random(u64);
+struct Mutator(Random);
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
+impl Mutator {
     fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
+        self.0.below(limit)
     }
 
     /// Every second time one of the seven that can be read.
@@ -40,7 +34,7 @@ impl Random {
             match self.below(7) {
                 _ if bytes.is_empty() => bytes.push(b'N'),
                 0 => bytes[place] ^= 1 << self.below(8),
-                1 => bytes[place] = self.next() as u8,
+                1 => bytes[place] = self.0.next() as u8,
                 2 => bytes[place] = INTERESTING[self.below(INTERESTING.len())],
                 3 => bytes.insert(place, INTERESTING[self.below(INTERESTING.len())]),
                 4 => drop(bytes.drain(place..(place + 1 + self.below(8)).min(bytes.len()))),
@@ -104,7 +98,7 @@ fn read(path: &Path) -> bool {
 fn changed_at_random() {
     let count = std::env::var("PTH_MUTATIONS").map_or(COUNT, |count| count.parse().unwrap());
     let seed = std::env::var("PTH_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ seed);
+    let mut random = Mutator(Random::new(seed));
     let mut paths: Vec<_> = [fixtures(), fixtures().join("refused")]
         .iter()
         .flat_map(|folder| fs::read_dir(folder).unwrap())

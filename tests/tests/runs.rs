@@ -1,5 +1,6 @@
 //! What a run leaves for a person: records that keep to their schema, pictures, tables, and checkpoints that know where they belong.
 
+use host::plugin::LibraryFile;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,8 +31,8 @@ fn a_run_is_recorded_drawn_listed_and_compared() {
         "/host",
         "/command/0",
         "/seed",
-        "/manifest/id",
-        "/identity/machine/plugin_sha256",
+        "/identity/library/sha256",
+        "/identity/library/manifest/id",
         "/identity/machine/libtorch",
         "/identity/machine/cpu",
     ] {
@@ -80,10 +81,13 @@ fn a_checkpoint_of_another_run_is_refused_unless_told_otherwise() {
     train(&["--epochs", "2", "--resume"]).expect_refusal(&["its epochs is 1, this run has 2"]);
     train(&["--epochs", "1", "--resume", "--no-deep-supervision"]).expect_refusal(&["deep_supervision"]);
 
-    // Another version of the plugin, and another plan.
+    // Another version of the plugin, another build of the same one, and another plan.
     let copy = artifact::with_manifest(&base, bench.folder(), |manifest| manifest.version = "7.0.0".to_owned());
     let resumed: Vec<&str> = tiny.iter().chain(&["--epochs", "1", "--resume"]).copied().collect();
     bench.train(&copy, &resumed).expect_refusal(&["plugin_version", "7.0.0"]);
+    let copy = artifact::with_manifest(&base, bench.folder(), |_| {});
+    let hash = |path| LibraryFile::read(path).expect("a plugin").sha256;
+    bench.train(&copy, &resumed).expect_refusal(&["its library.sha256 is", &hash(&base), &hash(&copy), "--resume-anyway"]);
     let path = bench.folder().join("preprocessed/Dataset001_Small/nnUNetPlans.json");
     let plans = fs::read_to_string(&path).expect("planned");
     let mut changed: Value = serde_json::from_str(&plans).expect("JSON");

@@ -1,8 +1,17 @@
-//! What fuzz targets have in common, and the modules of the host that read a user's JSON. These are included by path: the host as
-//! a library needs libtorch.
+//! What fuzz targets have in common, and the modules of the host that read a user's JSON and plugins. These are included by path: the host
+//! as a library needs libtorch, and so does plugin-api.
 
 pub mod image;
 pub mod json;
+pub mod plugin;
+
+// What the host imports from plugin-api.
+extern crate self as plugin_api;
+#[path = "../../../plugin-api/src/abi.rs"]
+pub mod abi;
+#[path = "../../../plugin-api/src/manifest.rs"]
+pub mod manifest;
+pub use manifest::Manifest;
 
 #[path = "../../src/dataset/mod.rs"]
 pub mod dataset;

@@ -10,6 +10,7 @@ mod prepare;
 mod recipe;
 mod run;
 mod runs;
+mod trust;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs,
 pub use recipe::{RecipeArgs, ScheduleName};
 pub use run::{Oversampling, PrecisionName, RunArgs, SamplingArgs, UpkeepArgs};
 pub use runs::{ResultsArgs, RunsCommand};
+pub use trust::TrustCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +48,10 @@ pub struct Cli {
     /// More messages (-v debug, -vv trace)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+
+    /// Load only plugins that are pinned (host plugin trust) or ship with the host; TRAINER_LOCKED=1 does the same
+    #[arg(long, global = true)]
+    pub locked: bool,
 
     /// What to do
     #[command(subcommand)]

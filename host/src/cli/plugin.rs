@@ -1,5 +1,6 @@
 //! Arguments of `host plugin …`.
 
+use super::TrustCommand;
 use crate::plugin::Language;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ pub enum PluginCommand {
     Check(CheckArgs),
     /// Time heads, loss and backward of a plugin, beside those of `base`; in processes of their own
     Bench(BenchArgs),
+    /// Pin plugins that you trust: --locked runs no others
+    #[command(subcommand)]
+    Trust(TrustCommand),
 }
 
 /// Arguments of `host plugin new`.

@@ -11,6 +11,7 @@ mod predict;
 mod prepare;
 mod run;
 mod runs;
+mod trust;
 
 use crate::cli::{Cli, Command};
 use anyhow::Result;

@@ -6,7 +6,7 @@ use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
 use crate::dataset::Dataset;
 use crate::network::told;
-use crate::plugin::{self, Child, Ended, Language, Library, LoadedTrainer};
+use crate::plugin::{self, Child, Ended, Language, Library, LibraryFile, LoadedTrainer, trust};
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
@@ -36,6 +36,7 @@ pub fn execute(command: &PluginCommand) -> Result<()> {
         PluginCommand::Env => Ok(write!(stdout(), "{}", plugin::environment()?)?),
         PluginCommand::Check(args) => check(args),
         PluginCommand::Bench(args) => bench(args),
+        PluginCommand::Trust(command) => super::trust::execute(command),
     }
 }
 
@@ -56,16 +57,16 @@ fn list() -> Result<()> {
 }
 
 fn inspect(spec: &str) -> Result<()> {
-    let path = plugin::resolve(spec)?;
-    let (manifest, sha256, verdict) = plugin::inspect(&path)?;
-    writeln!(stdout(), "path         {}", path.display())?;
-    writeln!(stdout(), "sha256       {sha256}")?;
-    let fields = serde_json::to_value(&manifest)?;
+    let file = LibraryFile::read(&plugin::resolve(spec)?)?;
+    writeln!(stdout(), "path         {}", file.path.display())?;
+    writeln!(stdout(), "sha256       {}", file.sha256)?;
+    writeln!(stdout(), "trust        {}", trust::standing(&file)?)?;
+    let fields = serde_json::to_value(&file.manifest)?;
     for (key, value) in fields.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         writeln!(stdout(), "{key:<12} {value}")?;
     }
-    match verdict {
+    match file.check() {
         Ok(()) => writeln!(stdout(), "loadable     yes, as far as can be told without running it")?,
         Err(error) => writeln!(stdout(), "loadable     no: {error}")?,
     }
@@ -150,7 +151,7 @@ fn check(args: &CheckArgs) -> Result<()> {
         bail!("--only: there is no case '{unknown}'{}", suggestion(unknown, CASES.iter().map(|case| case.name)));
     }
     let tried = Tried::of(&args.subject, args.dataset.as_deref())?;
-    let (manifest, sha256, _) = plugin::inspect(&tried.path)?;
+    let LibraryFile { manifest, sha256, .. } = LibraryFile::read(&tried.path)?;
     let head = Report {
         plugin: format!("{} {}", manifest.id, manifest.version),
         sha256,

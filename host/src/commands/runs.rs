@@ -51,6 +51,7 @@ fn show(run: &Run) -> Result<()> {
         let identity = &debug["identity"];
         let facts = [
             ("plugin", format!("{} {}", text(&identity["plugin"]), text(&identity["plugin_version"]))),
+            ("sha256", text(&identity["library"]["sha256"])),
             ("options", text(&identity["options"])),
             ("precision", text(&identity["precision"])),
             ("recipe", text(&identity["recipe"])),

@@ -215,6 +215,7 @@ impl ModelFolder {
                 Some(first) => first,
                 None => {
                     let library = Library::load(&find_plugin(plugin, &checkpoint.origin.plugin, path)?)?;
+                    checkpoint.origin.tell_other_build(&library);
                     first.insert((checkpoint.origin.clone(), self.configuration(&checkpoint)?, library))
                 }
             };

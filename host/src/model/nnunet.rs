@@ -44,6 +44,7 @@ pub fn read(path: &Path, plans: &Plans) -> Result<(Origin, Weights), Error> {
     let origin = Origin {
         plugin: "base".to_owned(),
         plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
+        library: None,
         options: json!({}),
         patch: configuration.patch_zyx(),
         plan: serde_json::to_value(configuration).expect("plain data"),

@@ -4,7 +4,7 @@ use super::nnunet::{self, InitArgs};
 use super::{Checkpoint, Error, ModelFolder};
 use crate::dataset::splits::Fold;
 use crate::dataset::write_json;
-use crate::train::{Origin, write_weights};
+use crate::train::{LibraryRecord, Origin, write_weights};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
             }
             Format::Safetensors => {
                 write_weights(&target.join("checkpoint_final.safetensors"), &origin, &weights)?;
-                plugin = Some(json!({"id": origin.plugin, "version": origin.plugin_version, "options": origin.options}));
+                plugin = Some(describe(&origin));
             }
         }
     }
@@ -63,6 +63,16 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
         std::fs::copy(folder.path.join(fingerprint), temporary.path().join(fingerprint)).map_err(failed)?;
     }
     std::fs::rename(temporary.keep(), output).map_err(failed)
+}
+
+/// `plugin.json`: which plugin trained it, as far as the checkpoint says.
+fn describe(origin: &Origin) -> Value {
+    let mut plugin = json!({"id": origin.plugin, "version": origin.plugin_version, "options": origin.options});
+    if let Some(LibraryRecord { sha256, manifest }) = &origin.library {
+        plugin["sha256"] = json!(sha256);
+        plugin["manifest"] = json!(manifest);
+    }
+    plugin
 }
 
 /// The name of what was trained. Where its patch was another than planned, the plans are changed: nnU-Net predicts with that of the plans.

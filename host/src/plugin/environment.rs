@@ -1,5 +1,6 @@
 //! What a plugin must be built against to be loaded here.
 
+use super::shell::quoted;
 use super::template::plugin_api;
 use plugin_api::manifest::{API_VERSION, LIBTORCH};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub fn environment() -> Result<String, EnvironmentError> {
         return Err(EnvironmentError::NoHeaders { folder, header: HEADER });
     }
     let host = std::env::current_exe().map_err(|e| EnvironmentError::NotFound(e.to_string()))?;
-    let lib = quoted(&folder.join("lib").display().to_string());
+    let lib = quoted(folder.join("lib"));
     let set = |name: &str, value: &str| format!("export {name}={}\n", quoted(value));
     Ok([
         set("LIBTORCH", &folder.display().to_string()),
@@ -48,9 +49,4 @@ fn loaded_libtorch() -> Result<PathBuf, EnvironmentError> {
     let maps = std::fs::read_to_string("/proc/self/maps").map_err(|e| EnvironmentError::NotFound(e.to_string()))?;
     let found = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..])).find(|path| path.ends_with(NAME));
     found.map(PathBuf::from).ok_or_else(|| EnvironmentError::NotFound(format!("{NAME} is not loaded")))
-}
-
-/// One word for a shell, whatever is in it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -1,12 +1,11 @@
-//! The checks that a library passes before its code runs, in order; each refusal names both sides and what to do.
+//! Why a library is refused, and what its manifest must say; each refusal names both sides and what to do.
 
-use super::manifest::{self, ReadError};
+use super::manifest::ReadError;
+use super::permissions::PermissionError;
+use super::trust::TrustError;
 use plugin_api::Manifest;
 use plugin_api::manifest::{API_VERSION, LIBTORCH};
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Why a plugin is refused.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +23,12 @@ pub enum Reason {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
+    /// Neither a file nor a link to one.
+    #[error("is not a file")]
+    NotAFile,
     /// Somebody else may have put code into it.
-    #[error("{0}; a plugin runs with your rights, so take ownership of it (chown) or make it writable for you alone (chmod go-w)")]
-    Permissions(String),
+    #[error(transparent)]
+    Permissions(#[from] PermissionError),
     /// No usable manifest.
     #[error("{0}; build it as a cdylib with `export_trainer!`")]
     Manifest(#[from] ReadError),
@@ -45,6 +47,9 @@ pub enum Reason {
         /// Its version.
         found: String,
     },
+    /// Nobody has said that it is trusted, and only such plugins are to run.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Something it needs is not here.
     #[error("needs the host extension '{0}', which this host does not have")]
     Requires(String),
@@ -62,39 +67,8 @@ pub enum Reason {
     NoEntry,
 }
 
-/// The open file of a library that passed every check that needs no code of it.
-pub(super) struct Passed {
-    pub file: File,
-    pub bytes: Vec<u8>,
-    pub manifest: Manifest,
-}
-
-/// Opens and checks `path`.
-pub(super) fn check(path: &Path) -> Result<Passed, Reason> {
-    let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    let manifest = manifest::read(&bytes)?;
-    check_permissions(&file)?;
-    check_manifest(&manifest)?;
-    Ok(Passed { file, bytes, manifest })
-}
-
-/// The file belongs to the user or to root, and not everybody can write to it.
-fn check_permissions(file: &File) -> Result<(), Reason> {
-    let metadata = file.metadata()?;
-    // SAFETY: always succeeds, touches no memory.
-    let user = unsafe { libc::geteuid() };
-    if metadata.mode() & 0o002 != 0 {
-        return Err(Reason::Permissions("is writable for everybody".to_owned()));
-    }
-    if metadata.uid() != user && metadata.uid() != 0 {
-        return Err(Reason::Permissions(format!("belongs to user {}, you are {user}", metadata.uid())));
-    }
-    Ok(())
-}
-
-fn check_manifest(manifest: &Manifest) -> Result<(), Reason> {
+/// What can be told without running the plugin: whether this host has what it was built for.
+pub(super) fn check(manifest: &Manifest) -> Result<(), Reason> {
     if manifest.panic != "unwind" {
         return Err(Reason::Panic(manifest.panic.clone()));
     }

@@ -1,15 +1,18 @@
 //! Loads a library that has passed the gate, through the Rust door where it has one, else through the C door. Never unloads.
 
-use super::gate::{self, LoadError, Reason};
-use crate::hash::sha256;
+use super::file::LibraryFile;
+use super::gate::{LoadError, Reason};
+use super::trust;
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{LibHeader, lib_header_from_path};
 use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::Manifest;
 use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
+use std::collections::HashMap;
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Symbol of `abi_stable`'s library header; a library without it has no Rust door.
 const RUST_ENTRY: &str = "_1as_0lib_1header_0root_bmodule_bloader";
@@ -22,7 +25,7 @@ pub struct Library {
     pub path: PathBuf,
     /// What it says of itself.
     pub manifest: Manifest,
-    /// Of the very file that was loaded.
+    /// Of the very bytes that were loaded.
     pub sha256: String,
     pub(super) entry: &'static Entry,
 }
@@ -35,32 +38,48 @@ impl std::fmt::Debug for Library {
 
 impl Library {
     /// Checks and loads the library at `path`.
+    ///
+    /// # Errors
+    /// When it is refused, or is not what its manifest says.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let refuse = |reason| LoadError { path: path.to_owned(), reason };
-        let passed = gate::check(path).map_err(refuse)?;
-        let sha256 = sha256(&passed.bytes);
-        // Loading by descriptor makes the file that was read and checked the file that runs, whatever happens to its name.
-        // The descriptor is kept for ever, also where the library is refused: the dynamic loader knows the library by this name, and
-        // would give it out again for another file that got the same number.
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", passed.file.into_raw_fd()));
-        let entry = open(&by_descriptor).map_err(refuse)?;
-        Ok(Self { path: path.to_owned(), manifest: passed.manifest, sha256, entry })
+        Self::load_file(LibraryFile::read(path)?)
     }
-}
 
-impl Library {
+    /// Checks and loads what was read, whatever has become of the file since.
+    ///
+    /// # Errors
+    /// When it is refused, or is not what its manifest says.
+    pub fn load_file(file: LibraryFile) -> Result<Self, LoadError> {
+        file.check()?;
+        let entry = trust::admit(&file).map_err(Reason::from).and_then(|()| entry(&file));
+        let LibraryFile { path, manifest, sha256, .. } = file;
+        match entry {
+            Ok(entry) => Ok(Self { path, manifest, sha256, entry }),
+            Err(reason) => Err(LoadError { path, reason }),
+        }
+    }
+
     /// Whether it returns a table for extension `id`.
     pub fn has_extension(&self, id: &str) -> bool {
         !super::extensions::find(self.entry, id).is_null()
     }
 }
 
-/// What can be told of the library at `path` without running it: its manifest, its sha256, and whether it would pass the gate.
-pub fn inspect(path: &Path) -> Result<(Manifest, String, Result<(), LoadError>), LoadError> {
-    let refuse = |reason| LoadError { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|e| refuse(e.into()))?;
-    let manifest = super::read_manifest(&bytes).map_err(|e| refuse(e.into()))?;
-    Ok((manifest, sha256(&bytes), gate::check(path).map(drop).map_err(refuse)))
+/// The entry of a library, loaded at its first call: one that is loaded twice would have its statics twice, and operators that it registers
+/// in libtorch would end the program.
+fn entry(file: &LibraryFile) -> Result<&'static Entry, Reason> {
+    static LOADED: Mutex<Option<HashMap<String, &'static Entry>>> = Mutex::new(None);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let loaded = loaded.get_or_insert_default();
+    if let Some(entry) = loaded.get(&file.sha256) {
+        return Ok(entry);
+    }
+    // The descriptor is kept for ever, also where the library is refused: the dynamic loader knows the library by this name, and
+    // would give it out again for another one that got the same number.
+    let descriptor = file.sealed_copy()?.into_raw_fd();
+    let entry = open(&PathBuf::from(format!("/proc/self/fd/{descriptor}")))?;
+    loaded.insert(file.sha256.clone(), entry);
+    Ok(entry)
 }
 
 fn open(path: &Path) -> Result<&'static Entry, Reason> {
@@ -135,5 +154,6 @@ fn dlopen_reason(error: &libloading::Error) -> String {
     if let Some(source) = std::error::Error::source(error) {
         text = source.to_string();
     }
-    text
+    // It quotes names from the library.
+    text.replace(char::is_control, " ")
 }

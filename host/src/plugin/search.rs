@@ -3,15 +3,14 @@
 //! Searched in this order: the folders of `TRAINER_PLUGIN_PATH`, the folder of the host program, `~/.local/share/trainer-plugins`.
 //! Never the working folder.
 
+use super::file;
 use super::manifest::{self, ReadError};
+use super::trust::SHIPPED;
 use plugin_api::Manifest;
 use std::path::{Path, PathBuf};
 
 /// The variable that names further folders, separated by colons.
 pub const SEARCH_PATH: &str = "TRAINER_PLUGIN_PATH";
-
-/// What ships with the host: the members of the workspace below `plugins/`.
-const SHIPPED: [&str; 7] = ["base", "boundary", "cldice", "consistency", "dual-decoder", "multi-output", "uncertainty"];
 
 /// A library in a search folder.
 #[derive(Debug)]
@@ -76,7 +75,7 @@ pub fn list() -> Vec<Found> {
         let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         files.sort();
         for path in files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "so")) {
-            let Ok(bytes) = std::fs::read(&path) else { continue };
+            let Ok((_, bytes)) = file::read(&path) else { continue };
             let manifest = manifest::read(&bytes);
             let seen = || found.iter().any(|f| std::fs::canonicalize(&f.path).ok() == std::fs::canonicalize(&path).ok());
             if !matches!(manifest, Err(ReadError::NoManifest | ReadError::NotELF(_))) && !seen() {

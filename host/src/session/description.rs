@@ -20,6 +20,7 @@ impl Session<'_> {
             "id": library.manifest.id,
             "version": library.manifest.version,
             "sha256": library.sha256,
+            "manifest": library.manifest,
             "options": self.settings.options,
             "outputs": self.model.trainer.outputs(),
         });
@@ -47,7 +48,6 @@ impl Session<'_> {
             "resumed_at": {"epoch": progress.epoch, "iteration": progress.iteration},
             "seed": self.task.seed,
             "identity": identity,
-            "manifest": library.manifest,
             "library": library.path,
             "task": self.task,
             "outputs": self.model.trainer.outputs(),
@@ -65,7 +65,8 @@ impl Session<'_> {
         let outputs: Vec<&str> = self.model.trainer.outputs().iter().map(|output| output.name.as_str()).collect();
         let precision = self.model.precision.name();
         let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
-        log.line(&format!("Plugin {} {} ({})", library.manifest.id, library.manifest.version, library.path.display()));
+        let (id, version, sha256) = (&library.manifest.id, &library.manifest.version, &library.sha256);
+        log.line(&format!("Plugin {id} {version} ({}), sha256 {sha256}", library.path.display()));
         log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
         log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
         log.line(&format!("{train} training and {validation} validation cases, data key {key}"));

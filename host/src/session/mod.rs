@@ -17,7 +17,7 @@ use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
 use crate::train::{
-    self, Arm, Average, End, Identity, Keeping, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Training, Watchdogs,
+    self, Arm, Average, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Training, Watchdogs,
 };
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
@@ -284,14 +284,15 @@ impl<'a> Session<'a> {
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
         let checkpoint = Checkpoint::read(&path, &self.prepared.plans)?;
         let trained = &checkpoint.origin;
-        let plugin = &self.model.trainer.library().manifest.id;
+        let library = self.model.trainer.library();
         ensure!(
-            trained.plugin == *plugin && trained.options == self.settings.options,
+            trained.plugin == library.manifest.id && trained.options == self.settings.options,
             "{}: it was trained by plugin {} with options {}; give the same",
             path.display(),
             trained.plugin,
             trained.options
         );
+        trained.tell_other_build(library);
         checkpoint.copy_to(&self.model.parameters)?;
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());
         Ok(())
@@ -388,6 +389,7 @@ impl<'a> Session<'a> {
         let origin = Origin {
             plugin: library.manifest.id.clone(),
             plugin_version: library.manifest.version.clone(),
+            library: Some(LibraryRecord::of(library)),
             options: self.settings.options.clone(),
             plan: serde_json::to_value(&self.prepared.configuration)?,
             patch: self.patch,
@@ -403,7 +405,7 @@ impl<'a> Session<'a> {
             precision: self.model.precision,
             deep_supervision: self.deep_supervision(),
             recipe: self.recipe.clone(),
-            machine: Machine::here(&library.sha256, &self.task.device),
+            machine: Machine::here(&self.task.device),
         })
     }
 }

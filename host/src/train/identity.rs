@@ -2,6 +2,8 @@
 
 use super::recipe::Recipe;
 use crate::network::Precision;
+use crate::plugin::Library;
+use plugin_api::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,6 +14,9 @@ pub struct Origin {
     pub plugin: String,
     /// Its version.
     pub plugin_version: String,
+    /// Its file. Not in nnU-Net's checkpoints, nor in our oldest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<LibraryRecord>,
     /// Options of the run.
     pub options: Value,
     /// The configuration of the plans: network, spacing, normalisation.
@@ -20,6 +25,33 @@ pub struct Origin {
     pub patch: [usize; 3],
     /// Axes of mirroring, in training and so in prediction.
     pub mirror: Vec<usize>,
+}
+
+/// The very plugin that trained a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LibraryRecord {
+    /// Of its file.
+    pub sha256: String,
+    /// What it said of itself.
+    pub manifest: Manifest,
+}
+
+impl LibraryRecord {
+    /// Of a plugin that is loaded.
+    pub fn of(library: &Library) -> Self {
+        Self { sha256: library.sha256.clone(), manifest: library.manifest.clone() }
+    }
+}
+
+impl Origin {
+    /// Says so if `library` is another build than the one that trained this.
+    pub fn tell_other_build(&self, library: &Library) {
+        if let Some(trained) = self.library.as_ref().filter(|trained| trained.sha256 != library.sha256) {
+            let (LibraryRecord { sha256, manifest }, now) = (trained, &library.manifest);
+            let (id, version) = (&manifest.id, &manifest.version);
+            log::info!("trained with {id} {version} of sha256 {sha256}, used with {} {} of sha256 {}", now.id, now.version, library.sha256);
+        }
+    }
 }
 
 /// Everything that decides what a training computes.
@@ -52,8 +84,6 @@ pub struct Identity {
 /// What computed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Of the plugin's file.
-    pub plugin_sha256: String,
     /// libtorch's version.
     pub libtorch: String,
     /// Its threads.
@@ -76,11 +106,18 @@ pub struct Difference {
 }
 
 impl Identity {
-    /// All that differs from `expected`: first what makes it another training, then what changes rounding only.
+    /// All that differs from `expected`: first what makes it another training, then what changes rounding only. Another build of the plugin
+    /// is another training: what has changed in it cannot be told.
     pub fn differences(&self, expected: &Self) -> (Vec<Difference>, Vec<Difference>) {
+        let mut found = self.clone();
+        match (&mut found.origin.library, &expected.origin.library) {
+            // What else differs in their manifests goes without saying.
+            (Some(found), Some(expected)) => found.manifest = expected.manifest.clone(),
+            (found, expected) => *found = expected.clone(),
+        }
         let value = |identity: &Self| serde_json::to_value(identity).expect("plain data");
         let mut all = Vec::new();
-        compare("", &value(self), &value(expected), &mut all);
+        compare("", &value(&found), &value(expected), &mut all);
         all.into_iter().partition(|difference| !difference.what.starts_with("machine."))
     }
 }
@@ -102,9 +139,8 @@ fn compare(what: &str, found: &Value, expected: &Value, differences: &mut Vec<Di
 
 impl Machine {
     /// This one.
-    pub fn here(plugin_sha256: &str, device: &str) -> Self {
+    pub fn here(device: &str) -> Self {
         Self {
-            plugin_sha256: plugin_sha256.to_owned(),
             libtorch: plugin_api::manifest::LIBTORCH.to_owned(),
             threads: tch::get_num_threads(),
             device: device.to_owned(),

@@ -39,7 +39,7 @@ pub use batch::to_tensors;
 pub use checkpoint::{
     Error as CheckpointError, Keeping, Progress, load as load_checkpoint, newest as newest_checkpoint, path as checkpoint_path,
 };
-pub use identity::{Identity, Machine, Origin};
+pub use identity::{Identity, LibraryRecord, Machine, Origin};
 pub use optimiser::Optimiser;
 pub use recipe::{OptimiserName, Recipe};
 pub use record::EpochRecord;

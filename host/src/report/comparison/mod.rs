@@ -9,6 +9,7 @@ use super::chart::{self, Line, Panel};
 use super::table;
 use crate::evaluate::paired::{self, Paired};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,8 @@ pub struct Comparison {
     pub first: String,
     /// The run.
     pub second: String,
+    /// The plugins that trained the two: id, version, sha256 and manifest.
+    pub plugins: [Value; 2],
     /// By output, label and metric.
     pub rows: Vec<Row>,
 }
@@ -111,12 +114,13 @@ impl Comparison {
         }
         let corrected = paired::holm(&rows.iter().map(|row| row.paired.p).collect::<Vec<_>>());
         rows.iter_mut().zip(corrected).for_each(|(row, p)| row.p_holm = p);
-        Ok(Self { first: first.name.clone(), second: second.name.clone(), rows })
+        let plugins = [first, second].map(|results| results.plugin.clone());
+        Ok(Self { first: first.name.clone(), second: second.name.clone(), plugins, rows })
     }
 
     /// As lines for the console: what the first row says in words, then all rows.
     pub fn text(&self) -> String {
-        let Self { first, second, rows } = self;
+        let Self { first, second, rows, .. } = self;
         let mut text = String::new();
         let main = &rows[0];
         let what = [main.output.as_str(), main.label.as_str(), main.metric]
@@ -192,7 +196,7 @@ pub fn write(folder: &Path, comparisons: &[Comparison]) -> Result<String, Error>
     to_file("report.txt", &text)?;
     to_file("report.json", &serde_json::to_string_pretty(comparisons).expect("plain data"))?;
     let mut csv = "first,second,output,label,metric,case,first_value,second_value,difference\n".to_owned();
-    for Comparison { first, second, rows } in comparisons {
+    for Comparison { first, second, rows, .. } in comparisons {
         for Row { output, label, metric, cases, .. } in rows {
             for (case, a, b) in cases {
                 let _ = writeln!(csv, "{first},{second},{output},{label},{metric},{case},{a},{b},{}", b - a);

@@ -15,6 +15,8 @@ pub struct Results {
     pub name: String,
     /// Folder of the model.
     pub folder: PathBuf,
+    /// What trained it: its `plugin.json` without options and outputs.
+    pub plugin: Value,
     /// Names the batches that it was trained on, by fold.
     pub data_keys: Vec<String>,
     /// By output, label and metric.
@@ -52,7 +54,8 @@ impl Results {
             serde_json::from_value(plugin["outputs"].clone()).map_err(|e| Error::broken(&folder.join("plugin.json"), &e))?;
         let dataset = folder.join("dataset.json");
         let dataset = Description::parse(&dataset, read_json(&dataset)?).map_err(|e| Error::broken(&dataset, &e))?;
-        let mut results = Self { name: name.to_owned(), folder: folder.clone(), data_keys: Vec::new(), tables: Vec::new() };
+        let plugin = ["id", "version", "sha256", "manifest"].iter().map(|key| ((*key).to_owned(), plugin[key].clone())).collect();
+        let mut results = Self { name: name.to_owned(), folder: folder.clone(), plugin, data_keys: Vec::new(), tables: Vec::new() };
         for fold in folds {
             let debug = read_json(&fold.join("debug.json"))?;
             results.data_keys.push(debug["identity"]["data_key"].as_str().unwrap_or_default().to_owned());

@@ -1,0 +1,53 @@
+//! What the plugin targets do: the fuzzer's bytes are a library, which is read and checked as `host plugin inspect` does, and made ready for the
+//! dynamic loader. What that does with a damaged library is another matter: see `tests/tests/plugin_mutated.rs`.
+//!
+//! Whatever the bytes are, there is a manifest or an error of one line. Panics and memory beyond the fuzzer's limit are findings.
+
+#[path = "../../src/plugin/file.rs"]
+mod file;
+#[path = "../../src/plugin/gate.rs"]
+mod gate;
+#[path = "../../src/plugin/manifest.rs"]
+mod manifest;
+#[path = "../../src/plugin/permissions.rs"]
+mod permissions;
+#[path = "../../src/plugin/shell.rs"]
+mod shell;
+#[path = "../../src/plugin/trust/mod.rs"]
+pub mod trust;
+
+use std::fs;
+use std::os::fd::AsRawFd;
+
+use crate::scratch;
+use file::LibraryFile;
+
+/// Reads the manifest of the library `bytes`.
+pub fn manifest(bytes: &[u8]) {
+    match manifest::read(bytes) {
+        Ok(manifest) => one_line(&format!("{} {}", manifest.id, manifest.description)),
+        Err(error) => one_line(&error.to_string()),
+    }
+}
+
+/// Does all that is done before code of the library `bytes` runs.
+pub fn loader(bytes: &[u8]) {
+    let path = scratch(".so");
+    fs::write(&path, bytes).expect("the folder can be written to");
+    let file = match LibraryFile::read(&path) {
+        Ok(file) => file,
+        Err(error) => return one_line(&error.to_string()),
+    };
+    if let Err(error) = file.check() {
+        one_line(&error.to_string());
+    }
+    one_line(&trust::standing(&file).expect("nothing is pinned").to_string());
+    trust::admit(&file).expect("nothing has to be pinned");
+    let copy = file.sealed_copy().expect("there is memory");
+    let copied = fs::read(format!("/proc/self/fd/{}", copy.as_raw_fd())).expect("it was just made");
+    assert!(copied == bytes, "the copy is another library");
+}
+
+fn one_line(text: &str) {
+    assert!(!text.contains(char::is_control), "{text:?}");
+}

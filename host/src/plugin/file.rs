@@ -1,0 +1,129 @@
+//! A library's file, read once. What is said of it, checked and run afterwards is said, checked and run of these very bytes.
+//!
+//! The dynamic loader gets a copy in memory that nobody can change any more, not the file. Loading the open file by its descriptor would
+//! be safe from another one that takes its name, but not from being rewritten in place: by somebody who has had it open since
+//! before its mode was put right, or by an author's `cp` over a library that is training, which crashes it. The price is that memory,
+//! 3 ms for 9 MB, and that debuggers and `perf` see `/memfd:libNAME.so` where the path was.
+
+use super::gate::{self, LoadError, Reason};
+use super::{manifest, permissions};
+use crate::hash::sha256;
+use plugin_api::Manifest;
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The kernel takes 249 bytes; this is only for people.
+const LONGEST_NAME: usize = 200;
+
+/// A trainer plugin that has been read, and has not run.
+#[derive(Debug)]
+pub struct LibraryFile {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Of its bytes.
+    pub sha256: String,
+    file: File,
+    bytes: Vec<u8>,
+}
+
+impl LibraryFile {
+    /// Reads the library at `path` and its manifest.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no plugin.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let refuse = |reason| LoadError { path: path.to_owned(), reason };
+        let (file, bytes) = read(path).map_err(refuse)?;
+        let manifest = manifest::read(&bytes).map_err(|e| refuse(e.into()))?;
+        Ok(Self { path: path.to_owned(), manifest, sha256: sha256(&bytes), file, bytes })
+    }
+
+    /// Whether it may be loaded, as far as can be told without running it: nobody else can have written it, and this host has what it was
+    /// built for.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check(&self) -> Result<(), LoadError> {
+        let permissions = permissions::check(&self.path, &self.file).map_err(Reason::from);
+        permissions.and_then(|()| gate::check(&self.manifest)).map_err(|reason| LoadError { path: self.path.clone(), reason })
+    }
+
+    /// Where the file lay when it was opened, without links; another place if it has been renamed or replaced since.
+    pub(super) fn real_path(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// A copy in memory for the dynamic loader.
+    pub(super) fn sealed_copy(&self) -> io::Result<File> {
+        let name = self.path.file_name().unwrap_or_default().as_bytes();
+        sealed(&name[..name.len().min(LONGEST_NAME)], &self.bytes)
+    }
+}
+
+/// Opens the file at `path` and reads it whole.
+pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), Reason> {
+    // A pipe would keep its reader waiting otherwise.
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Reason::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((file, bytes))
+}
+
+/// A file in memory that holds `bytes` for ever.
+fn sealed(name: &[u8], bytes: &[u8]) -> io::Result<File> {
+    let name = CString::new(name)?;
+    let create = |flags| {
+        // SAFETY: the name ends with a zero and outlives the call.
+        let descriptor = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made, and nobody else has it.
+        Ok(unsafe { File::from_raw_fd(descriptor) })
+    };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // Mapped, but never run as a program, which some systems forbid for such files; Linux before 6.3 does not know the difference.
+    let mut file = create(flags | libc::MFD_NOEXEC_SEAL).or_else(|_| create(flags))?;
+    file.write_all(bytes)?;
+    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: the descriptor is open; the call touches no memory.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_cannot_be_changed() {
+        let mut file = sealed(b"libx.so", b"code").unwrap();
+        assert!(file.write_all(b"more").is_err() && file.set_len(0).is_err());
+        let by_name = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        if let Ok(mut again) = OpenOptions::new().write(true).open(&by_name) {
+            assert!(again.write_all(b"other").is_err());
+        }
+        assert_eq!(std::fs::read(by_name).unwrap(), b"code");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path()), Err(Reason::NotAFile)));
+        let pipe = folder.path().join("libpipe.so");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(matches!(read(&pipe), Err(Reason::NotAFile)));
+    }
+}

@@ -1,0 +1,334 @@
+//! Who else can write to a file. A plugin runs with the user's rights, so nobody else may.
+//!
+//! The rules are those that ssh has for its keys (`StrictModes`), and they cover the way to the file, too: whoever can write to a folder can
+//! put another file in the place of any in it. The file, every folder above it and every symbolic link that leads to it
+//! - belong to the user or to root,
+//! - are not writable for everybody,
+//! - are not writable for a group that somebody else is in, nor for anybody by an access control list.
+//!
+//! A folder with the sticky bit, such as /tmp, may be writable for others: in it only the owner of an entry can rename or remove it, and whose
+//! the entry is has just been said. Since nobody else can then change a step of the way, the path that is walked leads to the file that was
+//! opened, whichever came first.
+
+use super::shell::quoted;
+use std::collections::HashMap;
+use std::ffi::{CString, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+/// Symbolic links on the way to a file; the kernel follows as many.
+const MOST_LINKS: usize = 40;
+const EVERYBODY: u32 = 0o002;
+const GROUP: u32 = 0o020;
+const STICKY: u32 = 0o1000;
+
+/// Why it cannot be said that nobody else can write to a file.
+#[derive(Debug, thiserror::Error)]
+pub enum PermissionError {
+    /// A step of the way cannot be looked at.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another user's.
+    #[error("{step}belongs to user {owner}, you are user {user}, and whoever owns it decides what runs with your rights; take it over (sudo chown {user} {}), or use a copy of your own", quoted(&step.path))]
+    Owner {
+        /// What it is.
+        step: Step,
+        /// Its owner.
+        owner: u32,
+        /// Who is asking.
+        user: u32,
+    },
+    /// Others can write to it.
+    #[error("{step}is writable for {writer}, who could change what runs with your rights; allow it to yourself alone: chmod go-w {}", quoted(&step.path))]
+    Writable {
+        /// What it is.
+        step: Step,
+        /// Who, in words.
+        writer: String,
+    },
+    /// Users that the mode does not show may be able to write to it.
+    #[error("{step}has an access control list that lets others write to it, who could change what runs with your rights; take it away: setfacl --remove-all {}", quoted(&step.path))]
+    List {
+        /// What it is.
+        step: Step,
+    },
+}
+
+/// A step of the way to a file.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: StepKind,
+}
+
+/// What a step of the way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// The file itself.
+    File,
+    /// A folder above it, or above a link to it.
+    Folder,
+    /// A symbolic link.
+    Link,
+}
+
+impl std::fmt::Display for Step {
+    /// To be followed by a verb; whose file it is was said before.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            StepKind::File => Ok(()),
+            StepKind::Folder => write!(f, "its folder {} ", self.path.display()),
+            StepKind::Link => write!(f, "the link {} to it ", self.path.display()),
+        }
+    }
+}
+
+/// Refuses `file`, which was opened by `path`, if somebody else can write to it or to a step of the way.
+pub fn check(path: &Path, file: &File) -> Result<(), PermissionError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PermissionError::Io { path, source }
+    };
+    // SAFETY: always succeeds, touches no memory.
+    let user = unsafe { libc::geteuid() };
+    let mut known = HashMap::new();
+    let mut check = |path: &Path, kind, metadata: &Metadata| {
+        let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode());
+        let step = Step { path: path.to_owned(), kind };
+        let listed = kind != StepKind::Link && mode & GROUP != 0 && has_access_list(path);
+        check_step(step, &Rights { owner, group, mode, listed }, user, |group| {
+            known.entry(group).or_insert_with(|| other_member(group, user)).clone()
+        })
+    };
+    check(path, StepKind::File, &file.metadata().map_err(failed(path))?)?;
+    let path = std::path::absolute(path).map_err(failed(path))?;
+    for step in way(&path).map_err(failed(&path))? {
+        let metadata = std::fs::symlink_metadata(&step.path).map_err(failed(&step.path))?;
+        check(&step.path, step.kind, &metadata)?;
+    }
+    Ok(())
+}
+
+/// What a file system says of a step.
+#[derive(Clone, Copy, Debug)]
+struct Rights {
+    owner: u32,
+    group: u32,
+    mode: u32,
+    /// Whether it has an access control list; the group's bits of its mode are then what the list allows at most.
+    listed: bool,
+}
+
+/// The rules. `other_member` names somebody else in a group, if there is anybody.
+fn check_step(step: Step, rights: &Rights, user: u32, other_member: impl FnOnce(u32) -> Option<String>) -> Result<(), PermissionError> {
+    let Rights { owner, group, mode, listed } = *rights;
+    if owner != user && owner != 0 {
+        return Err(PermissionError::Owner { step, owner, user });
+    }
+    // The mode of a link means nothing.
+    if step.kind == StepKind::Link || (step.kind == StepKind::Folder && mode & STICKY != 0) {
+        return Ok(());
+    }
+    if mode & EVERYBODY != 0 {
+        return Err(PermissionError::Writable { step, writer: format!("everybody (mode {:03o})", mode & 0o777) });
+    }
+    if mode & GROUP == 0 {
+        return Ok(());
+    }
+    if listed {
+        return Err(PermissionError::List { step });
+    }
+    match other_member(group) {
+        Some(member) => Err(PermissionError::Writable { step, writer: format!("group {group} and so for {member}") }),
+        None => Ok(()),
+    }
+}
+
+/// Every folder and every link that the kernel passes on its way to `path`, from the root on.
+fn way(path: &Path) -> io::Result<Vec<Step>> {
+    let mut at = PathBuf::from("/");
+    let mut passed = vec![Step { path: at.clone(), kind: StepKind::Folder }];
+    let mut ahead: Vec<OsString> = Vec::new();
+    let push = |ahead: &mut Vec<OsString>, path: &Path| {
+        ahead.extend(
+            path.components()
+                .rev()
+                .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+                .map(|part| part.as_os_str().to_owned()),
+        );
+    };
+    push(&mut ahead, path);
+    let mut links = 0;
+    while let Some(name) = ahead.pop() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(name);
+        let kind = std::fs::symlink_metadata(&next)?.file_type();
+        if kind.is_symlink() {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            }
+            let target = std::fs::read_link(&next)?;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            push(&mut ahead, &target);
+            passed.push(Step { path: next, kind: StepKind::Link });
+            continue;
+        }
+        at = next;
+        if kind.is_dir() {
+            passed.push(Step { path: at.clone(), kind: StepKind::Folder });
+        }
+    }
+    Ok(passed)
+}
+
+/// Whether the file system has more to say about `path` than its mode. One that knows no such lists has none.
+fn has_access_list(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: both strings end with a zero; nothing is written, since the size of the buffer is 0.
+    unsafe { libc::getxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) >= 0 }
+}
+
+/// Somebody in `group` who is neither `user` nor root, in words: a member, or a user whose own group it is.
+fn other_member(group: u32, user: u32) -> Option<String> {
+    match (getent("group", Some(group)), getent("passwd", None)) {
+        (Some(line), Some(users)) => {
+            let own = getent("passwd", Some(user)).unwrap_or_default();
+            find_other(&line, &format!("{own}\n{users}"), group, user)
+        }
+        _ => Some("users that this system does not name".to_owned()),
+    }
+}
+
+/// What the system knows of its groups and users, wherever it keeps them; none if it does not say.
+fn getent(database: &str, key: Option<u32>) -> Option<String> {
+    let output = Command::new("getent").arg(database).args(key.map(|key| key.to_string())).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `group` is a line `name:password:gid:member,member`, `users` are lines `name:password:uid:gid:…`.
+fn find_other(line: &str, users: &str, group: u32, user: u32) -> Option<String> {
+    let users: Vec<(&str, u32, u32)> = users
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            Some((fields.next()?, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+        })
+        .collect();
+    let is_other = |id: u32| id != user && id != 0;
+    let members = line.trim_end().rsplit(':').next().unwrap_or_default().split(',').filter(|name| !name.is_empty());
+    let member = members.into_iter().find(|name| users.iter().find(|(other, ..)| other == name).is_none_or(|(_, id, _)| is_other(*id)));
+    let owner = users.iter().find(|(_, id, own)| *own == group && is_other(*id)).map(|(name, ..)| *name);
+    member.or(owner).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    const USER: u32 = 1000;
+    const PRIVATE: u32 = 1000;
+    const SHARED: u32 = 100;
+
+    /// What is said of a step with these rights; in SHARED there is somebody else.
+    fn verdict(kind: StepKind, owner: u32, group: u32, mode: u32) -> String {
+        let step = Step { path: "/x y/z".into(), kind };
+        let rights = Rights { owner, group, mode, listed: false };
+        let other = |group| (group == SHARED).then(|| "bob".to_owned());
+        check_step(step, &rights, USER, other).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+    }
+
+    #[test]
+    fn whose_it_is() {
+        for kind in [StepKind::File, StepKind::Folder, StepKind::Link] {
+            assert_eq!(verdict(kind, USER, PRIVATE, 0o755), "fine");
+            assert_eq!(verdict(kind, 0, 0, 0o755), "fine");
+            let refused = verdict(kind, 1001, PRIVATE, 0o755);
+            assert!(refused.contains("belongs to user 1001, you are user 1000") && refused.contains("chown 1000 '/x y/z'"), "{refused}");
+        }
+        // Others may not have a folder of their own even in /tmp.
+        assert_ne!(verdict(StepKind::Folder, 1001, 0, 0o1777), "fine");
+    }
+
+    #[test]
+    fn who_may_write() {
+        for kind in [StepKind::File, StepKind::Folder] {
+            let refused = verdict(kind, USER, PRIVATE, 0o777);
+            assert!(refused.contains("writable for everybody (mode 777)") && refused.contains("chmod go-w '/x y/z'"), "{refused}");
+            assert_eq!(verdict(kind, USER, PRIVATE, 0o775), "fine");
+            let refused = verdict(kind, USER, SHARED, 0o775);
+            assert!(refused.contains("writable for group 100 and so for bob"), "{refused}");
+            assert_eq!(verdict(kind, USER, SHARED, 0o755), "fine");
+        }
+        assert_eq!(verdict(StepKind::Folder, 0, 0, 0o1777), "fine");
+        assert_ne!(verdict(StepKind::File, USER, PRIVATE, 0o1777), "fine");
+        assert_eq!(verdict(StepKind::Link, USER, SHARED, 0o777), "fine");
+        let listed = Rights { owner: USER, group: PRIVATE, mode: 0o775, listed: true };
+        let refused = check_step(Step { path: "/x".into(), kind: StepKind::File }, &listed, USER, |_| None).unwrap_err().to_string();
+        assert!(refused.contains("setfacl --remove-all /x"), "{refused}");
+    }
+
+    #[test]
+    fn who_is_in_a_group() {
+        let users = "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n";
+        let other = |line: &str, group| find_other(line, users, group, USER);
+        assert_eq!(other("alice:x:1000:\n", 1000), None);
+        assert_eq!(other("lab:x:50:root,alice\n", 50), None);
+        assert_eq!(other("lab:x:50:alice,bob\n", 50), Some("bob".to_owned()));
+        // Somebody who is gone, or whom another machine knows.
+        assert_eq!(other("lab:x:50:carol\n", 50), Some("carol".to_owned()));
+        assert_eq!(other("bob:x:1001:\n", 1001), Some("bob".to_owned()));
+        // Of an unknown group nothing can be said.
+        assert!(other_member(4_294_967_000, USER).is_some());
+        assert_eq!(find_other("root:x:0:\n", users, 0, USER), None);
+    }
+
+    #[test]
+    fn every_step_of_the_way_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, open) = (folder.path().join("real"), folder.path().join("open"));
+        for made in [&real, &open] {
+            std::fs::create_dir(made).unwrap();
+        }
+        let (file, link) = (real.join("file"), open.join("link"));
+        std::fs::write(&file, "").unwrap();
+        symlink("../real/file", &link).unwrap();
+        let kinds = |path: &Path| way(path).unwrap().into_iter().map(|step| (step.path, step.kind)).collect::<Vec<_>>();
+        assert!(kinds(&link).ends_with(&[
+            (open.clone(), StepKind::Folder),
+            (link.clone(), StepKind::Link),
+            (real.clone(), StepKind::Folder)
+        ]));
+        let verdict = |path: &Path| check(path, &File::open(path).unwrap());
+        verdict(&link).unwrap();
+
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
+        verdict(&file).unwrap();
+        let refused = verdict(&link).unwrap_err().to_string();
+        assert!(refused.contains(&format!("its folder {} is writable for everybody", open.display())), "{refused}");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o1777)).unwrap();
+        verdict(&link).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(verdict(&link).unwrap_err().to_string().starts_with("is writable for everybody (mode 666)"));
+
+        symlink("loop", folder.path().join("loop")).unwrap();
+        assert_eq!(way(&folder.path().join("loop")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+    }
+}

@@ -1,0 +1,161 @@
+//! The user's list of trusted plugins: `$XDG_CONFIG_HOME/trainer-host/trusted.json`, else `~/.config/trainer-host/trusted.json`.
+//!
+//! Only the user and root may be able to write to it, as for plugins. A change reads it, writes a new one beside it and renames that, under a
+//! lock, so that of two programs at once neither loses a pin. One that has anything in it that this version does not know is refused, and
+//! so never written back without it.
+
+use super::TrustError;
+use crate::plugin::file::LibraryFile;
+use crate::plugin::permissions;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// A file that the user trusts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// Of its bytes, 64 hexadecimal digits: this is what is trusted, all else is for people.
+    pub sha256: String,
+    /// Id in its manifest.
+    pub id: String,
+    /// Version in its manifest.
+    pub version: String,
+    /// Where it was when it was pinned.
+    pub path: PathBuf,
+    /// Day, UTC, `YYYY-MM-DD`.
+    pub added: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    plugins: Vec<Pin>,
+}
+
+impl Pin {
+    /// Of a library, today.
+    pub fn of(file: &LibraryFile) -> Self {
+        let LibraryFile { path, manifest, sha256, .. } = file;
+        let added = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+        Self { sha256: sha256.clone(), id: manifest.id.clone(), version: manifest.version.clone(), path: path.clone(), added }
+    }
+}
+
+/// All pins, in the order in which they were added.
+///
+/// # Errors
+/// When there is a list that cannot be read, or that others can write to.
+pub fn pins() -> Result<Vec<Pin>, TrustError> {
+    place().map_or_else(|| Ok(Vec::new()), |path| read(&path))
+}
+
+/// Changes the list. Nothing is written if `edit` fails.
+///
+/// # Errors
+/// What `edit` returns, and when the list cannot be read or written.
+pub fn change<T, E: From<TrustError>>(edit: impl FnOnce(&mut Vec<Pin>) -> Result<T, E>) -> Result<T, E> {
+    let path = place().ok_or(TrustError::NoPlace)?;
+    change_at(&path, edit)
+}
+
+fn place() -> Option<PathBuf> {
+    let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = configuration.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
+    Some(folder.join("trainer-host/trusted.json"))
+}
+
+fn change_at<T, E: From<TrustError>>(path: &Path, edit: impl FnOnce(&mut Vec<Pin>) -> Result<T, E>) -> Result<T, E> {
+    let _lock = lock(path).map_err(|source| TrustError::Io { path: path.to_owned(), source })?;
+    let mut plugins = read(path)?;
+    let result = edit(&mut plugins)?;
+    let list = serde_json::to_string_pretty(&List { plugins });
+    let list = list.map_err(|e| TrustError::Broken { path: path.to_owned(), reason: e.to_string() })?;
+    imaging::io::write_atomically(path, |file| file.write_all(list.as_bytes())).map_err(TrustError::from)?;
+    Ok(result)
+}
+
+/// Of a file of its own, since the list is replaced; let go when it is closed.
+fn lock(path: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn read(path: &Path) -> Result<Vec<Pin>, TrustError> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened.map_err(|source| TrustError::Io { path: path.to_owned(), source })?,
+    };
+    permissions::check(path, &file).map_err(|source| TrustError::Permissions { path: path.to_owned(), source })?;
+    let broken = |reason: String| TrustError::Broken { path: path.to_owned(), reason };
+    let text = io::read_to_string(file).map_err(|e| broken(e.to_string()))?;
+    let List { plugins } = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+    let is_hash = |text: &str| text.len() == 64 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+    match plugins.iter().find(|pin| !is_hash(&pin.sha256)) {
+        Some(pin) => Err(broken(format!("the sha256 of {:?} is {:?}, expected 64 hexadecimal digits", pin.id, pin.sha256))),
+        None => Ok(plugins),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn pin(id: &str) -> Pin {
+        let sha256 = crate::hash::sha256(id);
+        Pin { sha256, id: id.to_owned(), version: "1.0.0".to_owned(), path: "/lib.so".into(), added: "2026-01-31".to_owned() }
+    }
+
+    fn add(path: &Path, id: &str) -> Result<(), TrustError> {
+        change_at(path, |pins| {
+            pins.push(pin(id));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn at_once_none_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/trusted.json");
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let path = &path;
+                scope.spawn(move || (0..5).for_each(|i| add(path, &format!("{thread}-{i}")).unwrap()));
+            }
+        });
+        assert_eq!(read(&path).unwrap().len(), 40);
+    }
+
+    #[test]
+    fn what_is_broken_or_open_to_others_is_refused_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trusted.json");
+        assert_eq!(read(&path).unwrap(), []);
+        for (text, words) in [
+            ("{\"plugins\": [", "EOF"),
+            ("{}", "missing field `plugins`"),
+            ("{\"plugins\": [], \"keys\": []}", "unknown field `keys`"),
+            ("{\"plugins\": [{\"sha256\": \"A\", \"id\": \"x\", \"version\": \"\", \"path\": \"\", \"added\": \"\"}]}", "64 hexadecimal"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let refused = add(&path, "new").unwrap_err().to_string();
+            assert!(refused.contains("trusted.json") && refused.contains(words) && refused.contains("move it away"), "{refused}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        std::fs::remove_file(&path).unwrap();
+        add(&path, "a").unwrap();
+        let failed: Result<(), TrustError> = change_at(&path, |pins| {
+            pins.clear();
+            Err(TrustError::NoPlace)
+        });
+        assert!(failed.is_err());
+        assert_eq!(read(&path).unwrap(), [pin("a")]);
+
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("writable for everybody"));
+    }
+}
