@@ -8,31 +8,8 @@ use crate::train::total;
 use plugin_api::{Features, Outputs, Pass, Term};
 use tch::{Device, Kind as Dtype, Tensor};
 
-pub(super) fn empty(subject: &Subject) -> Result<(), Finding> {
-    finite_on(subject, Content::Empty)
-}
-
-pub(super) fn full(subject: &Subject) -> Result<(), Finding> {
-    finite_on(subject, Content::Full)
-}
-
-pub(super) fn one_voxel(subject: &Subject) -> Result<(), Finding> {
-    finite_on(subject, Content::OneVoxel)
-}
-
-pub(super) fn ignored(subject: &Subject) -> Result<(), Finding> {
-    finite_on(subject, Content::Ignored)
-}
-
-pub(super) fn some_missing(subject: &Subject) -> Result<(), Finding> {
-    finite_on(subject, Content::SomeMissing)
-}
-
-pub(super) fn all_missing(subject: &Subject) -> Result<(), Finding> {
-    finite_on(subject, Content::AllMissing)
-}
-
-fn finite_on(subject: &Subject, content: Content) -> Result<(), Finding> {
+/// Values and gradients on targets like `content`.
+pub(super) fn finite_on(subject: &Subject, content: Content) -> Result<(), Finding> {
     let mut rig = subject.with(content)?;
     let logits = rig.logits()?;
     finite(&mut rig, &logits)
@@ -67,16 +44,8 @@ pub(super) fn large_logits(subject: &Subject) -> Result<(), Finding> {
     finite(&mut rig, &logits)
 }
 
-pub(super) fn bf16(subject: &Subject) -> Result<(), Finding> {
-    half(subject, false)
-}
-
-pub(super) fn fp16(subject: &Subject) -> Result<(), Finding> {
-    half(subject, true)
-}
-
 /// Heads under autocast on features in half precision, as a trunk makes them.
-fn half(subject: &Subject, fp16: bool) -> Result<(), Finding> {
+pub(super) fn half(subject: &Subject, fp16: bool) -> Result<(), Finding> {
     let mut rig = subject.usual()?;
     let kind = if fp16 { Dtype::Half } else { Dtype::BFloat16 };
     let narrow = |map: &Tensor| map.to_kind(kind);

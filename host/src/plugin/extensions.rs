@@ -1,9 +1,11 @@
-//! The extensions that this host knows: their tables, found once per trainer, and what their sinks collect.
+//! The extensions that this host knows: their tables, found once per trainer, what their sinks collect, and the calls of [`LoadedTrainer`] into them.
 
-use super::marshal::take;
-use plugin_api::Outputs;
+use super::marshal::{LentBatch, LentOutputs, step_as_c, take, take_term};
+use super::trainer::{CallError, LOSS, LoadedTrainer};
+use crate::shim::mix;
 use plugin_api::abi::{self, Entry, Named, Str};
 use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics};
+use plugin_api::{Batch, Outputs, Phase, Step, Term};
 use std::ffi::c_void;
 use tch::Tensor;
 
@@ -32,6 +34,82 @@ pub(super) fn find(entry: &Entry, id: &str) -> *const c_void {
     unsafe { (entry.extension)(Str::new(id)) }
 }
 
+impl LoadedTrainer {
+    /// Ids of the extensions of this host that the plugin has.
+    pub fn extensions(&self) -> Vec<&'static str> {
+        let Extensions { metrics, loss_with_grad } = self.extensions;
+        metrics.map(|_| metrics::ID).into_iter().chain(loss_with_grad.map(|_| loss_with_grad::ID)).collect()
+    }
+
+    /// Online metrics of the plugin's own; none where it has none.
+    pub fn metrics(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Metric>, CallError> {
+        const CALL: &str = "metrics";
+        let Some(table) = self.extensions.metrics else { return Ok(Vec::new()) };
+        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
+        let mut metrics = Vec::new();
+        self.call(CALL, mix(&[step.seed, 5]), |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, metric_sink(&mut metrics), error) }
+        })?;
+        for Metric { output, name, .. } in &metrics {
+            if !self.outputs.iter().any(|declared| declared.name == *output) {
+                return Err(self.error(CALL, format!("returned '{name}' of output '{output}', which it did not declare")));
+            }
+            if name.is_empty() || ["dice", "mae", "accuracy"].contains(&name.as_str()) || name.starts_with("dice_") {
+                return Err(self.error(
+                    CALL,
+                    format!("returned a metric '{name}' of output '{output}': the host has one of this name, or it is none"),
+                ));
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Terms of a plugin that computes gradients by hand, each as a number that has the value and, towards the outputs, these gradients.
+    pub(super) fn loss_with_grad(
+        &mut self,
+        table: &loss_with_grad::Table,
+        outputs: &Outputs,
+        batch: &Batch,
+        step: &Step,
+    ) -> Result<Vec<Term>, CallError> {
+        let mut without_graph = Outputs::new();
+        for (name, levels) in outputs.iter() {
+            levels.iter().for_each(|level| without_graph.push(name, level.detach()));
+        }
+        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(&without_graph), LentBatch::new(batch), step_as_c(step));
+        let mut terms = Vec::new();
+        self.call(LOSS, mix(&[step.seed, 1]), |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, gradient_sink(&mut terms), error) }
+        })?;
+        if step.phase == Phase::Validate {
+            return Ok(terms.into_iter().map(|TermWithGrad { term, .. }| term).collect());
+        }
+        terms.into_iter().map(|term| self.with_gradients(term, outputs)).collect()
+    }
+
+    fn with_gradients(&self, TermWithGrad { mut term, gradients }: TermWithGrad, outputs: &Outputs) -> Result<Term, CallError> {
+        let failed = |e: tch::TchError| self.error(LOSS, e.to_string());
+        // Anything else would grow with what is added to it.
+        self.check_tensor(LOSS, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
+        for (name, levels) in gradients {
+            let outputs = outputs.get(&name).map_err(|e| self.error(LOSS, format!("returned a gradient of term '{}': {e}", term.name)))?;
+            for (i, gradient) in levels.iter().enumerate().filter(|(_, gradient)| gradient.defined()) {
+                let what = format!("gradient of term '{}' to output '{name}', level {i}", term.name);
+                let Some(output) = outputs.get(i) else {
+                    return Err(self.error(LOSS, format!("returned a {what}, which has {} levels", outputs.len())));
+                };
+                self.check_tensor(LOSS, &what, gradient, Some(&output.size()))?;
+                let nothing = output.f_sub(&output.detach()).map_err(failed)?;
+                let part = gradient.detach().f_mul(&nothing).and_then(|part| part.f_sum(output.kind())).map_err(failed)?;
+                term.value = term.value.f_add(&part).map_err(failed)?;
+            }
+        }
+        Ok(term)
+    }
+}
+
 /// Collects metrics into `collected`, which must outlive the call.
 pub(super) fn metric_sink(collected: &mut Vec<Metric>) -> metrics::MetricSink {
     unsafe extern "C" fn push(ctx: *mut c_void, output: Str, name: Str, value: f64) {
@@ -45,9 +123,7 @@ pub(super) fn metric_sink(collected: &mut Vec<Metric>) -> metrics::MetricSink {
 pub(super) fn gradient_sink(collected: &mut Vec<TermWithGrad>) -> loss_with_grad::GradientSink {
     unsafe extern "C" fn term(ctx: *mut c_void, term: *const abi::Term) {
         // SAFETY: `ctx` is what `gradient_sink` borrowed; the term is lent, its tensors are handed over.
-        unsafe {
-            (*ctx.cast::<Vec<TermWithGrad>>()).push(TermWithGrad { term: super::marshal::take_term(&*term), gradients: Outputs::new() })
-        }
+        unsafe { (*ctx.cast::<Vec<TermWithGrad>>()).push(TermWithGrad { term: take_term(&*term), gradients: Outputs::new() }) }
     }
     unsafe extern "C" fn gradient(ctx: *mut c_void, output: *const Named) {
         // SAFETY: as above.

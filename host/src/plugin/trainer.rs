@@ -4,20 +4,19 @@
 //! (a caught panic inside `no_grad` would otherwise leave gradients off, and training would silently do nothing), and what comes
 //! back is checked against what was declared.
 
-use super::extensions::{Extensions, gradient_sink, metric_sink};
+use super::extensions::Extensions;
 use super::library::Library;
 use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
+use super::services::host_services;
 use crate::network::Parameters;
 use crate::shim::{KeepModes, Seeded, generator_digest, mix};
-use plugin_api::abi::{self, HostServices, Instance, ParamRequest, Sink, Str, TensorHandle};
-use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics};
-use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Init, Kind, Outputs, Pass, Phase, Step, Task, Term, Weight};
-use std::ffi::c_void;
+use plugin_api::abi::{self, Instance, Sink, Str};
+use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Kind, Outputs, Pass, Step, Task, Term, Weight};
 use std::sync::Once;
 use tch::{Device, Tensor};
 
 /// Name of the call, whichever way losses are computed.
-const LOSS: &str = "loss";
+pub(super) const LOSS: &str = "loss";
 
 /// A call into a plugin failed, or returned what it must not.
 #[derive(Debug, thiserror::Error)]
@@ -38,10 +37,10 @@ pub struct CallError {
 /// A trainer that a plugin made for one task.
 #[derive(Debug)]
 pub struct LoadedTrainer {
-    library: Library,
-    extensions: Extensions,
-    instance: Instance,
-    outputs: Vec<plugin_api::Output>,
+    pub(super) library: Library,
+    pub(super) extensions: Extensions,
+    pub(super) instance: Instance,
+    pub(super) outputs: Vec<plugin_api::Output>,
     device: Device,
     /// The run's.
     seed: u64,
@@ -78,13 +77,7 @@ impl LoadedTrainer {
     /// Makes a trainer for `task` with `options` (a JSON object); its parameters are added to `parameters`.
     pub fn create(library: &Library, task: &Task, options: &serde_json::Value, parameters: &mut Parameters) -> Result<Self, CallError> {
         let (seed, task, options) = (task.seed, json(task), json(options));
-        let services = HostServices {
-            ctx: std::ptr::from_mut(parameters).cast(),
-            log_level: log::max_level() as u32,
-            log: log_record,
-            param: create_parameter,
-            extension: no_extension,
-        };
+        let services = host_services(parameters);
         let mut trainer = Self {
             library: library.clone(),
             extensions: Extensions::of(library.entry),
@@ -189,12 +182,6 @@ impl LoadedTrainer {
         }
     }
 
-    /// Ids of the extensions of this host that the plugin has.
-    pub fn extensions(&self) -> Vec<&'static str> {
-        let Extensions { metrics, loss_with_grad } = self.extensions;
-        metrics.map(|_| metrics::ID).into_iter().chain(loss_with_grad.map(|_| loss_with_grad::ID)).collect()
-    }
-
     fn loss_in_graph(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
         let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
         let mut terms = Vec::new();
@@ -207,50 +194,6 @@ impl LoadedTrainer {
         Ok(terms)
     }
 
-    /// Terms of a plugin that computes gradients by hand, each as a number that has the value and, towards the outputs, these gradients.
-    fn loss_with_grad(
-        &mut self,
-        table: &loss_with_grad::Table,
-        outputs: &Outputs,
-        batch: &Batch,
-        step: &Step,
-    ) -> Result<Vec<Term>, CallError> {
-        let mut without_graph = Outputs::new();
-        for (name, levels) in outputs.iter() {
-            levels.iter().for_each(|level| without_graph.push(name, level.detach()));
-        }
-        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(&without_graph), LentBatch::new(batch), step_as_c(step));
-        let mut terms = Vec::new();
-        self.call(LOSS, mix(&[step.seed, 1]), |error| {
-            // SAFETY: everything lent outlives the call.
-            unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, gradient_sink(&mut terms), error) }
-        })?;
-        if step.phase == Phase::Validate {
-            return Ok(terms.into_iter().map(|TermWithGrad { term, .. }| term).collect());
-        }
-        terms.into_iter().map(|term| self.with_gradients(term, outputs)).collect()
-    }
-
-    fn with_gradients(&self, TermWithGrad { mut term, gradients }: TermWithGrad, outputs: &Outputs) -> Result<Term, CallError> {
-        let failed = |e: tch::TchError| self.error(LOSS, e.to_string());
-        // Anything else would grow with what is added to it.
-        self.check_tensor(LOSS, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
-        for (name, levels) in gradients {
-            let outputs = outputs.get(&name).map_err(|e| self.error(LOSS, format!("returned a gradient of term '{}': {e}", term.name)))?;
-            for (i, gradient) in levels.iter().enumerate().filter(|(_, gradient)| gradient.defined()) {
-                let what = format!("gradient of term '{}' to output '{name}', level {i}", term.name);
-                let Some(output) = outputs.get(i) else {
-                    return Err(self.error(LOSS, format!("returned a {what}, which has {} levels", outputs.len())));
-                };
-                self.check_tensor(LOSS, &what, gradient, Some(&output.size()))?;
-                let nothing = output.f_sub(&output.detach()).map_err(failed)?;
-                let part = gradient.detach().f_mul(&nothing).and_then(|part| part.f_sum(output.kind())).map_err(failed)?;
-                term.value = term.value.f_add(&part).map_err(failed)?;
-            }
-        }
-        Ok(term)
-    }
-
     fn check_term(&self, term: &Term) -> Result<(), CallError> {
         self.check_tensor(LOSS, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
         if term.value.kind() != tch::Kind::Float {
@@ -261,30 +204,6 @@ impl LoadedTrainer {
             Weight::Number(weight) if weight.is_finite() => Ok(()),
             Weight::Number(weight) => Err(self.error(LOSS, format!("returned term '{}' with weight {weight}", term.name))),
         }
-    }
-
-    /// Online metrics of the plugin's own; none where it has none.
-    pub fn metrics(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Metric>, CallError> {
-        const CALL: &str = "metrics";
-        let Some(table) = self.extensions.metrics else { return Ok(Vec::new()) };
-        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
-        let mut metrics = Vec::new();
-        self.call(CALL, mix(&[step.seed, 5]), |error| {
-            // SAFETY: everything lent outlives the call.
-            unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, metric_sink(&mut metrics), error) }
-        })?;
-        for Metric { output, name, .. } in &metrics {
-            if !self.outputs.iter().any(|declared| declared.name == *output) {
-                return Err(self.error(CALL, format!("returned '{name}' of output '{output}', which it did not declare")));
-            }
-            if name.is_empty() || ["dice", "mae", "accuracy"].contains(&name.as_str()) || name.starts_with("dice_") {
-                return Err(self.error(
-                    CALL,
-                    format!("returned a metric '{name}' of output '{output}': the host has one of this name, or it is none"),
-                ));
-            }
-        }
-        Ok(metrics)
     }
 
     /// Logits to predictions, same shapes.
@@ -348,7 +267,7 @@ impl LoadedTrainer {
     }
 
     /// Runs `body` with seeded generators; puts modes back; turns a failure into an error.
-    fn call(&self, call: &'static str, seed: u64, body: impl FnOnce(Sink) -> i32) -> Result<(), CallError> {
+    pub(super) fn call(&self, call: &'static str, seed: u64, body: impl FnOnce(Sink) -> i32) -> Result<(), CallError> {
         if self.poisoned.get() {
             return Err(self.error(call, "cannot run: an earlier call panicked".to_owned()));
         }
@@ -376,7 +295,7 @@ impl LoadedTrainer {
         Err(CallError { panicked: status == abi::PANIC, ..self.error(call, failure(status, &message)) })
     }
 
-    fn error(&self, call: &'static str, message: String) -> CallError {
+    pub(super) fn error(&self, call: &'static str, message: String) -> CallError {
         CallError { plugin: name_of(&self.library), call, message, nonfinite: false, panicked: false }
     }
 
@@ -401,7 +320,7 @@ impl LoadedTrainer {
         Ok(())
     }
 
-    fn check_tensor(&self, call: &'static str, what: &str, tensor: &Tensor, shape: Option<&[i64]>) -> Result<(), CallError> {
+    pub(super) fn check_tensor(&self, call: &'static str, what: &str, tensor: &Tensor, shape: Option<&[i64]>) -> Result<(), CallError> {
         if !tensor.defined() {
             return Err(self.error(call, format!("returned no tensor for {what}")));
         }
@@ -459,46 +378,4 @@ fn failure(status: i32, message: &[u8]) -> String {
 /// JSON of our own plain types, whose serialisation cannot fail.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("plain data")
-}
-
-unsafe extern "C" fn log_record(plugin: Str, level: u32, file: Str, line: u32, message: Str) {
-    let level = log::Level::iter().nth((level as usize).saturating_sub(1)).unwrap_or(log::Level::Trace);
-    // SAFETY: the strings are lent for the call.
-    let (plugin, file, message) = unsafe { (plugin.text(), file.text(), message.text()) };
-    let record = |args| {
-        log::logger().log(&log::Record::builder().args(args).level(level).target(&plugin).file(Some(&file)).line(Some(line)).build())
-    };
-    record(format_args!("{message}"));
-}
-
-unsafe extern "C" fn create_parameter(ctx: *mut c_void, request: *const ParamRequest, out: *mut TensorHandle, error: Sink) -> i32 {
-    // SAFETY: `ctx` is the `Parameters` that `create` borrowed mutably and uses in no other way during the call; the rest is lent.
-    let (parameters, request) = unsafe { (&mut *ctx.cast::<Parameters>(), &*request) };
-    // SAFETY: lent for the call.
-    let (name, shape) = unsafe { (request.name.text(), abi::slice(request.shape, request.dims)) };
-    let init = match request.init {
-        0 => Init::KaimingNormal,
-        1 => Init::Constant(request.init_value),
-        2 => Init::Normal(request.init_value),
-        other => {
-            error.send(&format!("parameter '{name}': unknown initialisation {other}"));
-            return abi::ERROR;
-        }
-    };
-    match parameters.create_for_plugin(&name, request.kind, shape, init, request.decay != 0) {
-        Ok(tensor) => {
-            let mut tensor = std::mem::ManuallyDrop::new(tensor);
-            // SAFETY: `out` is writable; the tensor now belongs to the plugin.
-            unsafe { *out = TensorHandle(tensor.as_mut_ptr().cast()) };
-            abi::OK
-        }
-        Err(e) => {
-            error.send(&e.to_string());
-            abi::ERROR
-        }
-    }
-}
-
-unsafe extern "C" fn no_extension(_id: Str) -> *const c_void {
-    std::ptr::null()
 }
