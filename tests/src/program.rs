@@ -105,7 +105,7 @@ impl Bench {
     pub fn train_on_full_disk(&self, plugin: &Path, further: &[&str], kilobytes: u64) -> Ended {
         let command = self.command(plugin, further);
         let mut shell = Command::new("bash");
-        shell.args(["-c", &format!("ulimit -f {kilobytes}; exec \"$@\""), "bash"]).arg(command.get_program()).args(command.get_args());
+        shell.args(["-c", &format!("ulimit -S -f {kilobytes}; exec \"$@\""), "bash"]).arg(command.get_program()).args(command.get_args());
         self.finish(shell)
     }
 

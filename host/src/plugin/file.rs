@@ -61,9 +61,9 @@ impl LibraryFile {
     }
 
     /// A copy in memory for the dynamic loader.
-    pub(super) fn sealed_copy(&self) -> io::Result<File> {
+    pub(super) fn sealed_copy(&self) -> Result<File, Reason> {
         let name = self.path.file_name().unwrap_or_default().as_bytes();
-        sealed(&name[..name.len().min(LONGEST_NAME)], &self.bytes)
+        sealed(&name[..name.len().min(LONGEST_NAME)], &self.bytes).map_err(Reason::Copy)
     }
 }
 
@@ -94,13 +94,31 @@ fn sealed(name: &[u8], bytes: &[u8]) -> io::Result<File> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // Mapped, but never run as a program, which some systems forbid for such files; Linux before 6.3 does not know the difference.
     let mut file = create(flags | libc::MFD_NOEXEC_SEAL).or_else(|_| create(flags))?;
-    file.write_all(bytes)?;
+    beyond_file_limit(|| file.write_all(bytes))?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: the descriptor is open; the call touches no memory.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(file)
+}
+
+/// Does `work` without the soft limit on the size of files (`ulimit -f`): it is about disks, and holds for files in memory, too.
+fn beyond_file_limit(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: fills in a structure of ours.
+    if unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } < 0 {
+        return work();
+    }
+    let set = |soft| {
+        let limit = libc::rlimit { rlim_cur: soft, ..limit };
+        // SAFETY: reads a structure of ours. It cannot fail: a process may set its soft limit to whatever is within the hard one.
+        unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) };
+    };
+    set(limit.rlim_max);
+    let done = work();
+    set(limit.rlim_cur);
+    done
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub enum Reason {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
+    /// There is no room in memory, or a limit is in the way.
+    #[error("cannot be copied to memory: {0}; see the limits on memory and on the size of files (ulimit -a)")]
+    Copy(std::io::Error),
     /// Neither a file nor a link to one.
     #[error("is not a file")]
     NotAFile,
