@@ -79,8 +79,8 @@ fn faults_that_no_option_can_choose_are_found() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let faulty = artifact::fixture("faulty");
     is_found_by("schema", "failed", found(&faulty, &[], Some(("FAULTY_SCHEMA", "1"))));
-    let renamed = artifact::with_manifest(&faulty, folder.path(), |manifest| manifest.id = "a/b".to_owned());
-    is_found_by("manifest", "failed", found(&renamed, &[], None));
+    let unnumbered = artifact::with_manifest(&faulty, folder.path(), |manifest| manifest.version = "new".to_owned());
+    is_found_by("manifest", "failed", found(&unnumbered, &[], None));
     let old = artifact::with_manifest(&faulty, folder.path(), |manifest| manifest.api = "9.0.0".to_owned());
     is_found_by("load", "failed", found(&old, &[], None));
     let c_door = artifact::without_rust_door(&faulty, folder.path());

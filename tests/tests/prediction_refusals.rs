@@ -129,7 +129,7 @@ fn a_full_disk_leaves_no_half_of_a_file() {
     let model = model(&bench, "plain_3d");
     let mut shell = Command::new("bash");
     let command = command(&bench, &model, &model.join("images"), &["--save-probabilities"]);
-    shell.args(["-c", "ulimit -f 24; exec \"$@\"", "bash"]).arg(command.get_program()).args(command.get_args());
+    shell.args(["-c", "ulimit -S -f 24; exec \"$@\"", "bash"]).arg(command.get_program()).args(command.get_args());
     let ended = bench.finish(shell);
     assert!(ended.code == 1 && ended.stderr.contains(".npz"), "{ended:#?}");
     assert_eq!(bench.half_written(), Vec::<PathBuf>::new());

@@ -7,8 +7,6 @@ use serde_json::Value;
 /// The manifest's fields.
 pub(super) fn manifest(subject: &Subject) -> Result<(), Finding> {
     let manifest = &subject.library.manifest;
-    let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    must!(plain(&manifest.id), "the id is '{}'; expected letters, digits, '.', '_' and '-': it becomes a folder", manifest.id);
     let numbers: Vec<_> = manifest.version.split(['-', '+']).next().unwrap_or_default().split('.').collect();
     let version = numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u64>().is_ok());
     must!(version, "the version is '{}'; expected MAJOR.MINOR.PATCH", manifest.version);
