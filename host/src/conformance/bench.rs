@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tch::{Kind as Dtype, Tensor};
 
 /// Repetitions end when so much time has passed, after [`LEAST`] of them.
-const BUDGET: Duration = Duration::from_millis(400);
+const BUDGET: Duration = Duration::from_millis(250);
 /// So many at least.
 const LEAST: usize = 3;
 
