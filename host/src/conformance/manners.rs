@@ -1,7 +1,7 @@
 //! Manners: what a call must leave alone, and how it fails.
 
-use super::numbers::values;
-use super::rig::{Rig, levels};
+use super::numbers::{close, values};
+use super::rig::{Rig, levels, map};
 use super::{Finding, Subject, must};
 use indexmap::IndexMap;
 use plugin_api::{Batch, Epoch, EpochReport, Outputs, Pass, Phase, Step};
@@ -20,7 +20,7 @@ pub(super) fn inputs(subject: &Subject) -> Result<(), Finding> {
     };
     unchanged("forward", features(&rig), || rig.forward(&step).map(drop))?;
     // Not leaves: libtorch itself would refuse to write to those.
-    let logits = super::rig::map(&rig.logits()?, |level| level * 1.0);
+    let logits = map(&rig.logits()?, |level| level * 1.0);
     let named = |outputs: &Outputs| {
         outputs
             .iter()
@@ -29,7 +29,7 @@ pub(super) fn inputs(subject: &Subject) -> Result<(), Finding> {
     };
     let lent = named(&logits).into_iter().chain(batch_tensors(&rig.batch)).collect();
     unchanged("loss", lent, || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
-    let logits = super::rig::map(&logits, Tensor::detach);
+    let logits = map(&logits, Tensor::detach);
     unchanged("activate", named(&logits), || rig.trainer.activate(&logits).map(drop))
 }
 
@@ -62,7 +62,7 @@ fn live(rig: &mut Rig) -> Result<(), Finding> {
     let step = rig.step(0);
     let _ = rig.trainer.epoch_start(&Epoch { epoch: step.epoch, epochs: rig.task.epochs });
     let _ = rig.whole_step(&step);
-    let logits = super::rig::map(&rig.logits()?, Tensor::detach);
+    let logits = map(&rig.logits()?, Tensor::detach);
     let _ = rig.trainer.activate(&logits);
     let _ = validate(rig);
     let _ = rig.trainer.epoch_end(&report(&step, f64::NAN));
@@ -113,15 +113,15 @@ pub(super) fn after_error(subject: &Subject) -> Result<(), Finding> {
     let (step, state) = (rig.step(0), rig.trainer.save_state()?);
     let logits = rig.logits()?;
     let expected = values(&rig.loss(&logits, &step)?)?;
-    let without = |batch: &Batch| Batch { image: batch.image.shallow_clone(), cases: batch.cases.clone(), targets: IndexMap::new() };
-    let (no_targets, no_outputs) = (without(&rig.batch), Outputs::new());
+    let no_targets = Batch { image: rig.batch.image.shallow_clone(), cases: rig.batch.cases.clone(), targets: IndexMap::new() };
+    let no_outputs = Outputs::new();
     for (what, outputs, batch) in [("a batch without targets", &logits, &no_targets), ("no outputs", &no_outputs, &rig.batch)] {
         if let Err(error) = rig.trainer.loss(outputs, batch, &step) {
             must!(!error.panicked, "loss of {what}: {}; return an error instead", error.message);
         }
         rig.trainer.load_state(&state)?;
         let found = values(&rig.trainer.loss(&logits, &rig.batch, &step)?)?;
-        let same = found.iter().zip(&expected).all(|((_, a), (_, b))| (a - b).abs() <= 1e-4 * b.abs().max(1.0));
+        let same = found.iter().zip(&expected).all(|((_, a), (_, b))| close(*a, *b));
         must!(
             same && found.len() == expected.len(),
             "after loss of {what}, the loss of a good batch is another: {found:?} instead of {expected:?}"
@@ -152,7 +152,7 @@ pub(super) fn metrics(subject: &Subject) -> Result<(), Finding> {
         return Err(Finding::Skipped("it has no metrics of its own".to_owned()));
     }
     let step = Step { phase: Phase::Validate, ..rig.step(0) };
-    let logits = super::rig::map(&rig.logits()?, Tensor::detach);
+    let logits = map(&rig.logits()?, Tensor::detach);
     let found = rig.trainer.metrics(&logits, &rig.batch, &step)?;
     must!(!found.is_empty(), "it has no metrics for a batch that has all targets; give NaN where there is nothing to measure");
     must!(!found.iter().any(|metric| metric.value.is_infinite()), "a metric is infinite: {found:?}");

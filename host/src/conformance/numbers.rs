@@ -30,11 +30,15 @@ fn finite_gradients<'a>(terms: &[Term], leaves: impl Iterator<Item = &'a Tensor>
     }
     Tensor::f_stack(&in_graph, 0)?.f_sum(Dtype::Float)?.f_backward()?;
     for leaf in leaves {
-        let gradient = leaf.grad();
-        let finite = !gradient.defined() || f64::try_from(gradient.f_isfinite()?.f_all()?)? != 0.0;
-        must!(finite, "its gradient has NaN or infinity");
+        must!(has_finite_gradient(leaf)?, "its gradient has NaN or infinity");
     }
     Ok(())
+}
+
+/// Whether the gradient of `tensor` is finite, or there is none.
+fn has_finite_gradient(tensor: &Tensor) -> Result<bool, Finding> {
+    let gradient = tensor.grad();
+    Ok(!gradient.defined() || f64::try_from(gradient.f_isfinite()?.f_all()?)? != 0.0)
 }
 
 /// Confident, right and wrong.
@@ -65,9 +69,8 @@ pub(super) fn half(subject: &Subject, fp16: bool) -> Result<(), Finding> {
     if let Some(loss) = total(&terms)? {
         loss.f_backward()?;
     }
-    let parameters: Vec<Tensor> = rig.trained().map(|(_, parameter)| parameter.grad()).filter(Tensor::defined).collect();
-    for gradient in parameters {
-        must!(f64::try_from(gradient.f_isfinite()?.f_all()?)? != 0.0, "a parameter's gradient has NaN or infinity");
+    for (name, parameter) in rig.trained() {
+        must!(has_finite_gradient(parameter)?, "the gradient of parameter '{name}' has NaN or infinity");
     }
     Ok(())
 }
@@ -101,11 +104,7 @@ pub(super) fn layouts(subject: &Subject) -> Result<(), Finding> {
                 return Ok(());
             }
             for ((term, value), (_, expected)) in found.iter().zip(&expected_loss) {
-                let off = (value - expected).abs();
-                must!(
-                    off <= 1e-4 * expected.abs().max(1.0),
-                    "{dims}D: term '{term}' is {value} where outputs and targets are {name}, else {expected}"
-                );
+                must!(close(*value, *expected), "{dims}D: term '{term}' is {value} where outputs and targets are {name}, else {expected}");
             }
         }
     }
@@ -115,6 +114,11 @@ pub(super) fn layouts(subject: &Subject) -> Result<(), Finding> {
 /// Name and value of every term.
 pub(super) fn values(terms: &[Term]) -> Result<Vec<(String, f64)>, Finding> {
     terms.iter().map(|term| Ok((term.name.clone(), f64::try_from(&term.value)?))).collect()
+}
+
+/// Whether two values of a term are the same but for rounding.
+pub(super) fn close(value: f64, expected: f64) -> bool {
+    (value - expected).abs() <= 1e-4 * expected.abs().max(1.0)
 }
 
 /// Every second element of a larger tensor.

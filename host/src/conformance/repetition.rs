@@ -1,6 +1,6 @@
 //! The same again: in another trainer, on another thread, in another step.
 
-use super::numbers::values;
+use super::numbers::{close, values};
 use super::rig::{Rig, levels};
 use super::{Finding, Subject, must};
 use crate::plugin::Observation;
@@ -34,9 +34,7 @@ impl Given {
             }
         }
         let terms = self.terms.iter().zip(&other.terms);
-        let far = terms
-            .filter(|((_, a), (_, b))| (a - b).abs() > 1e-4 * a.abs().max(1.0))
-            .map(|((name, a), (_, b))| format!("term '{name}' is {a}, then {b}"));
+        let far = terms.filter(|((_, a), (_, b))| !close(*b, *a)).map(|((name, a), (_, b))| format!("term '{name}' is {a}, then {b}"));
         Ok(far.into_iter().next())
     }
 }

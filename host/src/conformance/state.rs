@@ -1,5 +1,6 @@
 //! What outlives a call: saved state, and memory.
 
+use super::numbers::close;
 use super::rig::Rig;
 use super::{Finding, Subject, must};
 use crate::network::Group;
@@ -49,7 +50,7 @@ pub(super) fn round_trip(subject: &Subject) -> Result<(), Finding> {
     let found = go_on(&mut second, 3..6)?;
     let buffers = if second.parameters.iter().any(|(_, parameter)| parameter.group == Group::Buffer) { ", buffers" } else { "" };
     let same = |((name, value, weight), (other, expected, of)): (&(String, f64, f64), &(String, f64, f64))| {
-        name == other && (value - expected).abs() <= 1e-4 * expected.abs().max(1.0) && (weight - of).abs() <= 1e-6 * of.abs()
+        name == other && close(*value, *expected) && (weight - of).abs() <= 1e-6 * of.abs()
     };
     must!(
         found.len() == expected.len() && found.iter().zip(&expected).all(same),
