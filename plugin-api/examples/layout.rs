@@ -4,7 +4,7 @@
 use abi_stable::StableAbi;
 use abi_stable::type_layout::{TLField, TypeLayout};
 use plugin_api::abi;
-use plugin_api::extensions::{loss_with_grad, metrics};
+use plugin_api::extensions::{loss_with_grad, metrics, target_transform};
 use std::collections::BTreeMap;
 
 fn main() {
@@ -15,6 +15,7 @@ fn main() {
         ("", <abi::HostServices as StableAbi>::LAYOUT),
         (metrics::ID, <metrics::Table as StableAbi>::LAYOUT),
         (loss_with_grad::ID, <loss_with_grad::Table as StableAbi>::LAYOUT),
+        (target_transform::ID, <target_transform::Table as StableAbi>::LAYOUT),
     ];
     tables.into_iter().for_each(|(prefix, layout)| collect(prefix, layout, &mut types));
     for (name, text) in types {

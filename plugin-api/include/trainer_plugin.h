@@ -23,7 +23,7 @@
 #define TP_ERROR 1
 #define TP_PANIC 2
 
-#define TP_API "1.0.0"
+#define TP_API "1.1.0"
 
 #ifdef __cplusplus
 extern "C" {
@@ -116,6 +116,33 @@ typedef struct {
 typedef struct {
     int32_t (*compute)(tp_instance trainer, tp_named_list outputs, const tp_batch *batch, const tp_step *step, tp_gradient_sink out, tp_sink error);
 } tp_loss_with_grad;
+
+/* Targets of the plugin's own, made of the data set's for every patch on the host's loader threads, several at once, without libtorch. `create` comes before
+ * that of the trainer, gets the same options, has no parameters, and writes {"name": {"kind", "channels", "classes", ...}} to `declared`. Arrays are dense,
+ * in C order. Kinds: 0 labels, int16_t (1, Z, Y, X); 1 regions, uint8_t 0 or 1 (channels, Z, Y, X); 2 regression, float (channels, Z, Y, X); 3 class, one
+ * int64_t without `valid`. Masks are uint8_t (Z, Y, X), 0 or 1. What is to be made is zero, valid everywhere and present, until it is written to. */
+#define TP_TARGET_TRANSFORM "trainer.target-transform/1"
+typedef struct { tp_str name; uint32_t kind; size_t channels; const void *values; const uint8_t *valid; } tp_target_view;
+typedef struct { tp_str name; uint32_t kind; size_t channels; void *values; uint8_t *valid; uint8_t *present; } tp_made_view;
+typedef struct {
+    tp_str case_id;
+    uint64_t seed;
+    uint32_t phase; /* 0: training, 1: validation */
+    size_t channels;
+    size_t size[3];    /* Z, Y, X; Z is 1 in 2D */
+    double spacing[3]; /* mm */
+    const float *image;    /* (channels, Z, Y, X) */
+    const uint8_t *inside; /* 0 where the patch reaches beyond the image */
+    const tp_target_view *targets; /* of the data set, those that the case has */
+    size_t n_targets;
+    const tp_made_view *made; /* in the order of `declared` */
+    size_t n_made;
+} tp_sample_view;
+typedef struct {
+    int32_t (*create)(const tp_host_services *host, tp_str task, tp_str options, tp_instance *out, tp_sink declared, tp_sink error);
+    void (*destroy)(tp_instance transform);
+    int32_t (*apply)(tp_instance transform, const tp_sample_view *sample, tp_sink error);
+} tp_target_transform;
 
 #ifdef __cplusplus
 } /* extern "C" */

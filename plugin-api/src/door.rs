@@ -86,7 +86,7 @@ unsafe extern "C" fn create<T: Trainer>(host: *const HostServices, task: Str, op
         if !LIBTORCH.starts_with(&format!("{running}.")) {
             bail!("is built for libtorch {LIBTORCH}, but runs in {running}");
         }
-        logging::forward_to(host, std::any::type_name::<T>().split("::").next().unwrap_or("plugin"));
+        logging::forward_to::<T>(host);
         let trainer = T::new(&serde_json::from_str(&task)?, options::parse(&options)?, &mut Params::new(host))?;
         // SAFETY: `out` is writable.
         unsafe { *out = Instance(Box::into_raw(Box::new(trainer)).cast()) };
@@ -253,11 +253,6 @@ pub(crate) unsafe fn read_batch(batch: &abi::Batch) -> Batch {
 }
 
 pub(crate) unsafe fn read_step(step: &abi::Step) -> Result<Step> {
-    let phase = match step.phase {
-        0 => Phase::Train,
-        1 => Phase::Validate,
-        other => bail!("unknown phase {other}"),
-    };
     // SAFETY: the caller lends the weights.
     let weights = unsafe { abi::slice(step.level_weights, step.n_levels) }.to_vec();
     Ok(Step {
@@ -265,7 +260,15 @@ pub(crate) unsafe fn read_step(step: &abi::Step) -> Result<Step> {
         iteration: step.iteration,
         micro_step: step.micro_step,
         seed: step.seed,
-        phase,
+        phase: read_phase(step.phase)?,
         deep_supervision_weights: weights,
     })
+}
+
+pub(crate) fn read_phase(phase: u32) -> Result<Phase> {
+    match phase {
+        0 => Ok(Phase::Train),
+        1 => Ok(Phase::Validate),
+        other => bail!("unknown phase {other}"),
+    }
 }

@@ -38,11 +38,12 @@ impl log::Log for Forward {
     fn flush(&self) {}
 }
 
-/// Sends this library's records to the host, once.
-pub(crate) fn forward_to(host: &HostServices, plugin: &'static str) {
+/// Sends this library's records to the host, once, under the name of the crate of `T`.
+pub(crate) fn forward_to<T>(host: &HostServices) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let level = log::LevelFilter::iter().nth(host.log_level as usize).unwrap_or(log::LevelFilter::Trace);
+        let plugin = std::any::type_name::<T>().split("::").next().unwrap_or("plugin");
         // Fails where the library has set a logger of its own: then its records are its own business.
         if log::set_boxed_logger(Box::new(Forward { host: *host, plugin })).is_ok() {
             log::set_max_level(level);

@@ -16,7 +16,8 @@ pub struct Task {
     pub features: Vec<i64>,
     /// Stride of every encoder stage, as in the plan.
     pub strides: Vec<Vec<i64>>,
-    /// The targets of the data set by name; the label map of `labelsTr` is `segmentation`.
+    /// The targets of the data set by name, of which the label map of `labelsTr` is `segmentation`; then those that the plugin's own
+    /// [`TargetTransform`](crate::extensions::TargetTransform) makes.
     pub targets: IndexMap<String, Target>,
     /// Samples a step.
     pub batch_size: i64,
@@ -65,7 +66,7 @@ pub enum Kind {
     Aux,
 }
 
-/// A target of the data set.
+/// A target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// What it is.
@@ -87,12 +88,15 @@ pub struct Target {
     /// The target whose skeleton it is, if it is one.
     #[serde(default)]
     pub skeleton_of: Option<String>,
+    /// Its channels are the components (z, y, x) of a vector in mm, which mirror images turn (regression). Since 1.1.
+    #[serde(default)]
+    pub vectors: bool,
 }
 
 impl Target {
     /// A target without names of classes that every case has.
     pub fn new(kind: Kind, channels: i64) -> Self {
-        Self { kind, channels, classes: Vec::new(), ignore: None, optional: false, weighs: None, skeleton_of: None }
+        Self { kind, channels, classes: Vec::new(), ignore: None, optional: false, weighs: None, skeleton_of: None, vectors: false }
     }
 }
 

@@ -34,9 +34,9 @@ pub fn fixture(name: &str) -> PathBuf {
 /// A plugin-api that is not the one of this clone.
 #[derive(Clone, Copy, Debug)]
 pub enum Api {
-    /// Release 1.0.0, as it is kept in `fixtures/released`.
-    Released,
-    /// The next one: 1.1.0, whose root module has one function more.
+    /// A release, by its version, as it is kept in `fixtures/released`.
+    Released(&'static str),
+    /// The next one: 1.2.0, whose root module has one function more.
     Next,
     /// One of the same version whose table has one function more, which must not be.
     AnotherLayout,
@@ -44,16 +44,16 @@ pub enum Api {
 
 /// The library or program of `tests/fixtures/<name>`, built against another plugin-api, as package `<name>-<api>`.
 pub fn fixture_against(name: &str, api: Api) -> PathBuf {
-    let package = format!("{name}-{}", api.name());
+    let package = format!("{name}-{}", api.name().replace('.', "-"));
     once(&package, || build_fixture(name, &package, &api.folder()))
 }
 
 impl Api {
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Released => "released",
-            Self::Next => "next",
-            Self::AnotherLayout => "of-another-layout",
+            Self::Released(version) => version.to_owned(),
+            Self::Next => "next".to_owned(),
+            Self::AnotherLayout => "of-another-layout".to_owned(),
         }
     }
 
@@ -69,15 +69,16 @@ impl Api {
             });
         };
         match self {
-            Self::Released => {
+            Self::Released(version) => {
+                let package = format!("plugin-api-{version}");
                 let unpacked = tempfile::tempdir().expect("a temporary folder");
                 let mut tar = Command::new("tar");
-                tar.arg("-xzf").arg(root().join("tests/fixtures/released/plugin-api-1.0.0.crate")).arg("-C").arg(unpacked.path());
+                tar.arg("-xzf").arg(root().join(format!("tests/fixtures/released/{package}.crate"))).arg("-C").arg(unpacked.path());
                 assert!(tar.status().expect("tar is there").success(), "{tar:?}");
-                copy_tree(&unpacked.path().join("plugin-api-1.0.0"), &folder, &|_, text| text);
+                copy_tree(&unpacked.path().join(package), &folder, &|_, text| text);
             }
             Self::Next => changed(&|file, text| match file {
-                "Cargo.toml" => replace(&text, "version = \"1.0.0\"", "version = \"1.1.0\""),
+                "Cargo.toml" => replace(&text, "version = \"1.1.0\"", "version = \"1.2.0\""),
                 "abi.rs" => replace(&text, "    pub entry: &'static Entry,\n", &format!("    pub entry: &'static Entry,\n{FIELD}")),
                 "door.rs" => replace(&text, "entry: &Table::<T>::ENTRY }", "entry: &Table::<T>::ENTRY, another: destroy::<T> }"),
                 _ => text,
@@ -97,9 +98,10 @@ pub fn cpp_plugin() -> PathBuf {
     once("brier-cpp", || build_cpp_plugin("brier-cpp", &root().join("plugin-api")))
 }
 
-/// The same with the header of release 1.0.0.
-pub fn released_cpp_plugin() -> PathBuf {
-    once("brier-cpp-released", || build_cpp_plugin("brier-cpp-released", &Api::Released.folder()))
+/// The same with the header of a release.
+pub fn released_cpp_plugin(version: &'static str) -> PathBuf {
+    let name = format!("brier-cpp-{}", version.replace('.', "-"));
+    once(&name, || build_cpp_plugin(&name, &Api::Released(version).folder()))
 }
 
 fn build_cpp_plugin(name: &str, plugin_api: &Path) -> PathBuf {

@@ -33,6 +33,8 @@ fn every_fault_is_found_by_its_case_alone() {
     let faulty = artifact::fixture("faulty");
     let failed = [
         ("create", "panic_new"),
+        ("create", "takes_a_name"),
+        ("create", "names_no_class"),
         ("fuzzed-options", "panic_on_size"),
         ("shapes", "no_third"),
         ("fewer-levels", "all_levels"),
@@ -58,6 +60,10 @@ fn every_fault_is_found_by_its_case_alone() {
         ("after-error", "unwraps"),
         ("validation", "needs_graph"),
         ("metrics", "infinite_metric"),
+        ("made-targets", "infinite_target"),
+        ("made-targets", "unwraps_sample"),
+        ("made-targets", "undeclared_absence"),
+        ("made-on-threads", "shares_memory"),
         ("state", "forgets_state"),
         ("foreign-state", "unwraps_state"),
     ];
@@ -67,6 +73,7 @@ fn every_fault_is_found_by_its_case_alone() {
         ("some-targets-missing", "aborts_on_missing", "aborted"),
         ("create-destroy", "leaks_trainers", "leaked"),
         ("steady-memory", "leaks_steps", "leaked"),
+        ("made-in-steady-memory", "leaks_samples", "leaked"),
     ];
     assert_eq!(found(&faulty, &[], None), BTreeMap::new(), "without a fault");
     for (case, fault, status) in failed.map(|(case, fault)| (case, fault, "failed")).into_iter().chain(others) {
@@ -106,6 +113,7 @@ fn good_plugins_pass() {
         (artifact::fixture("brier"), &[]),
         (artifact::fixture("annealed"), &[]),
         (artifact::fixture("hand-dice"), &[]),
+        (artifact::fixture("heatmap"), &[]),
         (artifact::cpp_plugin(), &[]),
     ] {
         assert_eq!(found(&plugin, arguments, None), nothing, "{} {arguments:?}", plugin.display());

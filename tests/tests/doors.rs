@@ -89,6 +89,7 @@ mod c_types {
     pub use plugin_api::abi::*;
     pub use plugin_api::extensions::loss_with_grad::{GradientSink, Table as LossWithGrad};
     pub use plugin_api::extensions::metrics::{MetricSink, Table as Metrics};
+    pub use plugin_api::extensions::target_transform::{MadeView, SampleView, Table as TargetTransform, TargetView};
 }
 
 /// Size and offsets of `struct`s on both sides of `trainer_plugin.h`: pushes C's printing of them and Rust's own.
@@ -132,6 +133,12 @@ fn the_c_header_is_the_rust_table() {
         tp_metrics = Metrics { compute }
         tp_gradient_sink = GradientSink { ctx, term, gradient }
         tp_loss_with_grad = LossWithGrad { compute }
+        tp_target_view = TargetView { name, kind, channels, values, valid }
+        tp_made_view = MadeView { name, kind, channels, values, valid, present }
+        tp_sample_view = SampleView {
+            case_id, seed, phase, channels, size, spacing, image, inside, targets, n_targets, made, n_made
+        }
+        tp_target_transform = TargetTransform { create, destroy, apply }
     }
     let printed = artifact::run_c(&format!(
         "#include \"trainer_plugin.h\"\n#include <stdio.h>\nint main(void) {{\n{c}printf(\"%d %d %d %s\\n\", TP_OK, TP_ERROR, TP_PANIC, TP_API);\nreturn 0;\n}}\n"

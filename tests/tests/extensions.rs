@@ -51,9 +51,14 @@ fn every_method_is_reached_through_both_doors() {
             "new",
             "outputs",
             "save_state",
+            "transform apply",
+            "transform drop",
+            "transform new",
+            "transform targets",
         ];
         assert_eq!(reached, expected, "{}", plugin.display());
         assert_eq!(calls["new"], calls["drop"], "{calls:?}");
+        assert_eq!(calls["transform new"], calls["transform drop"], "{calls:?}");
     }
 }
 

@@ -2,12 +2,16 @@
 
 use host::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
+use host::plugin::{Library, LoadedTransform};
 use host::preprocess::{PreprocessedCase, Properties, case_path, write_case};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
+use plugin_api::Task;
+use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tests::artifact;
 
 /// Counts what is large.
 struct Counting;
@@ -57,6 +61,18 @@ fn case() -> PreprocessedCase {
     }
 }
 
+/// A plugin's targets.
+fn heatmap() -> LoadedTransform {
+    let library = Library::load(&artifact::fixture("heatmap")).expect("loads");
+    let task = json!({
+        "dims": 3, "patch_size": PATCH, "spacing": [1, 1, 1], "features": [4, 8], "strides": [[1, 1, 1], [2, 2, 2]],
+        "targets": {SEGMENTATION: {"kind": "labels", "channels": 2, "classes": ["a"]}},
+        "batch_size": 2, "batch_dice": false, "epochs": 1, "iterations": 1, "device": "cpu", "seed": 0,
+    });
+    let mut task: Task = serde_json::from_value(task).expect("a task");
+    LoadedTransform::create(&library, &mut task, &json!({})).expect("made").expect("the fixture has one")
+}
+
 #[test]
 fn nothing_large_is_allocated_in_the_steady_state() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -82,6 +98,7 @@ fn nothing_large_is_allocated_in_the_steady_state() {
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
         use_mask_for_norm: vec![true],
         spacing: [1.0; 3],
+        transforms: vec![Some(Arc::new(heatmap()))],
     };
     for pipeline in ["default", "da5"] {
         let options = LoaderOptions {

@@ -1,6 +1,7 @@
 //! How long heads and loss of a plugin take and how much memory they need, on a problem of the size of a real one, or on recorded outputs.
 
 use super::Finding;
+use super::made::apply_once;
 use super::problem::Problem;
 use super::rig::{Rig, Subject, levels, map};
 use crate::train::total;
@@ -27,6 +28,8 @@ pub struct Timing {
     pub loss: f64,
     /// Milliseconds of backward, through the heads where there are any.
     pub backward: f64,
+    /// Milliseconds of the targets that it makes itself, a sample, on one thread of the loader; none where it makes none.
+    pub targets: Option<f64>,
     /// MiB at the peak, above what was there before the step.
     pub memory: f64,
     /// Steps measured.
@@ -69,12 +72,17 @@ pub fn bench(subject: &Subject, fixture: Option<&Path>) -> Result<Timing, Findin
     while steps.len() < LEAST || start.elapsed() < BUDGET {
         steps.push(once()?);
     }
+    let targets = match (&rig.transform, &recorded) {
+        (Some(_), None) => Some(median((0..LEAST).map(|_| apply_once(&rig)).collect::<Result<_, _>>()?)),
+        _ => None,
+    };
     let median = |part: usize| median(steps.iter().map(|step| step[part]).collect());
     Ok(Timing {
         plugin: format!("{} {}", subject.library.manifest.id, subject.library.manifest.version),
         forward: recorded.is_none().then(|| median(0)),
         loss: median(1),
         backward: median(2),
+        targets,
         memory,
         steps: steps.len(),
     })
@@ -157,6 +165,9 @@ pub fn table(timings: &[Timing]) -> String {
         let [loss, backward, memory] =
             [(mine.loss, other.loss), (mine.backward, other.backward), (mine.memory, other.memory)].map(|(a, b)| ratio(a, b));
         text += &format!("{:<28} {forward:>12} {loss:>12} {backward:>12} {memory:>12}\n", "ratio");
+    }
+    if let Some(Timing { plugin, targets: Some(targets), .. }) = timings.first() {
+        text += &format!("{plugin:<28} {} a sample for targets of its own, on a thread of the loader\n", milliseconds(*targets));
     }
     text
 }

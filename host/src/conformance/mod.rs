@@ -10,6 +10,7 @@
 mod bench;
 mod gradients;
 mod library;
+mod made;
 mod manners;
 mod numbers;
 mod options;
@@ -166,6 +167,13 @@ pub const CASES: &[Case] = &[
     Case { name: "after-error", about: "a call that fails is an error, and the next one works", run: manners::after_error },
     Case { name: "validation", about: "validation works without gradients", run: manners::validation },
     Case { name: "metrics", about: "metrics of its own belong to its outputs, and do not disturb training", run: manners::metrics },
+    Case { name: "made-targets", about: "targets of its own are as declared, whatever the data set's are like", run: made::as_declared },
+    Case {
+        name: "made-on-threads",
+        about: "targets of its own are the same the second time, and on any thread",
+        run: made::same_on_threads,
+    },
+    Case { name: "made-in-steady-memory", about: "making targets leaves no memory behind", run: made::steady_memory },
     Case { name: "state", about: "a trainer with a saved state goes on as the one that saved it", run: state::round_trip },
     Case { name: "foreign-state", about: "a state of something else is an error, not a crash", run: state::foreign },
     Case { name: "create-destroy", about: "a hundred trainers leave no memory behind", run: state::create_destroy },

@@ -13,8 +13,8 @@ const TRIES: usize = 200;
 
 /// What a trainer makes of `options`.
 fn create(subject: &Subject, options: &Value) -> Result<(), CallError> {
-    let task = Problem::USUAL.task(&subject.targets, subject.seed);
-    LoadedTrainer::create(&subject.library, &task, options, &mut Parameters::new(Device::Cpu, subject.seed)).map(drop)
+    let mut task = Problem::USUAL.task(&subject.targets, subject.seed);
+    subject.create(&mut task, options, &mut Parameters::new(Device::Cpu, subject.seed)).map(drop)
 }
 
 /// A key too many.

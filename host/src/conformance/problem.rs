@@ -135,7 +135,8 @@ pub fn batch(task: &Task, content: Content) -> Batch {
             _ => true,
         })
         .collect();
-    let target = |spec: &Spec| target(task, spec, content, &shells, &has);
+    let all = vec![true; samples];
+    let target = |spec: &Spec| target(task, spec, content, &shells, if spec.optional { &has } else { &all });
     Batch {
         image: &shells + Tensor::randn_like(&shells) * 0.1,
         cases: (0..samples).map(|sample| format!("case_{sample}")).collect(),

@@ -3,7 +3,7 @@
 use super::Finding;
 use super::problem::{self, Content, Problem};
 use crate::network::Parameters;
-use crate::plugin::{CallError, Library, LoadedTrainer};
+use crate::plugin::{CallError, Library, LoadedTrainer, LoadedTransform};
 use indexmap::IndexMap;
 use plugin_api::task::Target as Spec;
 use plugin_api::{Batch, Features, Outputs, Pass, Step, Task, Term};
@@ -32,6 +32,8 @@ pub struct Rig {
     pub task: Task,
     /// What it created.
     pub parameters: Parameters,
+    /// What makes targets of the plugin's own, if it makes any.
+    pub transform: Option<LoadedTransform>,
     /// The trainer.
     pub trainer: LoadedTrainer,
     /// Leaves of the graph.
@@ -48,16 +50,28 @@ impl Subject {
     }
 
     /// A trainer for `task`, which is that of `problem` or like it.
-    pub fn on(&self, task: Task, problem: Problem) -> Result<Rig, Finding> {
-        let mut parameters = Parameters::new(Device::Cpu, self.seed);
-        let trainer = LoadedTrainer::create(&self.library, &task, &self.options, &mut parameters).map_err(|e| match e.panicked {
+    pub fn on(&self, mut task: Task, problem: Problem) -> Result<Rig, Finding> {
+        let refused = |e: CallError| match e.panicked {
             true => Finding::Failed(e.to_string()),
             false => Finding::Skipped(format!("the trainer refuses this problem: {e}")),
-        })?;
+        };
+        let mut parameters = Parameters::new(Device::Cpu, self.seed);
+        let (transform, trainer) = self.create(&mut task, &self.options, &mut parameters).map_err(refused)?;
         tch::manual_seed(self.seed as i64);
         let features = problem::features(&task);
         let batch = problem::batch(&task, problem.content);
-        Ok(Rig { problem, task, parameters, trainer, features, batch })
+        Ok(Rig { problem, task, parameters, transform, trainer, features, batch })
+    }
+
+    /// What the plugin makes of `task` and `options`: a transform, of whose targets `task` is then told, and a trainer.
+    pub fn create(
+        &self,
+        task: &mut Task,
+        options: &Value,
+        parameters: &mut Parameters,
+    ) -> Result<(Option<LoadedTransform>, LoadedTrainer), CallError> {
+        let transform = LoadedTransform::create(&self.library, task, options)?;
+        Ok((transform, LoadedTrainer::create(&self.library, task, options, parameters)?))
     }
 
     /// A trainer for the usual problem.

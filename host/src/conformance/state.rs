@@ -10,7 +10,7 @@ use tch::Tensor;
 /// Trainers before memory is looked at, and then until it is looked at again.
 const TRAINERS: [usize; 2] = [30, 100];
 /// Steps likewise.
-const STEPS: [u64; 2] = [60, 200];
+pub(super) const STEPS: [u64; 2] = [60, 200];
 /// Growth that is no leak: fragments, caches of libtorch.
 const TOLERATED: f64 = 1.5;
 
@@ -96,7 +96,7 @@ pub(super) fn steady_memory(subject: &Subject) -> Result<(), Finding> {
 }
 
 /// Runs `once` some times until memory has found its size, then more often, and compares.
-fn grown([warm_up, counted]: [u64; 2], what: &str, mut once: impl FnMut() -> Result<(), Finding>) -> Result<(), Finding> {
+pub(super) fn grown([warm_up, counted]: [u64; 2], what: &str, mut once: impl FnMut() -> Result<(), Finding>) -> Result<(), Finding> {
     for _ in 0..warm_up {
         once()?;
     }

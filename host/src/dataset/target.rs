@@ -89,6 +89,13 @@ impl Operation {
     }
 }
 
+/// Whether a target may be called this: it becomes a folder name.
+pub fn is_target_name(name: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    // Zarr keeps names that begin with two underscores for itself.
+    !name.is_empty() && !name.starts_with("__") && name.chars().all(valid)
+}
+
 const OPERATIONS: [&str; 4] = ["signed_distance", "boundary", "skeleton", "subset"];
 
 impl Target {
@@ -100,9 +107,7 @@ impl Target {
 
     /// Reads one entry of `targets`.
     pub(super) fn parse(name: &str, entry: &Entry) -> Result<Self, Error> {
-        let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        // Zarr keeps names that begin with two underscores for itself.
-        if name.is_empty() || name.starts_with("__") || !name.chars().all(valid) {
+        if !is_target_name(name) {
             return Err(entry.wrong(&format!("named {name:?}"), "a name of letters, digits, _ and - (it becomes a folder name)"));
         }
         if name == super::SEGMENTATION {

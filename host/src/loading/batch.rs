@@ -43,8 +43,10 @@ pub struct Batch {
     pub image: Array<f32>,
     /// Ids of the cases, (B,).
     pub cases: Vec<String>,
-    /// By name.
+    /// Those of the data set, by name.
     pub targets: IndexMap<String, TargetBatch>,
+    /// For each of [`Source::transforms`] what it has made, by name.
+    pub made: Vec<IndexMap<String, TargetBatch>>,
 }
 
 /// The patches of one target.
@@ -78,12 +80,18 @@ impl Batch {
     pub(super) fn new(source: &Source, options: &LoaderOptions) -> Self {
         let [z, y, x] = options.patch;
         let size = options.batch_size;
-        let targets = source.targets.iter().map(|(name, target)| (name.clone(), TargetBatch::new(&target.kind, options)));
+        let empty = |(name, kind): (&String, &TargetKind)| (name.clone(), TargetBatch::new(kind, options));
         Self {
             image: Array::filled(vec![size, source.channels(), z, y, x], 0.0),
             cases: vec![String::new(); size],
-            targets: targets.collect(),
+            targets: source.targets.iter().map(|(name, target)| empty((name, &target.kind))).collect(),
+            made: source.transforms.iter().map(|transform| transform.iter().flat_map(|it| it.kinds()).map(empty).collect()).collect(),
         }
+    }
+
+    /// To be called when all samples are set.
+    pub(super) fn finish(&mut self) {
+        self.targets.values_mut().chain(self.made.iter_mut().flat_map(IndexMap::values_mut)).for_each(TargetBatch::finish);
     }
 }
 
@@ -137,6 +145,16 @@ impl TargetBatch {
     /// Where sample `index` says anything, at the finest level.
     pub(super) fn mask(&mut self, index: usize) -> &mut [bool] {
         self.mask[0].slot(index)
+    }
+
+    /// Sets the coarser levels of sample `index` to what the finest says.
+    pub(super) fn coarsen(&mut self, index: usize) {
+        match &mut self.levels {
+            Levels::Labels(levels) => coarsen(levels, index),
+            Levels::Regions(levels) => coarsen(levels, index),
+            Levels::Regression(levels) => coarsen(levels, index),
+            Levels::Class(_) => {}
+        }
     }
 
     /// To be called when all samples are set.

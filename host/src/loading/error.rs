@@ -1,3 +1,4 @@
+use crate::plugin::CallError;
 use crate::preprocess;
 
 /// Why a batch cannot be made.
@@ -37,6 +38,14 @@ pub enum Error {
         case: String,
         /// Why.
         source: Box<preprocess::Error>,
+    },
+    /// A plugin cannot make its targets.
+    #[error("case {case}: {source}")]
+    Transform {
+        /// Id of the case.
+        case: String,
+        /// Why.
+        source: CallError,
     },
     /// A preprocessed case is not what data set and plans say.
     #[error("case {case}: {found}, expected {expected}; the store is out of date, remove it to have it made anew")]

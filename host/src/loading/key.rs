@@ -22,7 +22,7 @@ struct Content<'a> {
 }
 
 /// The data key, 16 hexadecimal digits: a hash of cases, store, sampler, augmentation and seed, but not of the number of
-/// workers. Runs with equal keys see identical batches at the same epoch and iteration.
+/// workers, nor of what plugins make of the batches. Runs with equal keys see identical batches at the same epoch and iteration.
 pub fn data_key(source: &Source, options: &LoaderOptions) -> String {
     let content = Content {
         revision: REVISION,

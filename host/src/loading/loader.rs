@@ -128,13 +128,13 @@ fn fill(
 ) -> Result<(), Error> {
     for index in 0..options.batch_size {
         let start = Instant::now();
-        let Drawn { case, stored, recipe } = Place { epoch, iteration, index }.draw(source, cases, options)?;
+        let Drawn { case, stored, recipe, seed } = Place { epoch, iteration, index }.draw(source, cases, options)?;
         // Cases are opened and voxels of a class looked up; to draw the rest takes no time.
         maker.times.read += start.elapsed();
         let id = cases.id(case);
-        report_panic(id, || maker.make(source, options, (id, &stored), &recipe, (batch, index)))?;
+        report_panic(id, || maker.make(source, options, (id, &stored), (&recipe, seed), (batch, index)))?;
     }
-    batch.targets.values_mut().for_each(super::TargetBatch::finish);
+    batch.finish();
     Ok(())
 }
 
@@ -148,14 +148,12 @@ pub fn preview(source: &Source, options: &LoaderOptions) -> Result<[Batch; 2], E
     let mut maker = Maker::default();
     let mut batches = [Batch::new(source, options), Batch::new(source, options)];
     for index in 0..options.batch_size {
-        let Drawn { case, stored, recipe } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
+        let Drawn { case, stored, recipe, seed } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
         for (batch, recipe) in batches.iter_mut().zip([recipe.plain(), recipe]) {
             let id = cases.id(case);
-            report_panic(id, || maker.make(source, options, (id, &stored), &recipe, (batch, index)))?;
+            report_panic(id, || maker.make(source, options, (id, &stored), (&recipe, seed), (batch, index)))?;
         }
     }
-    for target in batches.iter_mut().flat_map(|batch| batch.targets.values_mut()) {
-        target.finish();
-    }
+    batches.iter_mut().for_each(Batch::finish);
     Ok(batches)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! (seed, phase, epoch, iteration, sample) ─ random ─ cases: which ─ sampler: where ─ recipe ─ its part of the store
-//!     ─ image and targets, moved alike ─ derived targets ─ coarser levels ─ Batch
+//!     ─ image and targets, moved alike ─ derived targets ─ those that plugins make ─ coarser levels ─ Batch
 //! ```
 //!
 //! A [`Loader`] runs worker threads that make whole batches ahead of time. Sampling is that of nnU-Net's `data_loader.py`:
@@ -21,6 +21,7 @@ mod cases;
 mod error;
 mod key;
 mod loader;
+mod made;
 mod pipeline;
 pub mod random;
 mod sample;
@@ -33,6 +34,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
@@ -46,6 +48,7 @@ pub use pipeline::PipelineChoice;
 pub use sample::Times;
 
 use crate::dataset::{Dataset, Target, TargetKind, TargetSource};
+use crate::plugin::LoadedTransform;
 use crate::preprocess::Prepared;
 
 /// Where cases come from.
@@ -64,10 +67,13 @@ pub struct Source {
     pub use_mask_for_norm: Vec<bool>,
     /// Of the voxels (z, y, x) in mm: distances and vectors are measured in it.
     pub spacing: [f64; 3],
+    /// What makes further targets of every sample: for each arm that is trained, its plugin's transform if it has one. Not part of the [`data_key`], so
+    /// that arms which see the same data are known to do so.
+    pub transforms: Vec<Option<Arc<LoadedTransform>>>,
 }
 
 impl Source {
-    /// `cases` of a prepared data set, with all its targets.
+    /// `cases` of a prepared data set, with all its targets and none that plugins make.
     pub fn of(dataset: &Dataset, prepared: &Prepared, cases: Vec<String>) -> Self {
         Self {
             store: prepared.store.clone(),
@@ -77,6 +83,7 @@ impl Source {
             use_mask_for_norm: prepared.configuration.use_mask_for_norm.clone(),
             // The distance of slices does not matter to patches of one slice.
             spacing: prepared.configuration.spacing_zyx(1.0),
+            transforms: Vec::new(),
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use imaging::Volume;
 use imaging::augment::{Recipe, Scratch};
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 use super::cases::{Cases, Opened, foreground};
+use super::made::{Circumstances, put_made};
 use super::sampler::{Locations, Voxels, patch_origin};
 use super::targets::{put_derived, put_labels, put_regression};
 use super::{Batch, Error, Levels, LoaderOptions, Phase, Source, random};
@@ -26,6 +27,7 @@ pub(super) struct Maker {
     scratch: Scratch,
     derive: DeriveMemory,
     derived: Vec<i16>,
+    inside: Vec<bool>,
     /// Time spent since it was last asked for.
     pub times: Times,
 }
@@ -64,6 +66,8 @@ pub(super) struct Drawn<'a> {
     pub case: usize,
     pub stored: Opened<'a>,
     pub recipe: Recipe,
+    /// For what plugins draw.
+    pub seed: u64,
 }
 
 impl Place {
@@ -95,7 +99,7 @@ impl Place {
         };
         let origin = patch_origin(stored.spatial(), options.patch, centre, rng);
         let recipe = Recipe::draw(&options.augmentation, stored.spatial(), origin, options.patch, stored.channels(), rng);
-        Ok(Drawn { case, stored, recipe })
+        Ok(Drawn { case, stored, recipe, seed: rng.random() })
     }
 }
 
@@ -106,7 +110,7 @@ impl Maker {
         source: &Source,
         options: &LoaderOptions,
         (id, stored): (&str, &StoredCase),
-        recipe: &Recipe,
+        (recipe, seed): (&Recipe, u64),
         (batch, index): (&mut Batch, usize),
     ) -> Result<(), Error> {
         batch.cases[index].clear();
@@ -169,6 +173,12 @@ impl Maker {
             && let Some(segmentation) = source.targets.get_index_of(SEGMENTATION)
         {
             mask(batch.image.slot(index), &self.patches[segmentation], &source.use_mask_for_norm);
+        }
+        if source.transforms.iter().any(Option::is_some) {
+            self.inside.resize(voxels, false);
+            recipe.inside(&mut self.inside);
+            let circumstances = Circumstances { case: id, seed, inside: &self.inside };
+            put_made(source, options, &circumstances, (batch, index))?;
         }
         self.times.augment += fetched.elapsed() - (self.times.decode - decode_before);
         Ok(())

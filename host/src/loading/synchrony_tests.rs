@@ -80,6 +80,7 @@ fn source(folder: &std::path::Path) -> Source {
         ("two cubes", derive(Operation::Subset(halves.to_vec()), TargetKind::Labels(labels_of_cubes()))),
     ];
     Source {
+        transforms: Vec::new(),
         store: folder.to_path_buf(),
         key: String::new(),
         cases: vec!["painted".to_owned()],

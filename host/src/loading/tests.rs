@@ -49,6 +49,7 @@ fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source
         ("border", derived(Operation::Boundary, segmentation())),
     ];
     let source = Source {
+        transforms: Vec::new(),
         store: folder.path().to_path_buf(),
         key: "test".to_owned(),
         cases,

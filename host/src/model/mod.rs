@@ -21,7 +21,7 @@ use crate::dataset::splits::Fold;
 use crate::dataset::{self, Description, TargetKind};
 use crate::network::{self, Model, Precision, task, told};
 use crate::plan::{self, Configuration, Plans, check_patch};
-use crate::plugin::{self, Library, LoadError, SearchError};
+use crate::plugin::{self, Library, LoadError, LoadedTransform, SearchError};
 use crate::train::{CheckpointError, Origin};
 use indexmap::IndexMap;
 use plugin_api::Task;
@@ -117,6 +117,15 @@ pub struct TrainedModel {
     pub targets: IndexMap<String, TargetKind>,
 }
 
+/// What all folds of a model have from its first.
+struct First {
+    origin: Origin,
+    configuration: Configuration,
+    library: Library,
+    task: Task,
+    transform: Option<LoadedTransform>,
+}
+
 impl ModelFolder {
     /// Reads what the folder says of its model.
     ///
@@ -207,25 +216,25 @@ impl ModelFolder {
     /// # Errors
     /// When the plugin is not there, a checkpoint cannot be read, or they do not belong together.
     pub fn load(&self, checkpoints: &[PathBuf], plugin: Option<&str>, device: Device, precision: Precision) -> Result<TrainedModel, Error> {
-        let mut first: Option<(Origin, Configuration, Library)> = None;
+        let mut first: Option<First> = None;
         let mut folds = Vec::new();
         for path in checkpoints {
             let checkpoint = Checkpoint::read(path, &self.plans)?;
-            let (origin, configuration, library) = match &first {
+            let first = match &first {
                 Some(first) => first,
                 None => {
                     let library = Library::load(&find_plugin(plugin, &checkpoint.origin.plugin, path)?)?;
                     checkpoint.origin.tell_other_build(&library);
-                    first.insert((checkpoint.origin.clone(), self.configuration(&checkpoint)?, library))
+                    first.insert(self.first(&checkpoint, library, device)?)
                 }
             };
-            check_same(origin, &checkpoint.origin, &checkpoints[0], path)?;
-            folds.push(self.build(&checkpoint, configuration, library, device, precision)?);
+            check_same(&first.origin, &checkpoint.origin, &checkpoints[0], path)?;
+            folds.push(self.build(&checkpoint, first, device, precision)?);
         }
-        let Some((Origin { patch, mirror, .. }, configuration, _)) = first else {
+        let Some(First { origin: Origin { patch, mirror, .. }, configuration, transform, .. }) = first else {
             return Err(Error::NoModel { path: self.path.clone(), reason: "no fold is named".to_owned() });
         };
-        let targets = target_kinds(&folds[0], &self.description);
+        let targets = target_kinds(&folds[0], &self.description, transform.as_ref());
         Ok(TrainedModel { folds, configuration, patch, mirror, targets })
     }
 
@@ -247,28 +256,33 @@ impl ModelFolder {
         Ok(configuration)
     }
 
-    fn build(
-        &self,
-        checkpoint: &Checkpoint,
-        configuration: &Configuration,
-        library: &Library,
-        device: Device,
-        precision: Precision,
-    ) -> Result<Model, Error> {
+    fn first(&self, checkpoint: &Checkpoint, library: Library, device: Device) -> Result<First, Error> {
+        let configuration = self.configuration(checkpoint)?;
         let targets = self.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect();
         let task = task(&configuration.architecture, &configuration.patch_size, &configuration.spacing, targets);
-        let task = Task { device: crate::device::name(device), ..task };
-        let (channels, options) = (self.description.channel_names.len(), &checkpoint.origin.options);
-        let model = Model::new(&configuration.architecture, channels, library, &task, options, device, precision)?;
+        let mut task = Task { device: crate::device::name(device), ..task };
+        let origin = checkpoint.origin.clone();
+        let transform = LoadedTransform::create(&library, &mut task, &origin.options).map_err(network::Error::from)?;
+        Ok(First { origin, configuration, library, task, transform })
+    }
+
+    fn build(&self, checkpoint: &Checkpoint, first: &First, device: Device, precision: Precision) -> Result<Model, Error> {
+        let First { origin, configuration, library, task, .. } = first;
+        let channels = self.description.channel_names.len();
+        let model = Model::new(&configuration.architecture, channels, library, task, &origin.options, device, precision)?;
         checkpoint.copy_to(&model.parameters)?;
         Ok(model)
     }
 }
 
-/// Kind of the target of every output of `model` that has one.
-pub fn target_kinds(model: &Model, description: &Description) -> IndexMap<String, TargetKind> {
+/// Kind of the target of every output of `model` that has one, be it of the data set or made by `transform`.
+pub fn target_kinds(model: &Model, description: &Description, transform: Option<&LoadedTransform>) -> IndexMap<String, TargetKind> {
+    let kind = |target: &String| match description.targets.get(target) {
+        Some(target) => Some(&target.kind),
+        None => transform?.kinds().get(target),
+    };
     let outputs = model.trainer.outputs().iter();
-    outputs.filter_map(|output| Some((output.name.clone(), description.targets.get(output.target.as_ref()?)?.kind.clone()))).collect()
+    outputs.filter_map(|output| Some((output.name.clone(), kind(output.target.as_ref()?)?.clone()))).collect()
 }
 
 /// An id from a file must not lead to a path: that could be a library which came with the model.

@@ -15,7 +15,7 @@ mod unet;
 pub use model::Model;
 pub use parameters::{Group, Parameter, Parameters};
 pub use precision::Precision;
-pub use task::{output_kind, task, told};
+pub use task::{made_kind, output_kind, task, told};
 pub use unet::Unet;
 
 /// A network cannot be built or run.

@@ -1,7 +1,8 @@
 //! The extensions that this host knows: their tables, found once per trainer, what their sinks collect, and the calls of [`LoadedTrainer`] into them.
 
+use super::error::CallError;
 use super::marshal::{LentBatch, LentOutputs, step_as_c, take, take_term};
-use super::trainer::{CallError, LOSS, LoadedTrainer};
+use super::trainer::{LOSS, LoadedTrainer};
 use crate::shim::mix;
 use plugin_api::abi::{self, Entry, Named, Str};
 use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics};
@@ -35,12 +36,6 @@ pub(super) fn find(entry: &Entry, id: &str) -> *const c_void {
 }
 
 impl LoadedTrainer {
-    /// Ids of the extensions of this host that the plugin has.
-    pub fn extensions(&self) -> Vec<&'static str> {
-        let Extensions { metrics, loss_with_grad } = self.extensions;
-        metrics.map(|_| metrics::ID).into_iter().chain(loss_with_grad.map(|_| loss_with_grad::ID)).collect()
-    }
-
     /// Online metrics of the plugin's own; none where it has none.
     pub fn metrics(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Metric>, CallError> {
         const CALL: &str = "metrics";

@@ -93,12 +93,17 @@ pub(super) fn step_as_c(step: &Step) -> abi::Step {
         iteration: step.iteration,
         micro_step: step.micro_step,
         seed: step.seed,
-        phase: match step.phase {
-            Phase::Train => 0,
-            Phase::Validate => 1,
-        },
+        phase: phase_as_c(step.phase),
         level_weights: step.deep_supervision_weights.as_ptr(),
         n_levels: step.deep_supervision_weights.len(),
+    }
+}
+
+/// A phase as C has it.
+pub(super) fn phase_as_c(phase: Phase) -> u32 {
+    match phase {
+        Phase::Train => 0,
+        Phase::Validate => 1,
     }
 }
 

@@ -3,11 +3,12 @@
 //! `search` finds a library by path or id, `file` reads it, `manifest` what it says of itself without running it, `permissions` asks who else
 //! can write to it, `gate` whether this host has what it needs, `trust` whether the user wants it; `library` loads it through one of its two
 //! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors into borrowed C structures and
-//! back, `extensions` knows what else a plugin may offer, `child` runs work with a plugin in a process apart. `template` and `environment` are
+//! back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `child` runs work with a plugin in a process apart. `template` and `environment` are
 //! for those who write plugins, `shell` for what they paste.
 
 mod child;
 mod environment;
+mod error;
 mod extensions;
 mod file;
 mod gate;
@@ -20,14 +21,17 @@ mod services;
 mod shell;
 mod template;
 mod trainer;
+mod transform;
 pub mod trust;
 
 pub use child::{Child, Done, Ended};
 pub use environment::environment;
+pub use error::CallError;
 pub use file::LibraryFile;
 pub use gate::LoadError;
 pub use library::Library;
 pub use manifest::{ReadError, read as read_manifest};
 pub use search::{Found, SearchError, is_path, list, resolve};
 pub use template::{Language, create as create_from_template, plugin_api};
-pub use trainer::{CallError, LoadedTrainer, Observation};
+pub use trainer::{LoadedTrainer, Observation};
+pub use transform::LoadedTransform;

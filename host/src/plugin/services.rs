@@ -54,6 +54,22 @@ unsafe extern "C" fn create_parameter(ctx: *mut c_void, request: *const ParamReq
     }
 }
 
+/// The services of what has no parameters.
+pub(super) fn services_without_parameters() -> HostServices {
+    HostServices {
+        ctx: std::ptr::null_mut(),
+        log_level: log::max_level() as u32,
+        log: log_record,
+        param: refuse_parameter,
+        extension: no_extension,
+    }
+}
+
+unsafe extern "C" fn refuse_parameter(_ctx: *mut c_void, _request: *const ParamRequest, _out: *mut TensorHandle, error: Sink) -> i32 {
+    error.send("parameters belong to the trainer");
+    abi::ERROR
+}
+
 unsafe extern "C" fn no_extension(_id: Str) -> *const c_void {
     std::ptr::null()
 }

@@ -4,6 +4,7 @@
 //! (a caught panic inside `no_grad` would otherwise leave gradients off, and training would silently do nothing), and what comes
 //! back is checked against what was declared.
 
+use super::error::CallError;
 use super::extensions::Extensions;
 use super::library::Library;
 use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
@@ -17,22 +18,6 @@ use tch::{Device, Tensor};
 
 /// Name of the call, whichever way losses are computed.
 pub(super) const LOSS: &str = "loss";
-
-/// A call into a plugin failed, or returned what it must not.
-#[derive(Debug, thiserror::Error)]
-#[error("plugin {plugin}: {call} {message}")]
-pub struct CallError {
-    /// Id and version.
-    pub plugin: String,
-    /// Which call.
-    pub call: &'static str,
-    /// What happened.
-    pub message: String,
-    /// It returned NaN or infinity.
-    pub nonfinite: bool,
-    /// It panicked or threw.
-    pub panicked: bool,
-}
 
 /// A trainer that a plugin made for one task.
 #[derive(Debug)]
@@ -108,14 +93,14 @@ impl LoadedTrainer {
 
     /// What the plugin tells of its options. Runs plugin code.
     pub fn describe(library: &Library) -> Result<Description, CallError> {
-        let error = |message| CallError { plugin: name_of(library), call: "describe", message, nonfinite: false, panicked: false };
+        const CALL: &str = "describe";
         let (mut out, mut message) = (Vec::new(), Vec::new());
         // SAFETY: both sinks outlive the call.
         let status = unsafe { (library.entry.describe)(Sink::into_buffer(&mut out), Sink::into_buffer(&mut message)) };
         if status != abi::OK {
-            return Err(CallError { panicked: status == abi::PANIC, ..error(failure(status, &message)) });
+            return Err(CallError::returned(library, CALL, status, &message));
         }
-        serde_json::from_slice(&out).map_err(|e| error(format!("returned broken JSON: {e}")))
+        serde_json::from_slice(&out).map_err(|e| CallError::new(library, CALL, format!("returned broken JSON: {e}")))
     }
 
     /// The library it came from.
@@ -285,18 +270,17 @@ impl LoadedTrainer {
         if status == abi::OK {
             if modes.changed() {
                 static ONCE: Once = Once::new();
-                ONCE.call_once(|| {
-                    log::warn!("plugin {}: {call} changed gradient mode, autocast or threads; put back", name_of(&self.library))
-                });
+                let what = "changed gradient mode, autocast or threads; put back";
+                ONCE.call_once(|| log::warn!("{}", self.error(call, what.to_owned())));
             }
             return Ok(());
         }
         self.poisoned.set(status == abi::PANIC);
-        Err(CallError { panicked: status == abi::PANIC, ..self.error(call, failure(status, &message)) })
+        Err(CallError::returned(&self.library, call, status, &message))
     }
 
     pub(super) fn error(&self, call: &'static str, message: String) -> CallError {
-        CallError { plugin: name_of(&self.library), call, message, nonfinite: false, panicked: false }
+        CallError::new(&self.library, call, message)
     }
 
     fn check_declared(&self) -> Result<(), CallError> {
@@ -362,20 +346,7 @@ fn expected_shape(output: &plugin_api::Output, level: usize, features: &Features
     }
 }
 
-fn name_of(library: &Library) -> String {
-    format!("{} {}", library.manifest.id, library.manifest.version)
-}
-
-fn failure(status: i32, message: &[u8]) -> String {
-    let message = String::from_utf8_lossy(message);
-    let message = message.lines().next().unwrap_or("no message");
-    match status {
-        abi::PANIC => message.to_owned(),
-        _ => format!("failed: {message}"),
-    }
-}
-
 /// JSON of our own plain types, whose serialisation cannot fail.
-fn json(value: &impl serde::Serialize) -> String {
+pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("plain data")
 }

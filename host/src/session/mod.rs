@@ -12,7 +12,7 @@ use crate::device;
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
 use crate::model::{Checkpoint, target_kinds};
 use crate::network::{Model, Precision, task, told};
-use crate::plugin::Library;
+use crate::plugin::{Library, LoadedTransform};
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
@@ -109,6 +109,8 @@ pub struct Session<'a> {
     pub prepared: &'a Prepared,
     /// What the trainer was told.
     pub task: Task,
+    /// What the plugin makes of every sample, if it makes targets of its own.
+    pub transform: Option<Arc<LoadedTransform>>,
     /// Trunk, heads and parameters.
     pub model: Model,
     /// Patch (z, y, x).
@@ -156,14 +158,16 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) ->
     // The last that can be refused; from here on files are written, or removed.
     let first = &sessions[0];
     let (train, validation) = first.loader_options();
-    let source = |cases: &[String]| Arc::new(first.source(cases));
+    let transforms: Vec<_> = sessions.iter().map(|session| session.transform.clone()).collect();
+    let source = |cases: &[String]| Arc::new(Source { transforms: transforms.clone(), ..first.source(cases) });
     let (batches, iterations) = (first.recipe.accumulate, first.settings.validation_iterations);
     // One that has stopped early sees no more batches.
     let going = begun.iter().filter(|begun| !begun.progress.stopped_early);
     let (epoch, iteration) = going.map(|begun| (begun.progress.epoch, begun.progress.iteration)).min().unwrap_or_default();
     let train = Loader::start(source(&first.split.train), train, first.task.iterations * batches, (epoch, iteration * batches))?;
     let validation = Loader::start(source(&first.split.validation), validation, iterations, (epoch, 0))?;
-    let arms = sessions.iter_mut().zip(begun).map(|(session, begun)| session.arm(begun, existing)).collect::<Result<_>>()?;
+    let arms = sessions.iter_mut().zip(begun).enumerate();
+    let arms = arms.map(|(number, (session, begun))| session.arm(number, begun, existing)).collect::<Result<_>>()?;
     Ok(Training { arms, train, validation, stop }.run()?)
 }
 
@@ -177,7 +181,7 @@ impl<'a> Session<'a> {
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let targets = dataset.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect();
-        let task = Task {
+        let mut task = Task {
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
             epochs: settings.epochs,
@@ -188,6 +192,7 @@ impl<'a> Session<'a> {
         };
         let channels = dataset.description.channel_names.len();
         let Settings { options, device, precision, .. } = settings;
+        let transform = LoadedTransform::create(library, &mut task, options)?.map(Arc::new);
         let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *precision)?;
         checks::check_outputs(&model, &task)?;
         let inherited = settings.pretrained.as_ref().map(|asked| description::Inherited::load(asked, &model)).transpose()?;
@@ -195,7 +200,22 @@ impl<'a> Session<'a> {
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
         let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
         let folder = folder.join(format!("fold_{fold}"));
-        Ok(Self { dataset, prepared, task, model, patch, mirror, name, inherited, split, augmentation, recipe, settings, folder })
+        Ok(Self {
+            dataset,
+            prepared,
+            task,
+            transform,
+            model,
+            patch,
+            mirror,
+            name,
+            inherited,
+            split,
+            augmentation,
+            recipe,
+            settings,
+            folder,
+        })
     }
 
     /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a folder whose other folds
@@ -246,7 +266,7 @@ impl<'a> Session<'a> {
     }
 
     /// Writes, or removes, the first files, and puts the arm together.
-    fn arm(&mut self, begun: Begun, existing: Existing) -> Result<Arm<'_>> {
+    fn arm(&mut self, number: usize, begun: Begun, existing: Existing) -> Result<Arm<'_>> {
         let Begun { identity, optimiser, average, progress } = begun;
         if existing == Existing::Overwrite && self.folder.exists() {
             std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
@@ -263,6 +283,7 @@ impl<'a> Session<'a> {
             name: self.name.to_owned(),
             model: &mut self.model,
             task: &self.task,
+            number,
             folder: self.folder.clone(),
             identity,
             keeping: self.settings.keeping,
@@ -300,7 +321,7 @@ impl<'a> Session<'a> {
 
     /// Kind of the target of every output that has one.
     pub fn targets(&self) -> IndexMap<String, TargetKind> {
-        target_kinds(&self.model, &self.dataset.description)
+        target_kinds(&self.model, &self.dataset.description, self.transform.as_deref())
     }
 
     /// Predicts and measures the validation cases with the final checkpoint.

@@ -23,6 +23,8 @@ pub struct Arm<'a> {
     pub model: &'a mut Model,
     /// What it is told.
     pub task: &'a Task,
+    /// Its place among the arms, and that of its transform among the loader's.
+    pub number: usize,
     /// Weights of the supervised levels, finest first, of sum 1.
     pub level_weights: Vec<f64>,
     /// Where the fold's files go.

@@ -28,14 +28,14 @@ use crate::loading::{self, Loader};
 use crate::network;
 use crate::report::{Bar, LogError, format_duration};
 use arm::DataTimes;
-use plugin_api::Task;
+use plugin_api::{Batch, Task};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use validation::Validated;
 
 pub use arm::{Arm, resident_memory};
 pub use average::Average;
-pub use batch::to_tensors;
+pub use batch::Loaded;
 pub use checkpoint::{
     Error as CheckpointError, Keeping, Progress, load as load_checkpoint, newest as newest_checkpoint, path as checkpoint_path,
 };
@@ -176,6 +176,7 @@ fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate:
         let loading = start.elapsed();
         for arm in arms.iter_mut().filter(|arm| arm.progress.iteration == iteration) {
             let start = Instant::now();
+            let batches: Vec<Batch> = batches.iter().map(|batch| batch.of_arm(arm.number)).collect();
             arm.step(&batches).map_err(|error| arm.named(error))?;
             arm.progress.iteration += 1;
             arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
@@ -201,7 +202,7 @@ fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &AtomicBool) -
         let loading = start.elapsed();
         for (arm, validated) in arms.iter_mut().zip(&mut validated) {
             let start = Instant::now();
-            arm.validate(&batch, iteration, validated).map_err(|error| arm.named(error))?;
+            arm.validate(&batch.of_arm(arm.number), iteration, validated).map_err(|error| arm.named(error))?;
             arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
         }
     }

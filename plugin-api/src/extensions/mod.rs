@@ -5,6 +5,7 @@
 
 pub mod loss_with_grad;
 pub mod metrics;
+pub mod target_transform;
 
 use crate::Trainer;
 use crate::abi::Str;
@@ -12,6 +13,7 @@ use std::ffi::c_void;
 
 pub use loss_with_grad::{LossWithGrad, TermWithGrad};
 pub use metrics::{Metric, Metrics};
+pub use target_transform::{MadeTarget, Sample, TargetPatch, TargetTransform, Values, ValuesMut};
 
 /// An extension that a trainer offers: its id beside its table.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,11 @@ impl Extension {
     /// [`LossWithGrad`] of `T`.
     pub const fn loss_with_grad<T: LossWithGrad>() -> Self {
         Self::new(loss_with_grad::ID, &loss_with_grad::Of::<T>::TABLE)
+    }
+
+    /// [`TargetTransform`] `T`, of the trainer that it names.
+    pub const fn target_transform<T: TargetTransform>() -> Self {
+        Self::new(target_transform::ID, &target_transform::Of::<T>::TABLE)
     }
 
     /// One of your own: `table` is whatever a host that knows `id` takes it for.

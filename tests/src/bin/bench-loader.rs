@@ -77,6 +77,7 @@ fn source(folder: &Path) -> Source {
     let kind = TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None });
     let target = Target { kind, source: TargetSource::Maps("labelsTr".to_owned()), optional: false, weighs: None };
     Source {
+        transforms: Vec::new(),
         store: folder.to_owned(),
         key: "bench".to_owned(),
         cases: CASES.map(|(name, _)| name.to_owned()).to_vec(),
