@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use tch::{Device, Kind, Tensor};
 use tests::artifact;
 
 /// Cases that did not pass, with their status; those that come to nothing because an earlier one failed are left out.
@@ -132,4 +133,38 @@ fn a_plugin_is_timed_beside_base() {
     for timing in timings.as_array().expect("two") {
         assert!(["forward", "loss", "backward"].iter().all(|part| timing[part].as_f64().is_some_and(|time| time > 0.0)), "{timing}");
     }
+}
+
+#[test]
+fn recorded_outputs_are_timed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let record = |name: &str, tensors: &[(&str, Tensor)]| -> PathBuf {
+        let path = folder.path().join(name);
+        Tensor::write_safetensors(tensors, &path).expect("writable");
+        path
+    };
+    let time = |fixture: &Path| {
+        let mut host = Command::new(artifact::host());
+        host.args(["plugin", "bench", "--json"]).arg(artifact::plugin("base")).arg("--fixture").arg(fixture);
+        host.output().expect("it starts")
+    };
+    let logits = ("outputs.segmentation.0", Tensor::randn([2, 3, 8, 8, 8], (Kind::Float, Device::Cpu)));
+    let labels = ("targets.segmentation.0", Tensor::ones([2, 1, 8, 8, 8], (Kind::Int64, Device::Cpu)));
+    let output = time(&record("whole.safetensors", &[(logits.0, logits.1.shallow_clone()), (labels.0, labels.1.shallow_clone())]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let timings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(timings[0]["loss"].as_f64().is_some_and(|time| time > 0.0) && timings[0]["forward"].is_null(), "{timings}");
+    // Recorded outputs have the names of one plugin.
+    assert_eq!(timings.as_array().map(Vec::len), Some(1), "{timings}");
+    for (name, tensors, words) in [
+        ("logits.safetensors", vec![logits], "no tensor 'targets.<target>.0'"),
+        ("labels.safetensors", vec![labels], "no tensor 'outputs.segmentation.0'; there are: targets.segmentation.0"),
+    ] {
+        let refused = time(&record(name, &tensors));
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && message.contains(name) && message.contains(words), "{message}");
+    }
+    let text = folder.path().join("text.safetensors");
+    std::fs::write(&text, "text").expect("writable");
+    assert_eq!(time(&text).status.code(), Some(1));
 }

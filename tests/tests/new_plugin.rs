@@ -59,6 +59,17 @@ fn a_new_plugin_in_cpp_is_one_file_and_a_short_script() {
 }
 
 #[test]
+fn a_full_disk_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "ulimit -S -f 1; exec \"$@\"", "bash"]).arg(artifact::host());
+    let refused = shell.args(["plugin", "new", "my-loss", "--lang", "c++", "--output"]).arg(folder.path()).output().expect("it starts");
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("cannot write"), "{}", text(&refused.stderr));
+    assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
+}
+
+#[test]
 fn names_that_cannot_be() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["", "My-Loss", "a/b", "../x", "1st", "a_b", "x-"] {

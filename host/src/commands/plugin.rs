@@ -135,8 +135,8 @@ fn new(args: &NewArgs) -> Result<()> {
     };
     let folder = plugin::create_from_template(name, *lang, &plugin_api, output)?;
     let (build, library) = match lang {
-        Language::Rust => ("cargo build --release", format!("target/release/lib{}.so", name.replace('-', "_"))),
-        Language::Cpp => ("./build.sh", format!("./lib{}.so", name.replace('-', "_"))),
+        Language::Rust => ("cargo build --release", format!("target/release/{}", plugin::library_file(name))),
+        Language::Cpp => ("./build.sh", format!("./{}", plugin::library_file(name))),
     };
     let host = std::env::current_exe()?;
     writeln!(stdout(), "{} is written. Next:", folder.display())?;

@@ -31,7 +31,7 @@ pub use file::LibraryFile;
 pub use gate::LoadError;
 pub use library::Library;
 pub use manifest::{ReadError, read as read_manifest};
-pub use search::{Found, SearchError, is_path, list, resolve};
+pub use search::{Found, SearchError, is_path, library_file, list, resolve};
 pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{LoadedTrainer, Observation};
 pub use transform::LoadedTransform;

@@ -86,6 +86,11 @@ pub fn list() -> Vec<Found> {
     found
 }
 
+/// What Cargo calls the library of plugin `id`.
+pub fn library_file(id: &str) -> String {
+    format!("lib{}.so", id.replace('-', "_"))
+}
+
 fn folders() -> Vec<PathBuf> {
     let listed = std::env::var_os(SEARCH_PATH);
     let mut folders: Vec<PathBuf> = listed.iter().flat_map(std::env::split_paths).filter(|folder| folder.is_absolute()).collect();

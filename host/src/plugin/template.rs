@@ -1,5 +1,6 @@
 //! New plugins: a folder with all that a first one needs, which builds, has tests, and passes its check as it is.
 
+use super::search::library_file;
 use plugin_api::manifest::API_VERSION;
 use std::path::{Path, PathBuf};
 
@@ -63,27 +64,37 @@ pub fn create(name: &str, language: Language, plugin_api: &str, output: &Path) -
     }
     // All of it or nothing: the folder gets its name at the end.
     let unfinished = output.join(format!(".{name}.new"));
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |error| TemplateError::Io { path, error }
-    };
+    let written = fill(&unfinished, name, language, plugin_api).and_then(|()| std::fs::rename(&unfinished, &folder).map_err(io(&folder)));
+    if written.is_err() {
+        // There is nothing to say of what can be neither written nor removed.
+        let _ = std::fs::remove_dir_all(&unfinished);
+    }
+    written.map(|()| folder)
+}
+
+/// Writes all files to `folder`.
+fn fill(folder: &Path, name: &str, language: Language, plugin_api: &str) -> Result<(), TemplateError> {
     let dependency = match plugin_api.contains('/') {
         true => format!("{{ path = {plugin_api:?} }}"),
         false => format!("{plugin_api:?}"),
     };
     for (place, content) in if language == Language::Rust { RUST } else { CPP } {
-        let path = unfinished.join(place);
-        let parent = path.parent().unwrap_or(&unfinished);
+        let path = folder.join(place);
+        let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(io(parent))?;
-        let filled = content.replace("{{name}}", name).replace("{{file}}", &name.replace('-', "_")).replace("{{plugin_api}}", &dependency);
+        let filled = content.replace("{{name}}", name).replace("{{library}}", &library_file(name)).replace("{{plugin_api}}", &dependency);
         std::fs::write(&path, filled).map_err(io(&path))?;
         if place.ends_with(".sh") {
             use std::os::unix::fs::PermissionsExt;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(io(&path))?;
         }
     }
-    std::fs::rename(&unfinished, &folder).map_err(io(&folder))?;
-    Ok(folder)
+    Ok(())
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> TemplateError {
+    let path = path.to_owned();
+    move |error| TemplateError::Io { path, error }
 }
 
 /// The plugin-api that a new Rust plugin depends on: the one that this program was built beside, where it is still there, else its version.

@@ -13,6 +13,7 @@ mod pins;
 
 use super::file::LibraryFile;
 use super::permissions::PermissionError;
+use super::search::library_file;
 use super::shell::quoted;
 use std::path::PathBuf;
 
@@ -133,7 +134,7 @@ pub(super) fn admit(file: &LibraryFile) -> Result<(), TrustError> {
 /// By its place, its name and its id; nobody else can write there, or it would have been refused before.
 fn is_shipped(file: &LibraryFile) -> bool {
     let id = file.manifest.id.as_str();
-    let place = std::env::current_exe().ok().map(|program| program.with_file_name(format!("lib{}.so", id.replace('-', "_"))));
+    let place = std::env::current_exe().ok().map(|program| program.with_file_name(library_file(id)));
     SHIPPED.contains(&id) && place.is_some() && file.real_path().ok() == place
 }
 
