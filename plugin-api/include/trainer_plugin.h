@@ -11,7 +11,9 @@
  *   Tensors pushed into a sink belong to the receiver.
  * - A function returns TP_OK, or TP_ERROR / TP_PANIC after writing one message to its `error` sink. No exception may leave it:
  *   in C++ write every function as `return tp_guard(error, [&] { ... });` and throw `tp_error` for what is no surprise.
- * - An instance is used by one thread at a time, which may change between calls. After TP_PANIC only `destroy` is called.
+ * - An instance is used by one thread at a time, which may change between calls; that of a target transform by several at once. After TP_PANIC no call
+ *   begins but `destroy`.
+ * - No function of a table is NULL, that of an extension included.
  */
 #ifndef TRAINER_PLUGIN_H
 #define TRAINER_PLUGIN_H
@@ -78,7 +80,6 @@ typedef struct {
     const void *(*extension)(tp_str id);
 } tp_host_services;
 
-/* None of the functions may be NULL. */
 typedef struct {
     int32_t (*describe)(tp_sink out, tp_sink error); /* {"schema": JSON Schema of the options} */
     int32_t (*create)(const tp_host_services *host, tp_str task, tp_str options, tp_instance *out, tp_sink error); /* both JSON */
@@ -120,7 +121,8 @@ typedef struct {
 /* Targets of the plugin's own, made of the data set's for every patch on the host's loader threads, several at once, without libtorch. `create` comes before
  * that of the trainer, gets the same options, has no parameters, and writes {"name": {"kind", "channels", "classes", ...}} to `declared`. Arrays are dense,
  * in C order. Kinds: 0 labels, int16_t (1, Z, Y, X); 1 regions, uint8_t 0 or 1 (channels, Z, Y, X); 2 regression, float (channels, Z, Y, X); 3 class, one
- * int64_t without `valid`. Masks are uint8_t (Z, Y, X), 0 or 1. What is to be made is zero, valid everywhere and present, until it is written to. */
+ * int64_t, `valid` is NULL. Masks are uint8_t (Z, Y, X), 0 or 1 (written: not 0). What is to be made is zero, valid everywhere and present,
+ * until it is written to; where it is not valid, what is written counts for nothing. The instance must not be NULL. */
 #define TP_TARGET_TRANSFORM "trainer.target-transform/1"
 typedef struct { tp_str name; uint32_t kind; size_t channels; const void *values; const uint8_t *valid; } tp_target_view;
 typedef struct { tp_str name; uint32_t kind; size_t channels; void *values; uint8_t *valid; uint8_t *present; } tp_made_view;

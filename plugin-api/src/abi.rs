@@ -8,7 +8,8 @@
 //! - Inputs (strings, tensors, arrays) are borrowed for the call, and tensors among them are only read: other trainers may see the same ones.
 //!   Tensors pushed into a sink belong to the receiver.
 //! - A function returns [`OK`], or [`ERROR`] / [`PANIC`] after writing one message to its `error` sink. Nothing unwinds across.
-//! - An instance is used by one thread at a time, which may change between calls. After [`PANIC`] only `destroy` is called.
+//! - An instance is used by one thread at a time, which may change between calls; that of a target transform by several at once. After [`PANIC`] no call
+//!   begins but `destroy`.
 //! - The tables are frozen once released. New abilities are extensions, fetched by id.
 
 use abi_stable::StableAbi;
@@ -33,7 +34,7 @@ pub const C_ENTRY: &str = "trainer_plugin_entry_v1";
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TensorHandle(pub *mut c_void);
 
-/// A trainer that `create` made.
+/// What `create` made: a trainer, or a target transform.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Instance(pub *mut c_void);

@@ -15,7 +15,7 @@ use tch::{Device, Tensor};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputOptions {
-    /// Target of the data set that it learns. Default: the target of the output's own name.
+    /// Target that it learns. Default: the target of the output's own name.
     #[serde(default)]
     pub target: Option<String>,
     /// What it is. Default, and the only choice: what its target is.

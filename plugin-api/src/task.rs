@@ -43,7 +43,7 @@ impl Task {
     pub fn target(&self, name: &str) -> crate::Result<&Target> {
         self.targets.get(name).ok_or_else(|| {
             crate::Error::new(format!(
-                "the data set has no target '{name}'{}",
+                "there is no target '{name}'{}",
                 crate::options::suggestion(name, self.targets.keys().map(String::as_str))
             ))
         })

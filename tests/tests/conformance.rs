@@ -94,6 +94,7 @@ fn faults_that_no_option_can_choose_are_found() {
     let c_door = artifact::without_rust_door(&faulty, folder.path());
     assert_eq!(found(&c_door, &[], None), BTreeMap::new());
     is_found_by("unknown-extension", "failed", found(&c_door, &[], Some(("FAULTY_TABLE", "any_extension"))));
+    is_found_by("load", "failed", found(&c_door, &[], Some(("FAULTY_TABLE", "null_function"))));
     is_found_by("unknown-option", "failed", found(&c_door, &[], Some(("FAULTY_TABLE", "any_option"))));
 }
 
@@ -115,6 +116,7 @@ fn good_plugins_pass() {
         (artifact::fixture("annealed"), &[]),
         (artifact::fixture("hand-dice"), &[]),
         (artifact::fixture("heatmap"), &[]),
+        (artifact::fixture("all-kinds"), &[]),
         (artifact::cpp_plugin(), &[]),
     ] {
         assert_eq!(found(&plugin, arguments, None), nothing, "{} {arguments:?}", plugin.display());

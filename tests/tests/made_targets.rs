@@ -1,7 +1,7 @@
 //! Targets that a plugin makes itself, on the loader's threads, with the extension `trainer.target-transform/1`.
 
 use host::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
-use host::loading::{Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Source};
+use host::loading::{Array, Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Source};
 use host::network::told;
 use host::plugin::{Library, LoadedTransform};
 use host::preprocess::{PreprocessedCase, Properties, case_path, write_case};
@@ -27,13 +27,13 @@ fn segmentation() -> Target {
     Target { kind, source: TargetSource::Maps(String::new()), optional: true, weighs: None }
 }
 
-fn task() -> Task {
+fn task(dims: usize) -> Task {
     Task {
-        dims: 3,
-        patch_size: PATCH.map(|size| size as i64).to_vec(),
-        spacing: SPACING.to_vec(),
+        dims,
+        patch_size: PATCH[3 - dims..].iter().map(|size| *size as i64).collect(),
+        spacing: SPACING[3 - dims..].to_vec(),
         features: vec![4, 8],
-        strides: vec![vec![1; 3], vec![2; 3]],
+        strides: vec![vec![1; dims], vec![2; dims]],
         targets: [(SEGMENTATION.to_owned(), told(&segmentation()))].into(),
         batch_size: 2,
         batch_dice: false,
@@ -45,8 +45,12 @@ fn task() -> Task {
 }
 
 fn transform(fixture: &str, options: Value) -> Result<LoadedTransform, String> {
-    let library = Library::load(&artifact::fixture(fixture)).expect("loads");
-    let made = LoadedTransform::create(&library, &mut task(), &options).map_err(|error| error.to_string())?;
+    transform_of(&artifact::fixture(fixture), 3, options)
+}
+
+fn transform_of(plugin: &Path, dims: usize, options: Value) -> Result<LoadedTransform, String> {
+    let library = Library::load(plugin).expect("loads");
+    let made = LoadedTransform::create(&library, &mut task(dims), &options).map_err(|error| error.to_string())?;
     Ok(made.expect("the fixture has one"))
 }
 
@@ -99,7 +103,12 @@ fn options(workers: usize) -> LoaderOptions {
 }
 
 fn batches(source: &Source, workers: usize) -> Vec<Batch> {
-    let mut loader = Loader::start(Arc::new(source.clone()), options(workers), 100, (0, 0)).expect("started");
+    batches_of(source, options(workers), 0)
+}
+
+/// Twelve, from number `first` on.
+fn batches_of(source: &Source, options: LoaderOptions, first: u64) -> Vec<Batch> {
+    let mut loader = Loader::start(Arc::new(source.clone()), options, 100, (0, first)).expect("started");
     (0..12).map(|_| loader.next_batch().expect("a batch").clone()).collect()
 }
 
@@ -155,6 +164,98 @@ fn batches_hold_what_each_plugin_makes_of_them() {
     }
 }
 
+/// That the coarser of `levels` are the nearest voxels of the finest, for sample `number`.
+fn assert_coarser<T: Copy + PartialEq + std::fmt::Debug>(levels: &[Array<T>], number: usize) {
+    let shape = |level: &Array<T>| [level.shape[1], level.shape[2], level.shape[3], level.shape[4]];
+    let [channels, z, y, x] = shape(&levels[1]);
+    let mut coarse = vec![levels[0].data[0]; channels * z * y * x];
+    downsample_nearest(VolumeView { shape: shape(&levels[0]), data: levels[0].sample(number) }, [z, y, x], &mut coarse);
+    assert_eq!(levels[1].sample(number), coarse);
+}
+
+/// Sample `number` of `batch`, whose targets are those of `all-kinds`. Returns its class and whether it has the target `maybe`.
+fn check_all_kinds(batch: &Batch, number: usize) -> (i64, bool) {
+    let made = &batch.made[0];
+    let (Levels::Labels(segmentation), image) = (&batch.targets[SEGMENTATION].levels, batch.image.sample(number)) else { panic!("labels") };
+    let labels = segmentation[0].sample(number);
+    let Levels::Regions(regions) = &made["parts"].levels else { panic!("regions") };
+    let all: Vec<&[bool]> = regions[0].sample(number).chunks_exact(labels.len()).collect();
+    let ignored = all[2];
+    assert!(labels.iter().zip(all[0]).zip(all[1]).all(|((label, whole), core)| (*whole, *core) == (*label > 0, *label > 1)));
+    assert_coarser(regions, number);
+    let Levels::Labels(moved) = &made["moved"].levels else { panic!("labels") };
+    let expected = labels.iter().zip(ignored).map(|(label, ignored)| if *ignored { 3 } else { (label + 1) % 3 });
+    assert_eq!(moved[0].sample(number), expected.collect::<Vec<i16>>());
+    assert_coarser(moved, number);
+    assert!(made["moved"].presence[number] && made["moved"].valid().iter().all(|level| level.sample(number).iter().all(|valid| *valid)));
+    // Its NaNs are gone.
+    let Levels::Regression(flow) = &made["arrows"].levels else { panic!("real values") };
+    for (axis, channel) in flow[0].sample(number).chunks_exact(labels.len()).enumerate() {
+        let value = |(label, image): (&i16, &f32)| if *label > 0 { axis as f32 + image } else { 0.0 };
+        assert_eq!(channel, labels.iter().zip(image).map(value).collect::<Vec<f32>>());
+    }
+    let valid = made["arrows"].valid();
+    assert_eq!(valid[0].sample(number), labels.iter().map(|label| *label > 0).collect::<Vec<bool>>());
+    assert_coarser(flow, number);
+    assert_coarser(valid, number);
+    let Levels::Class(classes) = &made["parity"].levels else { panic!("a class") };
+    (classes.data[number], made["maybe"].presence[number])
+}
+
+#[test]
+fn every_kind_is_made_through_both_doors_in_2d_and_3d() {
+    let (folder, doors) = (tempfile::tempdir().expect("a temporary folder"), tempfile::tempdir().expect("a temporary folder"));
+    let rust = artifact::fixture("all-kinds");
+    let c = artifact::without_rust_door(&rust, doors.path());
+    for dims in [2, 3] {
+        let [rust, c] = [&rust, &c].map(|plugin| {
+            let transform = transform_of(plugin, dims, json!({})).expect("made");
+            source(folder.path(), vec![None, Some(Arc::new(transform))])
+        });
+        // Wider than the image, so that something is beyond it.
+        let patch = if dims == 2 { [1, 32, 16] } else { [32, 16, 16] };
+        let stride = if dims == 2 { [1, 2, 2] } else { [2; 3] };
+        let augmentation = Augmentation::named("default", patch, dims).expect("known");
+        let options = LoaderOptions { patch, levels: LoaderOptions::level_shapes(patch, &[stride]), augmentation, ..options(2) };
+        let made = batches_of(&rust, options.clone(), 0);
+        assert!(made == batches_of(&c, options.clone(), 0), "flags of a C plugin are true or false, whatever their number");
+        assert!(made[5..] == batches_of(&c, options, 5)[..7], "a run that is resumed draws the same");
+        let (mut classes, mut presences, mut beyond) = ([0; 2], [0; 2], 0);
+        for batch in made {
+            assert!(batch.made[0].is_empty());
+            let batch = Batch { made: batch.made[1..].to_vec(), ..batch };
+            for number in 0..2 {
+                if batch.cases[number] == "without" {
+                    assert!(batch.made[0].values().all(|target| !target.presence[number]));
+                    continue;
+                }
+                let (class, present) = check_all_kinds(&batch, number);
+                classes[class as usize] += 1;
+                presences[usize::from(present)] += 1;
+                let Levels::Labels(labels) = &batch.made[0]["moved"].levels else { panic!("labels") };
+                beyond += labels[0].sample(number).iter().filter(|label| **label == 3).count();
+            }
+        }
+        assert!(classes.iter().chain(&presences).all(|count| *count > 0) && beyond > 1000, "{classes:?} {presences:?} {beyond}");
+    }
+}
+
+#[test]
+fn all_kinds_are_trained_and_predicted() {
+    let plugin = artifact::fixture("all-kinds");
+    let outputs = ["segmentation", "moved", "parts", "arrows", "parity", "maybe"];
+    for (configuration, patch) in [("3d_fullres", "16,16,16"), ("2d", "16,16")] {
+        let bench = Bench::new();
+        bench.train(&plugin, &["--configuration", configuration, "--patch-size", patch, "--epochs", "2"]).expect_success();
+        let record = bench.records().pop().expect("two epochs");
+        for output in outputs {
+            assert!(record["train"][output]["value"].as_f64().is_some_and(f64::is_finite), "{configuration} {output}: {record}");
+        }
+        let validation = bench.fold().join("validation");
+        assert!(outputs[1..].iter().all(|output| files(&validation.join(output)).len() > 1), "{:?}", files(&validation));
+    }
+}
+
 /// What becomes of one sample with these labels.
 fn apply(transform: &LoadedTransform, labels: Option<&[i16]>) -> Result<f32, String> {
     let (inside, mut values, mut valid) = ([true; 8], [7.0; 8], [false; 8]);
@@ -194,7 +295,6 @@ fn what_a_plugin_makes_wrong_is_an_error_that_names_it() {
     refused(apply(&absent, None), &["says that a case lacks target 'twice', but did not declare it optional"]);
     let panics = fault("unwraps_sample").expect("made");
     refused(apply(&panics, None), &["panicked at", "it was taken for granted"]);
-    refused(apply(&panics, Some(&some)), &["cannot run: an earlier call panicked"]);
     refused(fault("takes_a_name").map(|_| 0.0), &["new declares a target 'segmentation'", "the data set has already"]);
     refused(
         fault("names_no_class").map(|_| 0.0),
@@ -202,11 +302,24 @@ fn what_a_plugin_makes_wrong_is_an_error_that_names_it() {
     );
     refused(transform("heatmap", json!({ "sigma": -1 })).map(|_| 0.0), &["new failed: sigma is -1; expected mm above 0"]);
 
+    refused(apply(&panics, Some(&some)), &["cannot run any more: it panicked at", "it was taken for granted"]);
+
     let folder = tempfile::tempdir().expect("a temporary folder");
     let source = source(folder.path(), vec![Some(Arc::new(fault("unwraps_sample").expect("made")))]);
     let mut loader = Loader::start(Arc::new(source), options(2), 100, (0, 0)).expect("started");
     let error = (0..100).find_map(|_| loader.next_batch().err()).expect("a case without labels is drawn").to_string();
-    assert!(error.starts_with("case without: plugin faulty 1.0.0: target transform: apply panicked at"), "{error}");
+    // Which case depends on which thread is first.
+    assert!(error.starts_with("case with") && error.contains("plugin faulty 1.0.0: target transform: apply"), "{error}");
+    assert!(error.contains("panicked at") && error.contains("it was taken for granted"), "{error}");
+}
+
+#[test]
+fn an_arm_whose_targets_cannot_be_made_is_named() {
+    let bench = Bench::new();
+    bench.plan_tiny();
+    let arms = ["a", "b"].map(|name| format!("{name}={}", artifact::fixture("faulty").display()));
+    let arguments = ["--arm", &arms[0], "--arm", &arms[1], "--set", "b.fault=panics_on_sample", "--configuration", "tiny", "--epochs", "1"];
+    bench.train_arms(&arguments).expect_failure(&["arm b: case case_", "plugin faulty 1.0.0: target transform: apply panicked at"]);
 }
 
 /// Files below `folder`, by name.

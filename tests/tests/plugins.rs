@@ -78,7 +78,7 @@ fn the_boundary_loss_has_a_weight_that_rises_and_needs_its_target() {
 
     let bench = Bench::new();
     bench.train(&artifact::plugin("boundary"), &[]).expect_failure(&[
-        "the data set has no target 'distance'",
+        "there is no target 'distance'",
         r#"add to "targets" in dataset.json: "distance": {"kind": "derived", "from": "segmentation", "op": "signed_distance"}"#,
     ]);
 }
@@ -282,11 +282,11 @@ fn options_that_cannot_be_are_named() {
     for (plugin, options, part) in [
         ("boundary", json!({"weight": -1}), "weight is -1; expected a number of at least 0"),
         ("boundary", json!({"distance": "segmentation"}), "target 'segmentation' is no map of distances"),
-        ("boundary", json!({"distance": "distances"}), "the data set has no target 'distances': did you mean 'distance'?"),
+        ("boundary", json!({"distance": "distances"}), "there is no target 'distances': did you mean 'distance'?"),
         ("uncertainty", json!({"dice": 100}), "a loss begins with 100 as its ln σ²; expected a number from -20 to 20"),
         ("cldice", json!({"share": 1.5}), "share is 1.5; expected a number from 0 to 1"),
         ("cldice", json!({"iterations": 0}), "iterations is 0; expected from 1 to 100"),
-        ("dual-decoder", json!({"second": {"target": "nowhere"}}), "output 'second': the data set has no target 'nowhere'"),
+        ("dual-decoder", json!({"second": {"target": "nowhere"}}), "output 'second': there is no target 'nowhere'"),
         ("consistency", json!({"dropout": 1}), "dropout is 1 and ramp_up 0.25; expected numbers from 0 to 1, dropout below it"),
         ("consistency", json!({"wieght": 1}), "unknown option 'wieght': did you mean 'weight'?"),
     ] {

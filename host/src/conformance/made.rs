@@ -1,6 +1,6 @@
 //! The extension `trainer.target-transform/1`: targets that the plugin makes itself.
 
-use super::problem::{Content, Problem};
+use super::problem::{Content, Problem, subsample};
 use super::rig::Rig;
 use super::state::{STEPS, grown};
 use super::{Finding, Subject, must};
@@ -9,12 +9,52 @@ use crate::plugin::LoadedTransform;
 use indexmap::IndexMap;
 use plugin_api::extensions::{MadeTarget, Sample, TargetPatch, Values, ValuesMut};
 use plugin_api::task::{Kind, Target as Spec};
-use plugin_api::{Phase, Target};
+use plugin_api::{Phase, Target, Task};
 use std::time::Instant;
 use tch::{Kind as Dtype, Tensor};
 
 /// Threads that a loader may have.
 const THREADS: usize = 4;
+
+/// Gives the batch of `rig` the targets that the plugin makes of it, as a loader does. Those that are made up stay where it makes none, which is for
+/// [`as_declared`] to tell, and where they are classes: with all equally often, the bias of a new head would get no gradient.
+pub(super) fn put(rig: &mut Rig) -> Result<(), Finding> {
+    let Some(transform) = &rig.transform else { return Ok(()) };
+    let samples: Result<Vec<Vec<Patch>>, Finding> = samples(rig)?.iter().map(|sample| sample.apply(transform)).collect();
+    let Ok(samples) = samples else { return Ok(()) };
+    for (number, (name, kind)) in transform.kinds().iter().enumerate() {
+        if matches!(kind, TargetKind::Class { .. }) {
+            continue;
+        }
+        let patches: Vec<&Patch> = samples.iter().map(|patches| &patches[number]).collect();
+        rig.batch.targets.insert(name.clone(), target(&patches, &rig.task)?);
+    }
+    Ok(())
+}
+
+/// A dense target of all samples, with its coarser levels.
+fn target(patches: &[&Patch], task: &Task) -> Result<Target, Finding> {
+    let present: Vec<bool> = patches.iter().map(|patch| patch.present).collect();
+    let presence = Tensor::from_slice(&present);
+    let mut shape = vec![patches.len() as i64, -1];
+    shape.extend(&task.patch_size);
+    let stack = |tensors: Vec<Tensor>| -> Result<Tensor, Finding> { Ok(Tensor::f_stack(&tensors, 0)?.f_view(shape.as_slice())?) };
+    let finest = patches.iter().map(|patch| match &patch.values {
+        Owned::Labels(labels) => Tensor::from_slice(labels).to_kind(Dtype::Int64),
+        Owned::Regions(regions) => Tensor::from_slice(regions),
+        Owned::Regression(values) => Tensor::from_slice(values),
+        Owned::Class(class) => Tensor::from(*class),
+    });
+    let levels = |finest: Tensor| (0..task.levels()).map(|stage| subsample(&finest, task, stage)).collect::<Vec<_>>();
+    let believed = |patch: &&Patch| patch.present && patch.valid.iter().all(|valid| *valid);
+    let valid = if patches.iter().all(believed) {
+        Vec::new()
+    } else {
+        let valid = patches.iter().map(|patch| Tensor::from_slice(&patch.valid).logical_and(&Tensor::from(patch.present)));
+        levels(stack(valid.collect())?)
+    };
+    Ok(Target { levels: levels(stack(finest.collect())?), valid, presence })
+}
 
 /// Whatever the data set's targets are like, what is made of them is what was declared: the border checks that.
 pub(super) fn as_declared(subject: &Subject) -> Result<(), Finding> {
@@ -29,7 +69,10 @@ pub(super) fn as_declared(subject: &Subject) -> Result<(), Finding> {
                 rig => rig?,
             };
             let transform = transform(&rig)?;
-            samples(&rig)?.iter().try_for_each(|sample| sample.apply(transform).map(drop))?;
+            for sample in samples(&rig)? {
+                sample.apply(transform)?;
+                sample.beyond_the_image().apply(transform)?;
+            }
         }
     }
     Ok(())
@@ -102,8 +145,11 @@ enum Owned {
 }
 
 /// A sample of a rig's batch as a loader has it.
+#[derive(Clone)]
 struct Given {
     case: String,
+    seed: u64,
+    phase: Phase,
     size: [usize; 3],
     spacing: [f64; 3],
     image: Vec<f32>,
@@ -126,7 +172,7 @@ fn samples(rig: &Rig) -> Result<Vec<Given>, Finding> {
         let targets = targets.map(|(name, target)| given(name, &rig.task.targets[name], target, index, inside.len()));
         let targets = targets.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|target| target.present).collect();
         let image = numbers(&rig.batch.image, index)?;
-        Ok(Given { case: case.clone(), size, spacing, image, inside: inside.clone(), targets })
+        Ok(Given { case: case.clone(), seed: index as u64, phase: Phase::Train, size, spacing, image, inside: inside.clone(), targets })
     };
     rig.batch.cases.iter().enumerate().map(sample).collect()
 }
@@ -181,11 +227,34 @@ impl Given {
         Ok(made)
     }
 
+    /// The same in validation, of a patch of which half lies beyond the image.
+    fn beyond_the_image(mut self) -> Self {
+        self.phase = Phase::Validate;
+        let beyond = |i: usize| i % self.size[2] >= self.size[2] / 2;
+        for (i, inside) in self.inside.iter_mut().enumerate() {
+            *inside = !beyond(i);
+        }
+        let voxels = self.inside.len();
+        for target in &mut self.targets {
+            match &mut target.values {
+                Owned::Labels(labels) => labels.iter_mut().enumerate().filter(|(i, _)| beyond(*i)).for_each(|(_, label)| *label = 0),
+                Owned::Regions(regions) => {
+                    regions.iter_mut().enumerate().filter(|(i, _)| beyond(i % voxels)).for_each(|(_, region)| *region = false);
+                }
+                Owned::Regression(_) => {
+                    target.valid.iter_mut().enumerate().filter(|(i, _)| beyond(*i)).for_each(|(_, valid)| *valid = false)
+                }
+                Owned::Class(_) => {}
+            }
+        }
+        self
+    }
+
     fn apply_into(&self, transform: &LoadedTransform, made: &mut [Patch]) -> Result<(), Finding> {
         let sample = Sample {
             case: &self.case,
-            seed: 0,
-            phase: Phase::Train,
+            seed: self.seed,
+            phase: self.phase,
             size: self.size,
             spacing: self.spacing,
             image: &self.image,

@@ -5,7 +5,7 @@ use super::{Content, Finding, Problem, Subject, must};
 use crate::plugin::Observation;
 use crate::shim::Autocast;
 use crate::train::total;
-use plugin_api::{Features, Outputs, Pass, Term};
+use plugin_api::{Batch, Features, Outputs, Pass, Target, Term};
 use tch::{Device, Kind as Dtype, Tensor};
 
 /// Values and gradients on targets like `content`.
@@ -96,9 +96,13 @@ pub(super) fn layouts(subject: &Subject) -> Result<(), Finding> {
                 let off = f64::try_from((level - expected).abs().max())?;
                 must!(off <= 1e-4, "{dims}D: an output differs by {off} where features are {name}");
             }
-            let mut batch = super::problem::batch(&rig.task, rig.problem.content);
-            batch.image = change(&batch.image);
-            batch.targets.values_mut().for_each(|target| target.levels.iter_mut().for_each(|level| *level = change(level)));
+            let changed = |target: &Target| Target {
+                levels: change_all(&target.levels),
+                valid: change_all(&target.valid),
+                presence: target.presence.shallow_clone(),
+            };
+            let targets = rig.batch.targets.iter().map(|(name, target)| (name.clone(), changed(target))).collect();
+            let batch = Batch { image: change(&rig.batch.image), cases: rig.batch.cases.clone(), targets };
             let found = values(&rig.trainer.loss(&map(&logits, change), &batch, &step)?)?;
             if rig.trainer.observe().iter().any(Observation::drew) {
                 return Ok(());

@@ -48,6 +48,9 @@ impl Problem {
     /// Three dimensions, three levels, two samples, everything there.
     pub const USUAL: Self = Self { dims: 3, levels: 3, batch: 2, content: Content::Whole };
 
+    /// A small one, for what is done very often.
+    pub const SMALL: Self = Self { levels: 2, batch: 1, ..Self::USUAL };
+
     /// The usual one, with other targets.
     pub fn with(content: Content) -> Self {
         Self { content, ..Self::USUAL }
@@ -83,7 +86,8 @@ impl Problem {
         let mut target = target.clone();
         target.optional |= matches!(self.content, Content::SomeMissing | Content::AllMissing);
         if self.content == Content::Ignored && matches!(target.kind, Kind::Labels | Kind::Regions) && target.skeleton_of.is_none() {
-            target.ignore = Some(target.channels + 1);
+            // One above the highest label.
+            target.ignore = Some(target.channels + i64::from(target.kind == Kind::Regions));
         }
         target
     }
@@ -207,7 +211,7 @@ fn finest(spec: &Spec, content: Content, shells: &Tensor) -> Tensor {
 }
 
 /// Every so many-th voxel, as a level of `stage` has it.
-fn subsample(map: &Tensor, task: &Task, stage: usize) -> Tensor {
+pub fn subsample(map: &Tensor, task: &Task, stage: usize) -> Tensor {
     let mut map = map.shallow_clone();
     for axis in 0..task.dims {
         let every: i64 = task.strides[..=stage].iter().map(|stride| stride[axis]).product();

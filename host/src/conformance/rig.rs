@@ -1,6 +1,7 @@
 //! A trainer on a problem, ready to be called: what most cases begin with.
 
 use super::Finding;
+use super::made;
 use super::problem::{self, Content, Problem};
 use crate::network::Parameters;
 use crate::plugin::{CallError, Library, LoadedTrainer, LoadedTransform};
@@ -43,24 +44,21 @@ pub struct Rig {
 }
 
 impl Subject {
-    /// A trainer for `problem`. The same problem has the same features, batch and weights every time. One that a trainer refuses is no mistake of
-    /// its: what it should show is then left out.
+    /// A trainer for `problem`. The same problem has the same features, batch and weights every time.
     pub fn rig(&self, problem: Problem) -> Result<Rig, Finding> {
         self.on(problem.task(&self.targets, self.seed), problem)
     }
 
     /// A trainer for `task`, which is that of `problem` or like it.
     pub fn on(&self, mut task: Task, problem: Problem) -> Result<Rig, Finding> {
-        let refused = |e: CallError| match e.panicked {
-            true => Finding::Failed(e.to_string()),
-            false => Finding::Skipped(format!("the trainer refuses this problem: {e}")),
-        };
         let mut parameters = Parameters::new(Device::Cpu, self.seed);
         let (transform, trainer) = self.create(&mut task, &self.options, &mut parameters).map_err(refused)?;
         tch::manual_seed(self.seed as i64);
         let features = problem::features(&task);
         let batch = problem::batch(&task, problem.content);
-        Ok(Rig { problem, task, parameters, transform, trainer, features, batch })
+        let mut rig = Rig { problem, task, parameters, transform, trainer, features, batch };
+        made::put(&mut rig)?;
+        Ok(rig)
     }
 
     /// What the plugin makes of `task` and `options`: a transform, of whose targets `task` is then told, and a trainer.
@@ -81,12 +79,20 @@ impl Subject {
 
     /// A trainer for a small problem, where it is called very often.
     pub fn small(&self) -> Result<Rig, Finding> {
-        self.rig(Problem { levels: 2, batch: 1, ..Problem::USUAL })
+        self.rig(Problem::SMALL)
     }
 
     /// A trainer for the usual problem, with other targets.
     pub fn with(&self, content: Content) -> Result<Rig, Finding> {
         self.rig(Problem::with(content))
+    }
+}
+
+/// A trainer was not made: a panic is a mistake of its, an error is its right.
+pub fn refused(error: CallError) -> Finding {
+    match error.panicked {
+        true => Finding::Failed(error.to_string()),
+        false => Finding::Skipped(format!("the trainer refuses this problem: {error}")),
     }
 }
 

@@ -1,14 +1,15 @@
 //! What outlives a call: saved state, and memory.
 
 use super::numbers::close;
-use super::rig::Rig;
+use super::problem::Problem;
+use super::rig::{Rig, refused};
 use super::{Finding, Subject, must};
-use crate::network::Group;
+use crate::network::{Group, Parameters};
 use plugin_api::Weight;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// Trainers before memory is looked at, and then until it is looked at again.
-const TRAINERS: [usize; 2] = [30, 100];
+const TRAINERS: [u64; 2] = [30, 100];
 /// Steps likewise.
 pub(super) const STEPS: [u64; 2] = [60, 200];
 /// Growth that is no leak: fragments, caches of libtorch.
@@ -78,7 +79,11 @@ pub(super) fn foreign(subject: &Subject) -> Result<(), Finding> {
 
 /// Growth of memory over many trainers.
 pub(super) fn create_destroy(subject: &Subject) -> Result<(), Finding> {
-    grown(TRAINERS.map(|trainers| trainers as u64), "trainers", || subject.small().map(drop))
+    let once = || {
+        let mut task = Problem::SMALL.task(&subject.targets, subject.seed);
+        subject.create(&mut task, &subject.options, &mut Parameters::new(Device::Cpu, subject.seed)).map(drop).map_err(refused)
+    };
+    grown(TRAINERS, "trainers", once)
 }
 
 /// Growth of memory over many steps of one trainer.

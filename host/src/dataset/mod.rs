@@ -32,7 +32,7 @@ pub use labels::Labels;
 pub use parallel::{Progress, Stage, for_each_case};
 pub use random_state::RandomState;
 pub use read::{read_images, read_labels, read_regression};
-pub use target::{Operation, Target, TargetKind, TargetSource, is_target_name};
+pub use target::{MOST_CHANNELS, Operation, Target, TargetKind, TargetSource, is_target_name};
 
 /// Name of the target that every data set has: the label map in `labelsTr`.
 pub const SEGMENTATION: &str = "segmentation";

@@ -9,6 +9,9 @@ use super::{Error, Labels, hint};
 
 const KINDS: [&str; 5] = ["labels", "regression", "class", "weight", "derived"];
 
+/// More than any target needs, and few enough to find memory for.
+pub const MOST_CHANNELS: usize = 1024;
+
 /// One thing that is to be learned from a case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
@@ -162,8 +165,8 @@ fn regression(entry: &Entry) -> Result<TargetKind, Error> {
     let channels = match entry.get("channels") {
         None => 1,
         Some(channels) => match channels.value.as_u64() {
-            Some(n @ 1..=1024) => n as usize,
-            _ => return Err(channels.wrong(&channels.value.to_string(), "the number of channels, from 1 to 1024")),
+            Some(n) if (1..=MOST_CHANNELS as u64).contains(&n) => n as usize,
+            _ => return Err(channels.wrong(&channels.value.to_string(), &format!("the number of channels, from 1 to {MOST_CHANNELS}"))),
         },
     };
     let pad = match entry.get("pad") {

@@ -42,6 +42,8 @@ pub enum Error {
     /// A plugin cannot make its targets.
     #[error("case {case}: {source}")]
     Transform {
+        /// Which of the source's transforms.
+        number: usize,
         /// Id of the case.
         case: String,
         /// Why.

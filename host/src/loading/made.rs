@@ -38,10 +38,10 @@ pub(super) fn put_made(
         inside,
         targets: targets.collect(),
     };
-    for (transform, made) in source.transforms.iter().zip(made) {
+    for (number, (transform, made)) in source.transforms.iter().zip(made).enumerate() {
         let Some(transform) = transform else { continue };
         let mut patches: Vec<MadeTarget> = made.iter_mut().map(|(name, target)| target.patch_mut(name, index)).collect();
-        transform.apply(&sample, &mut patches).map_err(|source| Error::Transform { case: case.to_owned(), source })?;
+        transform.apply(&sample, &mut patches).map_err(|source| Error::Transform { number, case: case.to_owned(), source })?;
         let present: Vec<bool> = patches.iter().map(|patch| patch.present).collect();
         finish(made, index, &present);
     }

@@ -1,6 +1,6 @@
 //! What a trainer is told of its network and its data set.
 
-use crate::dataset::{Labels, Operation, Target, TargetKind, TargetSource};
+use crate::dataset::{Labels, MOST_CHANNELS, Operation, Target, TargetKind, TargetSource};
 use crate::plan::Architecture;
 use indexmap::IndexMap;
 use plugin_api::task::Target as Told;
@@ -58,47 +58,48 @@ pub fn told(target: &Target) -> Told {
     Told { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of, vectors }
 }
 
-/// The most channels that a target of `dataset.json` may have, too.
-const MOST_CHANNELS: usize = 1024;
-
 /// The kind of a target that a plugin makes, as it tells of it: the inverse of [`told`]. Regions are predicted as a label map in which later ones lie
 /// on top.
 ///
 /// # Errors
 /// What contradicts itself, in words that go on from the target's name.
 pub fn made_kind(target: &Told) -> Result<TargetKind, String> {
-    let Told { kind, channels, classes, ignore, weighs, vectors, .. } = target;
-    let what = format!("of kind {kind:?} with {channels} channels");
+    let Told { kind, channels, classes, ignore, weighs, vectors, skeleton_of, optional: _ } = target;
+    let wrong = |expected: String| Err(format!("of kind {kind:?} with {channels} channels; expected {expected}"));
+    let least = match kind {
+        Kind::Labels | Kind::Regions | Kind::Class => 2,
+        Kind::Regression => 1,
+        Kind::Aux => return wrong("labels, regions, regression or class".to_owned()),
+    };
     let count = match usize::try_from(*channels) {
-        Ok(count @ 1..=MOST_CHANNELS) => count,
-        _ => return Err(format!("{what}; expected 1 to {MOST_CHANNELS}")),
+        Ok(count) if (least..=MOST_CHANNELS).contains(&count) => count,
+        _ => return wrong(format!("{least} to {MOST_CHANNELS} channels; a single region is labels with 2")),
     };
     let named = match kind {
         Kind::Labels => count - 1,
         Kind::Regions | Kind::Class => count,
-        Kind::Regression => 0,
-        Kind::Aux => return Err(format!("{what}; expected labels, regions, regression or class")),
+        Kind::Regression | Kind::Aux => 0,
     };
-    if classes.len() != named || classes.iter().collect::<BTreeSet<_>>().len() != named {
-        return Err(format!("{what} and the classes {classes:?}; expected {named} different names"));
+    let taken: &[&str] = if matches!(kind, Kind::Labels | Kind::Regions) { &["", "background", "ignore"] } else { &[""] };
+    let different = classes.iter().collect::<BTreeSet<_>>().len() == classes.len();
+    if classes.len() != named || !different || classes.iter().any(|name| taken.contains(&name.as_str())) {
+        return wrong(format!("{named} different names of classes, without background and ignore, found {classes:?}"));
     }
-    if matches!(kind, Kind::Labels | Kind::Regions | Kind::Class) && count == 1 {
-        return Err(format!("{what}; expected 2 or more, a single region is labels with 2"));
+    for (asked, what, expected) in [
+        (*vectors, "vectors", (Kind::Regression, 3)),
+        (weighs.is_some(), "weights", (Kind::Regression, 1)),
+        (skeleton_of.is_some(), "skeletons", (Kind::Labels, 2)),
+    ] {
+        if asked && (*kind, count) != expected {
+            return wrong(format!("{:?} with {} channels of {what}", expected.0, expected.1));
+        }
     }
-    if *vectors && (*kind, count) != (Kind::Regression, 3) {
-        return Err(format!("{what} that are vectors; expected regression with 3"));
-    }
-    if weighs.is_some() && (*kind, count) != (Kind::Regression, 1) {
-        return Err(format!("{what} that are weights; expected regression with 1"));
-    }
-    if let Some(ignore) = ignore
-        && (!matches!(kind, Kind::Labels | Kind::Regions) || ignore != &(named as i64 + 1))
-    {
-        return Err(format!("{what} and the ignore label {ignore}; expected {} of labels or regions, or none", named + 1));
-    }
+    let ignore = match ignore.map(i16::try_from) {
+        None => None,
+        Some(Ok(ignore)) if *kind == Kind::Regions || (*kind == Kind::Labels && i64::from(ignore) == *channels) => Some(ignore),
+        Some(_) => return wrong(format!("the ignore label {channels} of labels, any of regions, or none")),
+    };
     Ok(match kind {
-        Kind::Regression | Kind::Aux => TargetKind::Regression { channels: count, pad: 0.0, vectors: *vectors },
-        Kind::Class => TargetKind::Class { classes: classes.clone() },
         Kind::Labels | Kind::Regions => {
             let last = named as i16;
             let mut names = IndexMap::from([("background".to_owned(), vec![0])]);
@@ -106,8 +107,10 @@ pub fn made_kind(target: &Told) -> Result<TargetKind, String> {
             let values = |i: i16| if *kind == Kind::Regions { (i..=last).collect() } else { vec![i] };
             names.extend(classes.iter().cloned().zip((1..=last).map(values)));
             let region_order = (*kind == Kind::Regions).then(|| (1..=last).collect());
-            TargetKind::Labels(Labels { names, ignore: ignore.map(|_| last + 1), region_order })
+            TargetKind::Labels(Labels { names, ignore, region_order })
         }
+        Kind::Class => TargetKind::Class { classes: classes.clone() },
+        Kind::Regression | Kind::Aux => TargetKind::Regression { channels: count, pad: 0.0, vectors: *vectors },
     })
 }
 
@@ -125,7 +128,7 @@ mod tests {
             target(Kind::Labels, 3, &["a", "b"]),
             Told { ignore: Some(3), ..target(Kind::Labels, 3, &["a", "b"]) },
             target(Kind::Regions, 3, &["whole", "core", "spot"]),
-            Told { ignore: Some(3), ..target(Kind::Regions, 2, &["whole", "core"]) },
+            Told { ignore: Some(7), ..target(Kind::Regions, 2, &["whole", "core"]) },
             target(Kind::Regression, 4, &[]),
             Told { vectors: true, ..target(Kind::Regression, 3, &[]) },
             target(Kind::Class, 2, &["small", "large"]),
@@ -143,14 +146,25 @@ mod tests {
             (target(Kind::Aux, 1, &[]), "of kind Aux with 1 channels; expected labels"),
             (target(Kind::Regression, 0, &[]), "expected 1 to 1024"),
             (target(Kind::Regression, 100_000, &[]), "expected 1 to 1024"),
-            (target(Kind::Labels, 3, &["a"]), "[\"a\"]; expected 2 different names"),
+            (target(Kind::Labels, 3, &["a"]), "expected 2 different names of classes, without background and ignore, found [\"a\"]"),
             (target(Kind::Labels, 3, &["a", "a"]), "expected 2 different names"),
-            (target(Kind::Labels, 1, &[]), "expected 2 or more"),
+            (target(Kind::Labels, 3, &["background", "a"]), "without background"),
+            (target(Kind::Regions, 2, &["a", "ignore"]), "without background and ignore"),
+            (target(Kind::Class, 2, &["a", ""]), "expected 2 different names"),
+            (target(Kind::Labels, 1, &[]), "expected 2 to 1024"),
             (target(Kind::Regions, 1, &["a"]), "a single region is labels with 2"),
-            (Told { vectors: true, ..target(Kind::Regression, 2, &[]) }, "expected regression with 3"),
-            (Told { weighs: Some("a".to_owned()), ..target(Kind::Class, 2, &["a", "b"]) }, "expected regression with 1"),
-            (Told { ignore: Some(2), ..target(Kind::Labels, 3, &["a", "b"]) }, "ignore label 2; expected 3"),
-            (Told { ignore: Some(2), ..target(Kind::Regression, 1, &[]) }, "of labels or regions, or none"),
+            (Told { vectors: true, ..target(Kind::Regression, 2, &[]) }, "expected Regression with 3 channels of vectors"),
+            (
+                Told { weighs: Some("a".to_owned()), ..target(Kind::Class, 2, &["a", "b"]) },
+                "expected Regression with 1 channels of weights",
+            ),
+            (
+                Told { skeleton_of: Some("a".to_owned()), ..target(Kind::Regression, 1, &[]) },
+                "expected Labels with 2 channels of skeletons",
+            ),
+            (Told { ignore: Some(2), ..target(Kind::Labels, 3, &["a", "b"]) }, "the ignore label 3 of labels"),
+            (Told { ignore: Some(1 << 40), ..target(Kind::Regions, 2, &["a", "b"]) }, "any of regions"),
+            (Told { ignore: Some(2), ..target(Kind::Regression, 1, &[]) }, "or none"),
         ] {
             let reason = made_kind(&told).expect_err("must be refused");
             assert!(reason.contains(part), "{told:?}: {reason}");

@@ -1,11 +1,13 @@
 //! The extensions that this host knows: their tables, found once per trainer, what their sinks collect, and the calls of [`LoadedTrainer`] into them.
 
 use super::error::CallError;
+use super::gate::Reason;
+use super::library::null_function;
 use super::marshal::{LentBatch, LentOutputs, step_as_c, take, take_term};
 use super::trainer::{LOSS, LoadedTrainer};
 use crate::shim::mix;
 use plugin_api::abi::{self, Entry, Named, Str};
-use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics};
+use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics, target_transform};
 use plugin_api::{Batch, Outputs, Phase, Step, Term};
 use std::ffi::c_void;
 use tch::Tensor;
@@ -27,6 +29,21 @@ impl Extensions {
             }
         }
     }
+}
+
+/// Refuses tables of extensions in which a function is missing.
+pub(super) fn check(entry: &Entry) -> Result<(), Reason> {
+    fn check_table<Table>(entry: &Entry, id: &'static str) -> Result<(), Reason> {
+        let table = find(entry, id).cast::<Table>();
+        // SAFETY: what a plugin returns for an id is that extension's table.
+        match (!table.is_null()).then(|| unsafe { null_function(table) }).flatten() {
+            Some(index) => Err(Reason::NullExtension { id, index }),
+            None => Ok(()),
+        }
+    }
+    check_table::<metrics::Table>(entry, metrics::ID)?;
+    check_table::<loss_with_grad::Table>(entry, loss_with_grad::ID)?;
+    check_table::<target_transform::Table>(entry, target_transform::ID)
 }
 
 /// What the plugin of `entry` returns for extension `id`; null where it has none.

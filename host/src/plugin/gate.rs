@@ -65,6 +65,14 @@ pub enum Reason {
     /// A C table with a hole.
     #[error("function {0} of its table (from 0) is NULL; every function of tp_entry must be there")]
     NullFunction(usize),
+    /// A table of an extension with a hole.
+    #[error("function {index} (from 0) of its table for {id} is NULL; every function must be there")]
+    NullExtension {
+        /// The extension.
+        id: &'static str,
+        /// Which function.
+        index: usize,
+    },
     /// Neither door.
     #[error("has a manifest but no entry; use `export_trainer!` (Rust) or define trainer_plugin_entry_v1 (C, C++)")]
     NoEntry,

@@ -78,6 +78,7 @@ fn entry(file: &LibraryFile) -> Result<&'static Entry, Reason> {
     // would give it out again for another one that got the same number.
     let descriptor = file.sealed_copy()?.into_raw_fd();
     let entry = open(&PathBuf::from(format!("/proc/self/fd/{descriptor}")))?;
+    super::extensions::check(entry)?;
     loaded.insert(file.sha256.clone(), entry);
     Ok(entry)
 }
@@ -106,14 +107,25 @@ fn open(path: &Path) -> Result<&'static Entry, Reason> {
 /// # Safety
 /// `entry` is null or points to a table that lives as long as the process.
 unsafe fn c_door(entry: *const Entry) -> Result<&'static Entry, Reason> {
-    const FUNCTIONS: usize = size_of::<Entry>() / size_of::<usize>();
-    // SAFETY: the caller's promise; a table is nothing but function pointers, which may be looked at as numbers.
-    let functions = unsafe { entry.cast::<[usize; FUNCTIONS]>().as_ref() }.ok_or(Reason::NoEntry)?;
-    match functions.iter().position(|function| *function == 0) {
+    if entry.is_null() {
+        return Err(Reason::NoEntry);
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { null_function(entry) } {
         Some(index) => Err(Reason::NullFunction(index)),
         // SAFETY: not null, and no function pointer in it is.
         None => Ok(unsafe { &*entry }),
     }
+}
+
+/// The first function of `table` that is null.
+///
+/// # Safety
+/// `table` points to a `Table` that can be read, and is nothing but function pointers.
+pub(super) unsafe fn null_function<Table>(table: *const Table) -> Option<usize> {
+    // SAFETY: the caller's promise; function pointers may be looked at as numbers.
+    let functions = unsafe { std::slice::from_raw_parts(table.cast::<usize>(), size_of::<Table>() / size_of::<usize>()) };
+    functions.iter().position(|function| *function == 0)
 }
 
 fn rust_door(path: &Path) -> Result<&'static Entry, Reason> {

@@ -66,7 +66,7 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
             (Some(target), kind) => {
                 let Some(spec) = targets.get(target) else {
                     let known: Vec<&str> = targets.keys().map(String::as_str).collect();
-                    bail!("output '{name}': the data set has no target '{target}'; there are: {}", known.join(", "));
+                    bail!("output '{name}': there is no target '{target}'; there are: {}", known.join(", "));
                 };
                 ensure!(
                     spec.kind == kind && spec.channels == output.channels,

@@ -27,7 +27,7 @@ impl Loaded {
     /// The batch of arm number `arm`. Shares its memory.
     pub fn of_arm(&self, arm: usize) -> Batch {
         let share = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
-        let targets = self.shared.targets.iter().chain(self.made.get(arm).into_iter().flatten());
+        let targets = self.shared.targets.iter().chain(&self.made[arm]);
         let targets = targets.map(|(name, target)| {
             let (levels, valid) = (share(&target.levels), share(&target.valid));
             (name.clone(), Target { levels, valid, presence: target.presence.shallow_clone() })

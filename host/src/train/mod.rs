@@ -172,7 +172,7 @@ fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate:
         }
         let start = Instant::now();
         let accumulated = arms[0].identity.recipe.accumulate;
-        let batches = (0..accumulated).map(|_| arms[0].next_batch(train, iteration)).collect::<Result<Vec<_>, _>>()?;
+        let batches = (0..accumulated).map(|_| next_batch(arms, train, iteration)).collect::<Result<Vec<_>, _>>()?;
         let loading = start.elapsed();
         for arm in arms.iter_mut().filter(|arm| arm.progress.iteration == iteration) {
             let start = Instant::now();
@@ -198,7 +198,7 @@ fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &AtomicBool) -
             return Ok(None);
         }
         let start = Instant::now();
-        let batch = arms[0].next_batch(validation, iteration)?;
+        let batch = next_batch(arms, validation, iteration)?;
         let loading = start.elapsed();
         for (arm, validated) in arms.iter_mut().zip(&mut validated) {
             let start = Instant::now();
@@ -207,6 +207,21 @@ fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &AtomicBool) -
         }
     }
     Ok(Some(validated))
+}
+
+/// The next batch of `loader`, which is that of `iteration`, on the device of all arms.
+fn next_batch(arms: &[&mut Arm], loader: &mut Loader, iteration: u64) -> Result<Loaded, Error> {
+    let arm_of = |error: &loading::Error| match error {
+        loading::Error::Transform { number, .. } => arms.iter().find(|arm| arm.number == *number),
+        _ => None,
+    };
+    let batch = loader.next_batch().map_err(|error| match arm_of(&error) {
+        Some(arm) => arm.named(error.into()),
+        None => error.into(),
+    })?;
+    let Arm { task, model, progress, .. } = &*arms[0];
+    let failed = |source| Error::Step { epoch: progress.epoch, iteration, cases: batch.cases.join(", "), source };
+    Loaded::new(batch, task.dims, model.parameters.device()).map_err(failed)
 }
 
 /// Gives memory that is free back to the system: what every epoch leaves between longer-lived pieces would add up.

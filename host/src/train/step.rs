@@ -3,8 +3,7 @@
 use super::terms::{TermSums, total};
 use super::watch::{self, KeptBuffers, MOST_SKIPS, OnNonfinite};
 use super::weighting::{Seen, SeenSums};
-use super::{Arm, Error, Loaded};
-use crate::loading::Loader;
+use super::{Arm, Error};
 use crate::network::{self, Precision};
 use crate::shim::mix;
 use plugin_api::{Batch, Phase, Step, Term};
@@ -167,13 +166,6 @@ impl Arm<'_> {
                 if self.progress.skipped_in_a_row >= MOST_SKIPS { Err(self.failed(failure.cases, failure.source)) } else { Ok(()) }
             }
         }
-    }
-
-    /// The next batch of `loader`, which is that of `iteration`, on this arm's device.
-    pub(super) fn next_batch(&self, loader: &mut Loader, iteration: u64) -> Result<Loaded, Error> {
-        let batch = loader.next_batch()?;
-        let failed = |source| Error::Step { epoch: self.progress.epoch, iteration, cases: batch.cases.join(", "), source };
-        Loaded::new(batch, self.task.dims, self.model.parameters.device()).map_err(failed)
     }
 
     pub(super) fn failed(&self, cases: Vec<String>, source: network::Error) -> Error {

@@ -122,7 +122,7 @@ pub struct MadeTarget<'a> {
     pub name: &'a str,
     /// What it will say.
     pub values: ValuesMut<'a>,
-    /// (Z, Y, X): where it may be believed; the loss leaves out the rest. Empty for classes.
+    /// (Z, Y, X): where it may be believed. The loss leaves out the rest, and the host sets it to 0. Empty for classes.
     pub valid: &'a mut [bool],
     /// False where the case lacks it, which only an [optional](Target::optional) one may say.
     pub present: bool,
@@ -191,6 +191,7 @@ impl MadeTarget<'_> {
 ///
 /// It lives beside the trainer, not in it: [`apply`](TargetTransform::apply) is called on several loader threads at once, while the trainer works on
 /// another batch. These threads compute on plain memory and call nothing of torch.
+/// After a panic no call begins any more, but those that have begun go on.
 pub trait TargetTransform: Sized + Send + Sync {
     /// The trainer that it belongs to; they get the same options.
     type Trainer: Trainer;
@@ -198,8 +199,11 @@ pub trait TargetTransform: Sized + Send + Sync {
     /// Makes the transform, before the trainer is made. `task` has the targets of the data set; their names are taken.
     fn new(task: &Task, options: <Self::Trainer as Trainer>::Options) -> Result<Self>;
 
-    /// What it makes: labels, regions, regression or class. Depends on nothing but options and [`Task::targets`], so that prediction finds the same.
-    /// Those that not every case has are [optional](Target::optional); one that [weighs](Target::weighs) another has one regression channel.
+    /// What it makes, by name: letters, digits, _ and -. Depends on nothing but options and [`Task::targets`], so that prediction finds the same.
+    ///
+    /// Labels, regions and classes have 2 channels or more, and names for all of them, the background of labels excepted; an ignore label is the number of
+    /// channels for labels, any number for regions. One that [weighs](Target::weighs) another has one regression channel,
+    /// [vectors](Target::vectors) have three. Those that not every case has are [optional](Target::optional).
     fn targets(&self) -> IndexMap<String, Target>;
 
     /// Makes the targets of one sample, `made`, in the order of [`targets`](TargetTransform::targets). The same sample gives the same.

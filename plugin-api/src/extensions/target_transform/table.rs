@@ -103,7 +103,7 @@ unsafe extern "C" fn create<T: TargetTransform>(
     guard(error, || {
         // SAFETY: the host lends its services and the two strings for the call.
         let (host, task, options) = unsafe { (&*host, task.text(), options.text()) };
-        logging::forward_to::<T>(host);
+        logging::forward_to::<T::Trainer>(host);
         let transform = T::new(&serde_json::from_str(&task)?, options::parse(&options)?)?;
         declared.send(&serde_json::to_string(&transform.targets())?);
         // SAFETY: `out` is writable.
@@ -129,18 +129,20 @@ unsafe extern "C" fn apply<T: TargetTransform>(transform: Instance, sample: *con
         // SAFETY: as above; nobody else has the memory of what is to be made.
         let (sample, mut made) = unsafe { (read_sample(view)?, read_made(view)?) };
         transform.apply(&sample, &mut made)?;
-        // SAFETY: as many as there are views, each with a byte to write to.
-        let views = unsafe { abi::slice(view.made, view.n_made) };
-        for (view, made) in views.iter().zip(&made) {
-            // SAFETY: as above.
-            unsafe { *view.present = made.present.into() };
+        // SAFETY: lent for the call, each with a name to read and a byte to write to.
+        unsafe {
+            for view in abi::slice(view.made, view.n_made) {
+                let name = lent_name(view.name)?;
+                // By name: whoever has them may change their order.
+                *view.present = made.iter().any(|made| made.name == name && made.present).into();
+            }
         }
         Ok(())
     })
 }
 
 /// # Safety
-/// `view` and all that it refers to can be read for `'a`.
+/// `view` and all that it refers to can be read for `'a`, masks and regions as bytes that are 0 or 1.
 unsafe fn read_sample<'a>(view: &SampleView) -> Result<Sample<'a>> {
     let voxels = view.size.iter().product::<usize>();
     // SAFETY: the caller's promise; sizes are those that the fields' documentation gives.
@@ -171,7 +173,7 @@ unsafe fn read_sample<'a>(view: &SampleView) -> Result<Sample<'a>> {
 }
 
 /// # Safety
-/// What `view` wants to have made can be written for `'a`, by this call alone.
+/// What `view` wants to have made can be written for `'a`, by this call alone; bytes of masks and regions are 0 or 1.
 unsafe fn read_made<'a>(view: &SampleView) -> Result<Vec<MadeTarget<'a>>> {
     let voxels = view.size.iter().product::<usize>();
     // SAFETY: the caller's promise; sizes are those that the fields' documentation gives.
