@@ -14,12 +14,10 @@ use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Cases in one picture.
 const PREVIEW: usize = 32;
-/// Files of a killed process that may be removed are so old.
-const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Predicts all cases, and fails at the end if one could not be.
 pub fn execute(args: &PredictArgs) -> Result<Outcome> {
@@ -155,7 +153,7 @@ fn write_description(args: &PredictArgs, folder: &ModelFolder, layout: &Layout) 
     for output in layout.targets.keys() {
         let path = layout.folder(output);
         std::fs::create_dir_all(&path).map_err(failed(path.clone()))?;
-        imaging::io::remove_leftovers(&path, ABANDONED);
+        imaging::io::remove_leftovers(&path, imaging::io::ABANDONED);
     }
     imaging::io::write_atomically(&args.output.join("dataset.json"), |out| write_json(out, &folder.description.json))?;
     imaging::io::write_atomically(&args.output.join("plans.json"), |out| write_json(out, &folder.plans))?;

@@ -8,7 +8,7 @@ use crate::evaluate::{Files, classification, regression, segmentation};
 use crate::network::Model;
 use crate::preprocess::{Prepared, StoredCase, case_path};
 use crate::report::Bar;
-use imaging::io::{read_image, read_labels};
+use imaging::io::{ABANDONED, read_image, read_labels, remove_leftovers};
 use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     for output in outputs {
         let Some(kind) = targets.get(&output.name) else { continue };
         let folder = layout.folder(&output.name);
+        remove_leftovers(&folder, ABANDONED);
         summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
     }
     let Prepared { plans, configuration, .. } = validation.prepared;

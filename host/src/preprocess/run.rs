@@ -4,7 +4,6 @@
 //! store is emptied first; a case is made anew when one of its files is not the one that it was made from.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -119,7 +118,7 @@ fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Configuration) ->
 /// Makes sure that whatever is in the folder belongs to `key`.
 fn open_store(store: &Path, key: &StoreKey) -> Result<(), Error> {
     // Another program may be at work here.
-    imaging::io::remove_leftovers(store, Duration::from_secs(3600));
+    imaging::io::remove_leftovers(store, imaging::io::ABANDONED);
     let key_file = store.join(KEY_FILE);
     if read_key(&key_file)?.is_some_and(|existing| existing.version == key.version && existing.key == key.key) {
         return Ok(());

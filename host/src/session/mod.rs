@@ -17,7 +17,8 @@ use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
 use crate::train::{
-    self, Arm, Average, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Training, Watchdogs,
+    self, Arm, Average, EXAMPLES, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Training,
+    Watchdogs,
 };
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
@@ -274,7 +275,8 @@ impl<'a> Session<'a> {
         self.write_description()?;
         let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name)?;
         // Nobody else writes here: the log is locked.
-        imaging::io::remove_leftovers(&self.folder, Duration::ZERO);
+        let folders = [&self.folder, &self.folder.join(EXAMPLES)];
+        folders.into_iter().for_each(|folder| imaging::io::remove_leftovers(folder, Duration::ZERO));
         self.write_debug(&identity, &progress)?;
         self.log_start(&mut log, &progress, &identity.data_key);
         Ok(Arm {

@@ -45,6 +45,7 @@ pub use recipe::{OptimiserName, Recipe};
 pub use record::EpochRecord;
 pub use schedule::{Schedule, deep_supervision_weights};
 pub use terms::{TermMean, TermSums, total};
+pub use validation::EXAMPLES;
 pub use watch::{OnNonfinite, Reach, Watchdogs};
 pub use weighting::{SharedLayer, Strategy, Weighting, WeightingArg};
 pub use weights::{Weights, read_weights, write_weights};

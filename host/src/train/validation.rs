@@ -8,6 +8,9 @@ use super::{Arm, Error, example};
 use crate::network;
 use plugin_api::{Batch, Phase, Step};
 
+/// Folder of the example pictures, in that of a fold.
+pub const EXAMPLES: &str = "examples";
+
 /// What the validation batches of an epoch have said so far.
 #[derive(Debug)]
 pub(super) struct Validated {
@@ -43,7 +46,7 @@ impl Arm<'_> {
         validated.online.add(&outputs, batch, self.task)?;
         validated.online.add_own(self.model.trainer.metrics(&outputs, batch, step)?);
         if step.iteration == 0 && self.examples.is_some_and(|every| step.epoch.is_multiple_of(every)) {
-            let path = self.folder.join(format!("examples/epoch_{:04}.png", step.epoch));
+            let path = self.folder.join(EXAMPLES).join(format!("epoch_{:04}.png", step.epoch));
             // A picture is not worth a training.
             match example::draw(&path, &outputs, batch, self.model.trainer.outputs(), self.task) {
                 Ok(png) => self.log.picture(png),

@@ -19,6 +19,9 @@ pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::R
     write_and_rename(path, write).map_err(|cause| Error::Write { path: path.to_owned(), cause })
 }
 
+/// A temporary file that nobody has written to for so long is nobody's.
+pub const ABANDONED: Duration = Duration::from_secs(3600);
+
 /// Removes what killed programs left half-written in `folder`: temporary files that nobody has written to for `abandoned`. One that cannot
 /// be removed does no harm, either.
 pub fn remove_leftovers(folder: &Path, abandoned: Duration) {
@@ -80,7 +83,7 @@ mod tests {
                 file.set_modified(std::time::SystemTime::now() - Duration::from_secs(7200)).unwrap();
             }
         }
-        remove_leftovers(folder.path(), Duration::from_secs(3600));
+        remove_leftovers(folder.path(), ABANDONED);
         assert!(!old.exists() && new.exists() && other.exists());
     }
 

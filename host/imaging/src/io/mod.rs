@@ -24,7 +24,7 @@ mod voxels;
 
 use std::path::Path;
 
-pub use atomic::{remove_leftovers, write_atomically};
+pub use atomic::{ABANDONED, remove_leftovers, write_atomically};
 pub use error::Error;
 pub use geometry::Geometry;
 
