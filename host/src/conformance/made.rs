@@ -22,29 +22,31 @@ pub(super) fn put(rig: &mut Rig) -> Result<(), Finding> {
     let Some(transform) = &rig.transform else { return Ok(()) };
     let samples: Result<Vec<Vec<Patch>>, Finding> = samples(rig)?.iter().map(|sample| sample.apply(transform)).collect();
     let Ok(samples) = samples else { return Ok(()) };
-    for (number, (name, kind)) in transform.kinds().iter().enumerate() {
-        if matches!(kind, TargetKind::Class { .. }) {
-            continue;
-        }
+    for (number, name) in transform.kinds().keys().enumerate() {
         let patches: Vec<&Patch> = samples.iter().map(|patches| &patches[number]).collect();
-        rig.batch.targets.insert(name.clone(), target(&patches, &rig.task)?);
+        if let Some(target) = dense_target(&patches, &rig.task)? {
+            rig.batch.targets.insert(name.clone(), target);
+        }
     }
     Ok(())
 }
 
-/// A dense target of all samples, with its coarser levels.
-fn target(patches: &[&Patch], task: &Task) -> Result<Target, Finding> {
+/// A target of all samples, with its coarser levels; `None` for classes.
+fn dense_target(patches: &[&Patch], task: &Task) -> Result<Option<Target>, Finding> {
     let present: Vec<bool> = patches.iter().map(|patch| patch.present).collect();
     let presence = Tensor::from_slice(&present);
     let mut shape = vec![patches.len() as i64, -1];
     shape.extend(&task.patch_size);
     let stack = |tensors: Vec<Tensor>| -> Result<Tensor, Finding> { Ok(Tensor::f_stack(&tensors, 0)?.f_view(shape.as_slice())?) };
-    let finest = patches.iter().map(|patch| match &patch.values {
-        Owned::Labels(labels) => Tensor::from_slice(labels).to_kind(Dtype::Int64),
-        Owned::Regions(regions) => Tensor::from_slice(regions),
-        Owned::Regression(values) => Tensor::from_slice(values),
-        Owned::Class(class) => Tensor::from(*class),
-    });
+    let mut finest = Vec::new();
+    for patch in patches {
+        finest.push(match &patch.values {
+            Owned::Labels(labels) => Tensor::from_slice(labels).to_kind(Dtype::Int64),
+            Owned::Regions(regions) => Tensor::from_slice(regions),
+            Owned::Regression(values) => Tensor::from_slice(values),
+            Owned::Class(_) => return Ok(None),
+        });
+    }
     let levels = |finest: Tensor| (0..task.levels()).map(|stage| subsample(&finest, task, stage)).collect::<Vec<_>>();
     let believed = |patch: &&Patch| patch.present && patch.valid.iter().all(|valid| *valid);
     let valid = if patches.iter().all(believed) {
@@ -53,7 +55,7 @@ fn target(patches: &[&Patch], task: &Task) -> Result<Target, Finding> {
         let valid = patches.iter().map(|patch| Tensor::from_slice(&patch.valid).logical_and(&Tensor::from(patch.present)));
         levels(stack(valid.collect())?)
     };
-    Ok(Target { levels: levels(stack(finest.collect())?), valid, presence })
+    Ok(Some(Target { levels: levels(stack(finest)?), valid, presence }))
 }
 
 /// Whatever the data set's targets are like, what is made of them is what was declared: the border checks that.
