@@ -126,12 +126,13 @@ fn good_plugins_pass() {
 #[test]
 fn a_plugin_is_timed_beside_base() {
     let mut host = Command::new(artifact::host());
-    host.args(["plugin", "bench", "--json", "--set", "weight=0.5"]).arg(artifact::fixture("two-heads"));
+    host.args(["plugin", "bench", "--json", "--set", "sigma=3"]).arg(artifact::fixture("heatmap"));
     let output = host.output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let timings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(timings[0]["plugin"].as_str().is_some_and(|name| name.starts_with("two-heads ")), "{timings}");
+    assert!(timings[0]["plugin"].as_str().is_some_and(|name| name.starts_with("heatmap ")), "{timings}");
     assert!(timings[1]["plugin"].as_str().is_some_and(|name| name.starts_with("base ")), "{timings}");
+    assert!(timings[0]["targets"].as_f64().is_some_and(|time| time > 0.0) && timings[1]["targets"].is_null(), "{timings}");
     for timing in timings.as_array().expect("two") {
         assert!(["forward", "loss", "backward"].iter().all(|part| timing[part].as_f64().is_some_and(|time| time > 0.0)), "{timing}");
     }
