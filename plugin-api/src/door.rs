@@ -94,12 +94,13 @@ unsafe extern "C" fn create<T: Trainer>(host: *const HostServices, task: Str, op
     })
 }
 
-unsafe extern "C" fn destroy<T: Trainer>(trainer: Instance) {
+/// Frees what `create` made: a trainer, or a target transform.
+pub(crate) unsafe extern "C" fn destroy<T>(instance: Instance) {
     // There is nobody to tell: a failing destructor leaks what it could not free.
     let mut unheard = Vec::new();
     guard(Sink::into_buffer(&mut unheard), || {
         // SAFETY: made by `create`, and this is the last call.
-        drop(unsafe { Box::from_raw(trainer.0.cast::<T>()) });
+        drop(unsafe { Box::from_raw(instance.0.cast::<T>()) });
         Ok(())
     });
 }

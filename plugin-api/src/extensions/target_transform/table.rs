@@ -2,7 +2,7 @@
 
 use super::{MadeTarget, Sample, TargetPatch, TargetTransform, Values, ValuesMut};
 use crate::abi::{self, HostServices, Instance, Sink, Str};
-use crate::door::{guard, read_phase};
+use crate::door::{destroy, guard, read_phase};
 use crate::{Error, Result, bail, logging, options};
 use abi_stable::StableAbi;
 use std::ffi::c_void;
@@ -12,8 +12,8 @@ use std::marker::PhantomData;
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Table {
-    /// Makes a transform for a [`Task`](crate::Task) with the targets of the data set, and the trainer's options (both JSON). Writes what it makes to `declared`: a JSON
-    /// object of [targets](crate::task::Target) by name. `host` has no parameters for it.
+    /// Makes a transform for a [`Task`](crate::Task) with the targets of the data set, and the trainer's options (both JSON). Writes what it makes to
+    /// `declared`: a JSON object of [targets](crate::task::Target) by name. `host` has no parameters for it.
     pub create:
         unsafe extern "C" fn(host: *const HostServices, task: Str, options: Str, out: *mut Instance, declared: Sink, error: Sink) -> i32,
     /// Frees a transform. The only call that may follow a panic.
@@ -110,16 +110,6 @@ unsafe extern "C" fn create<T: TargetTransform>(
         unsafe { *out = Instance(Box::into_raw(Box::new(transform)).cast()) };
         Ok(())
     })
-}
-
-unsafe extern "C" fn destroy<T: TargetTransform>(transform: Instance) {
-    // There is nobody to tell: a failing destructor leaks what it could not free.
-    let mut unheard = Vec::new();
-    guard(Sink::into_buffer(&mut unheard), || {
-        // SAFETY: made by `create`, and this is the last call.
-        drop(unsafe { Box::from_raw(transform.0.cast::<T>()) });
-        Ok(())
-    });
 }
 
 unsafe extern "C" fn apply<T: TargetTransform>(transform: Instance, sample: *const SampleView, error: Sink) -> i32 {
