@@ -7,11 +7,16 @@ use std::ffi::c_void;
 
 /// The services, whose parameters are added to `parameters`, which must outlive their use.
 pub(super) fn host_services(parameters: &mut Parameters) -> HostServices {
+    HostServices { ctx: std::ptr::from_mut(parameters).cast(), param: create_parameter, ..services_without_parameters() }
+}
+
+/// The services of what has no parameters.
+pub(super) fn services_without_parameters() -> HostServices {
     HostServices {
-        ctx: std::ptr::from_mut(parameters).cast(),
+        ctx: std::ptr::null_mut(),
         log_level: log::max_level() as u32,
         log: log_record,
-        param: create_parameter,
+        param: refuse_parameter,
         extension: no_extension,
     }
 }
@@ -51,17 +56,6 @@ unsafe extern "C" fn create_parameter(ctx: *mut c_void, request: *const ParamReq
             error.send(&e.to_string());
             abi::ERROR
         }
-    }
-}
-
-/// The services of what has no parameters.
-pub(super) fn services_without_parameters() -> HostServices {
-    HostServices {
-        ctx: std::ptr::null_mut(),
-        log_level: log::max_level() as u32,
-        log: log_record,
-        param: refuse_parameter,
-        extension: no_extension,
     }
 }
 
