@@ -206,9 +206,7 @@ fn numbers(tensor: &Tensor, index: usize) -> Result<Vec<f32>, Finding> {
 fn memory(kinds: &IndexMap<String, TargetKind>, voxels: usize) -> Vec<Patch> {
     let patch = |(name, kind): (&String, &TargetKind)| {
         let values = match kind {
-            TargetKind::Labels(labels) if labels.has_regions() => {
-                Owned::Regions(vec![true; voxels * (labels.channels() + usize::from(labels.ignore.is_some()))])
-            }
+            TargetKind::Labels(labels) if labels.has_regions() => Owned::Regions(vec![true; voxels * labels.target_channels()]),
             TargetKind::Labels(_) => Owned::Labels(vec![-1; voxels]),
             TargetKind::Regression { channels, .. } => Owned::Regression(vec![f32::NAN; voxels * channels]),
             TargetKind::Class { .. } => Owned::Class(-1),

@@ -37,6 +37,11 @@ impl Labels {
         if self.has_regions() { self.foreground().len() } else { self.values().len() }
     }
 
+    /// Channels of a target: one of labels; of regions one for each, and one more that says where the ignore label is.
+    pub fn target_channels(&self) -> usize {
+        if self.has_regions() { self.channels() + usize::from(self.ignore.is_some()) } else { 1 }
+    }
+
     /// Name and label values of every class or region that is trained and evaluated: classes in the order of their value
     /// (that of class `i` is network channel `i + 1`), regions in the order of the file (channel `i`).
     pub fn foreground(&self) -> Vec<(String, Vec<i16>)> {

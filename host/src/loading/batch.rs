@@ -99,9 +99,7 @@ impl TargetBatch {
     pub(super) fn new(kind: &TargetKind, options: &LoaderOptions) -> Self {
         let (size, shapes) = (options.batch_size, &options.levels);
         let levels = match kind {
-            TargetKind::Labels(labels) if labels.has_regions() => {
-                Levels::Regions(arrays(size, region_channels(labels).len(), shapes, false))
-            }
+            TargetKind::Labels(labels) if labels.has_regions() => Levels::Regions(arrays(size, labels.target_channels(), shapes, false)),
             TargetKind::Labels(_) => Levels::Labels(arrays(size, 1, shapes, 0)),
             TargetKind::Regression { channels, .. } => Levels::Regression(arrays(size, *channels, shapes, 0.0)),
             TargetKind::Class { .. } => Levels::Class(Array::filled(vec![size], 0)),

@@ -160,7 +160,7 @@ impl LoadedTransform {
         for (made, (name, kind)) in made.iter().zip(&self.kinds) {
             let right = match (&made.values, kind) {
                 (ValuesMut::Regions(regions), TargetKind::Labels(labels)) if labels.has_regions() => {
-                    regions.len() == voxels * (labels.channels() + usize::from(labels.ignore.is_some()))
+                    regions.len() == voxels * labels.target_channels()
                 }
                 (ValuesMut::Labels(values), TargetKind::Labels(labels)) => !labels.has_regions() && values.len() == voxels,
                 (ValuesMut::Regression(values), TargetKind::Regression { channels, .. }) => values.len() == voxels * channels,
