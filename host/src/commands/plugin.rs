@@ -5,7 +5,7 @@ use super::run::options;
 use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
 use crate::dataset::Dataset;
-use crate::network::told;
+use crate::network::all_told;
 use crate::plugin::{self, Child, Ended, Language, Library, LibraryFile, LoadedTrainer, trust};
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
@@ -110,10 +110,7 @@ impl Tried {
         };
         let targets = match dataset {
             None => every_kind_of_target(),
-            Some(dataset) => {
-                let dataset = Dataset::open(dataset, raw_root().as_deref())?;
-                dataset.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect()
-            }
+            Some(dataset) => all_told(&Dataset::open(dataset, raw_root().as_deref())?.description.targets),
         };
         Ok(Self { path, options, targets, seed: args.seed })
     }

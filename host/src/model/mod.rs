@@ -19,7 +19,7 @@ mod unpack;
 
 use crate::dataset::splits::Fold;
 use crate::dataset::{self, Description, TargetKind};
-use crate::network::{self, Model, Precision, task, told};
+use crate::network::{self, Model, Precision, all_told, task};
 use crate::plan::{self, Configuration, Plans, check_patch};
 use crate::plugin::{self, Library, LoadError, LoadedTransform, SearchError};
 use crate::train::{CheckpointError, Origin};
@@ -258,7 +258,7 @@ impl ModelFolder {
 
     fn first(&self, checkpoint: &Checkpoint, library: Library, device: Device) -> Result<First, Error> {
         let configuration = self.configuration(checkpoint)?;
-        let targets = self.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect();
+        let targets = all_told(&self.description.targets);
         let task = task(&configuration.architecture, &configuration.patch_size, &configuration.spacing, targets);
         let mut task = Task { device: crate::device::name(device), ..task };
         let origin = checkpoint.origin.clone();

@@ -1,7 +1,7 @@
 //! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
-//! `task` is what the plugin is told; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `model` joins trunk and trainer: image in, named outputs
+//! `task` is what the plugin is told, and what it tells of its targets; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `model` joins trunk and trainer: image in, named outputs
 //! back, in the arithmetic of `precision`.
 
 mod blocks;
@@ -15,7 +15,7 @@ mod unet;
 pub use model::Model;
 pub use parameters::{Group, Parameter, Parameters};
 pub use precision::Precision;
-pub use task::{made_kind, output_kind, task, told};
+pub use task::{all_told, made_kind, output_kind, task, told};
 pub use unet::Unet;
 
 /// A network cannot be built or run.

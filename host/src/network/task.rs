@@ -1,4 +1,4 @@
-//! What a trainer is told of its network and its data set.
+//! What a trainer is told of its network and its data set, and what a plugin tells of targets that it makes.
 
 use crate::dataset::{Labels, MOST_CHANNELS, Operation, Target, TargetKind, TargetSource};
 use crate::plan::Architecture;
@@ -36,6 +36,11 @@ pub fn output_kind(kind: &TargetKind) -> Kind {
         TargetKind::Regression { .. } => Kind::Regression,
         TargetKind::Class { .. } => Kind::Class,
     }
+}
+
+/// The targets of a data set as trainers are told of them.
+pub fn all_told(targets: &IndexMap<String, Target>) -> IndexMap<String, Told> {
+    targets.iter().map(|(name, target)| (name.clone(), told(target))).collect()
 }
 
 /// A target as trainers are told of it.

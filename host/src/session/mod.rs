@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::s
 use crate::device;
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
 use crate::model::{Checkpoint, target_kinds};
-use crate::network::{Model, Precision, task, told};
+use crate::network::{Model, Precision, all_told, task};
 use crate::plugin::{Library, LoadedTransform};
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
         let recipe = checks::recipe(library, settings)?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
-        let targets = dataset.description.targets.iter().map(|(name, target)| (name.clone(), told(target))).collect();
+        let targets = all_told(&dataset.description.targets);
         let mut task = Task {
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
