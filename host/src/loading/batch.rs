@@ -112,8 +112,8 @@ impl TargetBatch {
     }
 
     /// For each level (B, 1, Z, Y, X): where the target says anything. False where a case lacks it, outside the volume (regression and derived
-    /// targets), where what it is derived from says nothing, and where the plugin that made it says so. Empty when it says something everywhere, and for classes of whole cases, where
-    /// `presence` tells.
+    /// targets), where what it is derived from says nothing, and where the plugin that made it says so. Empty when it says something everywhere,
+    /// and for classes of whole cases, where `presence` tells.
     pub fn valid(&self) -> &[Array<bool>] {
         if self.all_valid { &[] } else { &self.mask }
     }

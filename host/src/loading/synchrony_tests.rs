@@ -80,13 +80,13 @@ fn source(folder: &std::path::Path) -> Source {
         ("two cubes", derive(Operation::Subset(halves.to_vec()), TargetKind::Labels(labels_of_cubes()))),
     ];
     Source {
-        transforms: Vec::new(),
         store: folder.to_path_buf(),
         key: String::new(),
         cases: vec!["painted".to_owned()],
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
         use_mask_for_norm: vec![false; 4],
         spacing: SPACING,
+        transforms: Vec::new(),
     }
 }
 

@@ -49,13 +49,13 @@ fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source
         ("border", derived(Operation::Boundary, segmentation())),
     ];
     let source = Source {
-        transforms: Vec::new(),
         store: folder.path().to_path_buf(),
         key: "test".to_owned(),
         cases,
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
         use_mask_for_norm: vec![true, false],
         spacing: [1.0; 3],
+        transforms: Vec::new(),
     };
     (folder, source)
 }

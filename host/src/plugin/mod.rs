@@ -2,9 +2,10 @@
 //!
 //! `search` finds a library by path or id, `file` reads it, `manifest` what it says of itself without running it, `permissions` asks who else
 //! can write to it, `gate` whether this host has what it needs, `trust` whether the user wants it; `library` loads it through one of its two
-//! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors into borrowed C structures and
-//! back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `child` runs work with a plugin in a process apart. `template` and `environment` are
-//! for those who write plugins, `shell` for what they paste.
+//! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors
+//! into borrowed C structures and back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `error` is how
+//! a call fails, `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
+//! they paste.
 
 mod child;
 mod environment;

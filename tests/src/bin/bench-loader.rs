@@ -77,13 +77,13 @@ fn source(folder: &Path) -> Source {
     let kind = TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None });
     let target = Target { kind, source: TargetSource::Maps("labelsTr".to_owned()), optional: false, weighs: None };
     Source {
-        transforms: Vec::new(),
         store: folder.to_owned(),
         key: "bench".to_owned(),
         cases: CASES.map(|(name, _)| name.to_owned()).to_vec(),
         targets: [(SEGMENTATION.to_owned(), target)].into(),
         use_mask_for_norm: vec![false],
         spacing: [1.0; 3],
+        transforms: Vec::new(),
     }
 }
 
