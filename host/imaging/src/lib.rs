@@ -10,9 +10,11 @@
 pub mod augment;
 pub mod crop;
 pub mod derive;
+pub mod failpoint;
 pub mod io;
 pub mod largest_component;
 mod mask;
+mod multiversion;
 pub mod normalise;
 mod pages;
 pub mod resample;

@@ -235,11 +235,16 @@ pub(super) fn options(file: Option<&Path>, set: &[&str]) -> Result<Value> {
 
 /// The first Ctrl-C lets the current iteration end and saves; the second one ends the program.
 fn listen_for_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| {
+    const MESSAGE: &[u8] = b"stopping after this iteration; again to stop at once\n";
+    let interrupted = || {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            signal_hook::low_level::exit(130);
         }
-        eprintln!("stopping after this iteration; again to stop at once");
-    })
-    .map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))
+        // SAFETY: a system call on a string that lives for ever. Should nobody read it, nothing is lost.
+        unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
+    };
+    // SAFETY: this runs inside the signal handler, where an atomic, `write` and `_exit` are allowed.
+    unsafe { signal_hook::low_level::register(signal_hook::consts::SIGINT, interrupted) }
+        .map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))?;
+    Ok(())
 }

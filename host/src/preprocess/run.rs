@@ -55,7 +55,7 @@ pub fn preprocess_all(
     for (job, key) in jobs.iter().zip(&keys) {
         open_store(job.store, key)?;
     }
-    for_each_case(&dataset.cases, threads, Stage::Preprocess, progress, |case| {
+    for_each_case(&dataset.cases, threads, Stage::Preprocess, progress, |case| -> Result<(), Error> {
         let is_stale = |job: &&Job| overwrite || !is_up_to_date(&case_path(job.store, &case.id), case, &dataset.folder);
         // Configurations may share a folder: a cascade's data is that of the full resolution.
         let mut stale: Vec<&Job> = jobs.iter().filter(is_stale).collect();
@@ -65,9 +65,11 @@ pub fn preprocess_all(
             return Ok(());
         }
         let cropped = CroppedCase::read(case, dataset, plans)?;
-        stale.into_iter().try_for_each(|Job { configuration, store }| {
-            write_case(&case_path(store, &case.id), &cropped.preprocess(plans, configuration)?, configuration.patch_zyx())
-        })
+        for Job { configuration, store } in stale {
+            write_case(&case_path(store, &case.id), &cropped.preprocess(plans, configuration)?, configuration.patch_zyx())?;
+        }
+        imaging::failpoint::reached(format_args!("preprocess.case"));
+        Ok(())
     })?;
     Ok(keys.into_iter().map(|key| key.key).collect())
 }

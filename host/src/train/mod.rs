@@ -28,12 +28,13 @@ use crate::loading::{self, Loader};
 use crate::network;
 use crate::report::{Bar, LogError, format_duration};
 use arm::DataTimes;
+use imaging::failpoint;
 use plugin_api::{Batch, Task};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use validation::Validated;
 
-pub use arm::{Arm, resident_memory};
+pub use arm::Arm;
 pub use average::Average;
 pub use batch::Loaded;
 pub use checkpoint::{
@@ -168,6 +169,7 @@ fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate:
     let bar = Bar::new(&format!("epoch {}", arms[0].progress.epoch), iterations);
     let first = arms.iter().map(|arm| arm.progress.iteration).min().unwrap_or(0);
     for iteration in first..iterations {
+        failpoint::reached(format_args!("train.step"));
         if stop.load(Ordering::Relaxed) {
             return Ok(End::Interrupted);
         }

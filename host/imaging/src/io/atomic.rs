@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::Builder;
 
 use super::Error;
+use crate::failpoint;
 
 /// What names of temporary files begin with.
 const PREFIX: &str = ".writing-";
@@ -48,8 +49,12 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     let mut writer = BufWriter::with_capacity(1 << 16, file);
     write(&mut writer)?;
     let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let name = path.file_name().unwrap_or_default().display();
+    failpoint::reached(format_args!("sync {name}"));
     file.as_file().sync_all()?;
+    failpoint::reached(format_args!("rename {name}"));
     file.persist(path).map_err(|error| error.error)?;
+    failpoint::reached(format_args!("renamed {name}"));
     Ok(())
 }
 

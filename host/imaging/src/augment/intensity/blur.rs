@@ -1,6 +1,5 @@
 //! Gaussian blur.
 
-use multiversion::multiversion;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +7,7 @@ use super::Operation;
 use super::channel::Channel;
 use crate::augment::random::uniform;
 use crate::augment::scratch::Scratch;
+use crate::multiversion::multiversion;
 
 /// Blurs some channels (batchgeneratorsv2 `noise/gaussian_blur.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,24 +81,25 @@ fn sum_shifted(source: &[f32], kernel: &[f32], start: impl Fn(usize) -> usize, o
     }
 }
 
-/// Several numbers of the sum are kept in registers while all weights are applied.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn sum(parts: &[(f32, &[f32])], add: bool, out: &mut [f32]) {
-    const LANES: usize = 64;
-    let (chunks, rest) = out.as_chunks_mut::<LANES>();
-    let done = chunks.len() * LANES;
-    for (number, out) in chunks.iter_mut().enumerate() {
-        let mut sum = if add { *out } else { [0.0; LANES] };
-        for (weight, part) in parts {
-            for (sum, value) in sum.iter_mut().zip(&part[number * LANES..(number + 1) * LANES]) {
-                *sum += weight * value;
+multiversion! {
+    /// Several numbers of the sum are kept in registers while all weights are applied.
+    fn sum(parts: &[(f32, &[f32])], add: bool, out: &mut [f32]) {
+        const LANES: usize = 64;
+        let (chunks, rest) = out.as_chunks_mut::<LANES>();
+        let done = chunks.len() * LANES;
+        for (number, out) in chunks.iter_mut().enumerate() {
+            let mut sum = if add { *out } else { [0.0; LANES] };
+            for (weight, part) in parts {
+                for (sum, value) in sum.iter_mut().zip(&part[number * LANES..(number + 1) * LANES]) {
+                    *sum += weight * value;
+                }
             }
+            *out = sum;
         }
-        *out = sum;
-    }
-    for (i, out) in rest.iter_mut().enumerate() {
-        let sum = parts.iter().map(|(weight, part)| weight * part[done + i]).sum::<f32>();
-        *out = if add { *out + sum } else { sum };
+        for (i, out) in rest.iter_mut().enumerate() {
+            let sum = parts.iter().map(|(weight, part)| weight * part[done + i]).sum::<f32>();
+            *out = if add { *out + sum } else { sum };
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! What varies across the patch: a smooth bump that brightens, or where gamma is stronger.
 
-use multiversion::multiversion;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +7,7 @@ use super::Operation;
 use super::channel::Channel;
 use crate::augment::math::power;
 use crate::augment::random::{chance, uniform};
+use crate::multiversion::multiversion;
 
 /// Adds a smooth bump to some channels (batchgeneratorsv2 `local/brightness_gradient.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,10 +128,11 @@ pub(super) fn add_gradient(channel: &mut Channel, bump: &Bump, strength: f32) {
     profile.for_each_row(channel.settle(), |row, factor| add_row(row, &profile.axes[2], factor * strength, profile.shift * strength));
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn add_row(row: &mut [f32], xs: &[f32], factor: f32, shift: f32) {
-    for (value, x) in row.iter_mut().zip(xs) {
-        *value += x * factor + shift;
+multiversion! {
+    fn add_row(row: &mut [f32], xs: &[f32], factor: f32, shift: f32) {
+        for (value, x) in row.iter_mut().zip(xs) {
+            *value += x * factor + shift;
+        }
     }
 }
 
@@ -147,10 +148,12 @@ pub(super) fn local_gamma(channel: &mut Channel, bump: &Bump, exponent: f32) {
     });
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn raise_row(row: &mut [f32], xs: &[f32], [factor, shift]: [f32; 2], [min, range]: [f32; 2], exponent: f32) {
-    for (value, x) in row.iter_mut().zip(xs) {
-        let (share, position) = (x * factor + shift, (*value - min) / range);
-        *value = (position * (1.0 - share) + power(position, exponent) * share) * range + min;
+multiversion! {
+    fn raise_row(row: &mut [f32], xs: &[f32], bump: [f32; 2], span: [f32; 2], exponent: f32) {
+        let ([factor, shift], [min, range]) = (bump, span);
+        for (value, x) in row.iter_mut().zip(xs) {
+            let (share, position) = (x * factor + shift, (*value - min) / range);
+            *value = (position * (1.0 - share) + power(position, exponent) * share) * range + min;
+        }
     }
 }

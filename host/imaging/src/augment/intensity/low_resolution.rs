@@ -1,6 +1,5 @@
 //! Simulated low resolution.
 
-use multiversion::multiversion;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +8,7 @@ use super::channel::Channel;
 use crate::augment::downsample::indices;
 use crate::augment::random::uniform;
 use crate::augment::scratch::Scratch;
+use crate::multiversion::multiversion;
 
 /// Samples some channels more coarsely and interpolates them back (batchgeneratorsv2 `spatial/low_resolution.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,13 +60,14 @@ pub(super) fn low_resolution(channel: &mut Channel, scales: [f64; 3], scratch: &
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn blend(rows: [&[f32]; 4], z: f32, y: f32, out: &mut [f32]) {
-    let rows = rows.map(|row| &row[..out.len()]);
-    for (x, value) in out.iter_mut().enumerate() {
-        let low = rows[0][x] * (1.0 - y) + rows[1][x] * y;
-        let high = rows[2][x] * (1.0 - y) + rows[3][x] * y;
-        *value = low * (1.0 - z) + high * z;
+multiversion! {
+    fn blend(rows: [&[f32]; 4], z: f32, y: f32, out: &mut [f32]) {
+        let rows = rows.map(|row| &row[..out.len()]);
+        for (x, value) in out.iter_mut().enumerate() {
+            let low = rows[0][x] * (1.0 - y) + rows[1][x] * y;
+            let high = rows[2][x] * (1.0 - y) + rows[3][x] * y;
+            *value = low * (1.0 - z) + high * z;
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Additive Gaussian noise.
 
-use multiversion::multiversion;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use super::channel::Channel;
 use super::pointwise::Pointwise;
 use crate::augment::math::normal;
 use crate::augment::random::uniform;
+use crate::multiversion::multiversion;
 
 /// Adds normal noise of one strength to all channels (batchgeneratorsv2 `intensity/gaussian_noise.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,10 +38,11 @@ pub(super) fn add(channel: &mut Channel, sigma: f32, seed: u64) {
     });
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn add_to(values: &mut [f32], pending: Pointwise, sigma: f32, bits: &[u32]) {
-    for (value, bits) in values.iter_mut().zip(bits) {
-        *value = pending.at(*value) + sigma * normal(*bits);
+multiversion! {
+    fn add_to(values: &mut [f32], pending: Pointwise, sigma: f32, bits: &[u32]) {
+        for (value, bits) in values.iter_mut().zip(bits) {
+            *value = pending.at(*value) + sigma * normal(*bits);
+        }
     }
 }
 

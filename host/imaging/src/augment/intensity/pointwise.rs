@@ -1,6 +1,6 @@
 //! Changes of every value on its own, several put together into one.
 
-use multiversion::multiversion;
+use crate::multiversion::multiversion;
 
 /// A change of every value on its own: `value * factor + shift`, clipped to `low` to `high`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,10 +43,11 @@ impl Pointwise {
     }
 }
 
-/// Changes all values.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn apply(values: &mut [f32], pointwise: Pointwise) {
-    for value in values {
-        *value = pointwise.at(*value);
+multiversion! {
+    /// Changes all values.
+    pub(super) fn apply(values: &mut [f32], pointwise: Pointwise) {
+        for value in values {
+            *value = pointwise.at(*value);
+        }
     }
 }

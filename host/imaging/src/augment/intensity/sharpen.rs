@@ -1,6 +1,5 @@
 //! Sharpening.
 
-use multiversion::multiversion;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +7,7 @@ use super::Operation;
 use super::channel::Channel;
 use crate::augment::random::uniform;
 use crate::augment::scratch::Scratch;
+use crate::multiversion::multiversion;
 
 /// Adds the negative Laplacian to some channels (batchgeneratorsv2 `noise/sharpen.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,14 +39,15 @@ pub(super) fn sharpen(channel: &mut Channel, strength: f32, scratch: &mut Scratc
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn sharpen_row(row: &[f32], neighbours: [&[f32]; 4], strength: f32, out: &mut [f32]) {
-    let width = out.len();
-    let across = |x: usize| neighbours.iter().map(|neighbour| row[x] - neighbour[x]).sum::<f32>();
-    let at = |x: usize, left: usize, right: usize| row[x] + strength * (across(x) + (row[x] - row[left]) + (row[x] - row[right]));
-    for (x, value) in out.iter_mut().enumerate().take(width - 1).skip(1) {
-        *value = at(x, x - 1, x + 1);
+multiversion! {
+    fn sharpen_row(row: &[f32], neighbours: [&[f32]; 4], strength: f32, out: &mut [f32]) {
+        let width = out.len();
+        let across = |x: usize| neighbours.iter().map(|neighbour| row[x] - neighbour[x]).sum::<f32>();
+        let at = |x: usize, left: usize, right: usize| row[x] + strength * (across(x) + (row[x] - row[left]) + (row[x] - row[right]));
+        for (x, value) in out.iter_mut().enumerate().take(width - 1).skip(1) {
+            *value = at(x, x - 1, x + 1);
+        }
+        out[0] = at(0, 0, 1.min(width - 1));
+        out[width - 1] = at(width - 1, width.saturating_sub(2), width - 1);
     }
-    out[0] = at(0, 0, 1.min(width - 1));
-    out[width - 1] = at(width - 1, width.saturating_sub(2), width - 1);
 }

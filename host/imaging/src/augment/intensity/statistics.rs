@@ -1,9 +1,8 @@
 //! Mean, spread and range of a channel.
 
-use multiversion::multiversion;
-
 use super::pointwise::Pointwise;
 use crate::augment::math::power;
+use crate::multiversion::multiversion;
 
 /// Of all values of a channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,16 +23,18 @@ impl Statistics {
     }
 }
 
-/// Changes all values and measures what they have become, in one pass.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn apply_and_measure(values: &mut [f32], pointwise: Pointwise) -> Statistics {
-    replace_and_measure(values, |value| pointwise.at(value))
+multiversion! {
+    /// Changes all values and measures what they have become, in one pass.
+    pub(super) fn apply_and_measure(values: &mut [f32], pointwise: Pointwise) -> Statistics {
+        replace_and_measure(values, |value| pointwise.at(value))
+    }
 }
 
-/// Raises what `pointwise` makes of all values, which lies between 0 and 1, to a power and measures what comes out, in one pass.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-pub(super) fn raise_and_measure(values: &mut [f32], pointwise: Pointwise, exponent: f32) -> Statistics {
-    replace_and_measure(values, |value| power(pointwise.at(value), exponent))
+multiversion! {
+    /// Raises what `pointwise` makes of all values, which lies between 0 and 1, to a power and measures what comes out, in one pass.
+    pub(super) fn raise_and_measure(values: &mut [f32], pointwise: Pointwise, exponent: f32) -> Statistics {
+        replace_and_measure(values, |value| power(pointwise.at(value), exponent))
+    }
 }
 
 /// Sums in f32, of as few values that nothing is lost, are added up in f64; so is what lies beyond `pivot`, a value like all others, and

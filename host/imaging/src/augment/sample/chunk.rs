@@ -5,9 +5,8 @@
 
 use std::ops::Range;
 
-use multiversion::multiversion;
-
 use super::Grid;
+use crate::multiversion::multiversion;
 
 /// Samples of a chunk at most.
 pub(super) const CHUNK: usize = 128;
@@ -137,19 +136,20 @@ pub(super) fn prefetch<T>(channel: &[T], index: usize) {
     }
 }
 
-/// The samples `start`, `start + step`, … along one axis: the whole numbers below, and what is left.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn locate_axis(start: f64, step: f64, corner: &mut [i32], fraction: &mut [f32]) {
-    /// Adding it leaves no room for fractions. Rounding in this way is what all vector units can do.
-    const WHOLE: f32 = 12_582_912.0;
-    // Whole voxels apart, so that what is left fits the precision of f32.
-    let ((base, rest), step) = (split(start), step as f32);
-    for (place, (corner, fraction)) in corner.iter_mut().zip(fraction).enumerate() {
-        let position = rest + step * place as i32 as f32;
-        let rounded = (position + WHOLE) - WHOLE;
-        let floor = rounded - if rounded > position { 1.0 } else { 0.0 };
-        *corner = base + ((floor + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32);
-        *fraction = position - floor;
+multiversion! {
+    /// The samples `start`, `start + step`, … along one axis: the whole numbers below, and what is left.
+    fn locate_axis(start: f64, step: f64, corner: &mut [i32], fraction: &mut [f32]) {
+        /// Adding it leaves no room for fractions. Rounding in this way is what all vector units can do.
+        const WHOLE: f32 = 12_582_912.0;
+        // Whole voxels apart, so that what is left fits the precision of f32.
+        let ((base, rest), step) = (split(start), step as f32);
+        for (place, (corner, fraction)) in corner.iter_mut().zip(fraction).enumerate() {
+            let position = rest + step * place as i32 as f32;
+            let rounded = (position + WHOLE) - WHOLE;
+            let floor = rounded - if rounded > position { 1.0 } else { 0.0 };
+            *corner = base + ((floor + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32);
+            *fraction = position - floor;
+        }
     }
 }
 
@@ -161,18 +161,19 @@ fn split(position: f64) -> (i32, f32) {
     (whole as i32, (position - whole) as f32)
 }
 
-/// Returns the highest.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn fill_indices(corner: &[[i32; CHUNK]; 3], first: usize, lower: [usize; 3], strides: [usize; 3], index: &mut [u32]) -> u32 {
-    let [z, y, x] = corner;
-    let (z, y, x) = (&z[first..][..index.len()], &y[first..][..index.len()], &x[first..][..index.len()]);
-    let (sz, sy) = (strides[0] as i32, strides[1] as i32);
-    let origin = (lower[0] as i32).wrapping_mul(sz).wrapping_add((lower[1] as i32).wrapping_mul(sy)).wrapping_add(lower[2] as i32);
-    let mut highest = 0;
-    for (i, index) in index.iter_mut().enumerate() {
-        let at = z[i].wrapping_mul(sz).wrapping_add(y[i].wrapping_mul(sy)).wrapping_add(x[i]).wrapping_sub(origin) as u32;
-        *index = at;
-        highest = if at > highest { at } else { highest };
+multiversion! {
+    /// Returns the highest.
+    fn fill_indices(corner: &[[i32; CHUNK]; 3], first: usize, lower: [usize; 3], strides: [usize; 3], index: &mut [u32]) -> u32 {
+        let [z, y, x] = corner;
+        let (z, y, x) = (&z[first..][..index.len()], &y[first..][..index.len()], &x[first..][..index.len()]);
+        let (sz, sy) = (strides[0] as i32, strides[1] as i32);
+        let origin = (lower[0] as i32).wrapping_mul(sz).wrapping_add((lower[1] as i32).wrapping_mul(sy)).wrapping_add(lower[2] as i32);
+        let mut highest = 0;
+        for (i, index) in index.iter_mut().enumerate() {
+            let at = z[i].wrapping_mul(sz).wrapping_add(y[i].wrapping_mul(sy)).wrapping_add(x[i]).wrapping_sub(origin) as u32;
+            *index = at;
+            highest = if at > highest { at } else { highest };
+        }
+        highest
     }
-    highest
 }

@@ -1,9 +1,8 @@
 //! Trilinear interpolation, of images and regression targets.
 
-use multiversion::multiversion;
-
 use super::Grid;
 use super::chunk::{CHUNK, Chunk, prefetch};
+use crate::multiversion::multiversion;
 
 /// Two voxels that are neighbours along x.
 type Pair = [f32; 2];
@@ -77,23 +76,26 @@ unsafe fn gather(channel: &[f32], index: &[u32], offsets: [usize; 2], [a, b]: &m
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn blend_in_plane([a, b]: &[[Pair; CHUNK]; 2], y: &[f32], x: &[f32], out: &mut [f32]) {
-    let n = out.len();
-    let (a, b, y, x) = (&a[..n], &b[..n], &y[..n], &x[..n]);
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = blend(blend(a[i][0], a[i][1], x[i]), blend(b[i][0], b[i][1], x[i]), y[i]);
+multiversion! {
+    fn blend_in_plane(pairs: &[[Pair; CHUNK]; 2], y: &[f32], x: &[f32], out: &mut [f32]) {
+        let n = out.len();
+        let (a, b, y, x) = (&pairs[0][..n], &pairs[1][..n], &y[..n], &x[..n]);
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = blend(blend(a[i][0], a[i][1], x[i]), blend(b[i][0], b[i][1], x[i]), y[i]);
+        }
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn blend_pairs([a, b]: &[[Pair; CHUNK]; 2], [c, d]: &[[Pair; CHUNK]; 2], [z, y, x]: [&[f32]; 3], out: &mut [f32]) {
-    let n = out.len();
-    let (a, b, c, d, z, y, x) = (&a[..n], &b[..n], &c[..n], &d[..n], &z[..n], &y[..n], &x[..n]);
-    for (i, out) in out.iter_mut().enumerate() {
-        let low = blend(blend(a[i][0], a[i][1], x[i]), blend(b[i][0], b[i][1], x[i]), y[i]);
-        let high = blend(blend(c[i][0], c[i][1], x[i]), blend(d[i][0], d[i][1], x[i]), y[i]);
-        *out = blend(low, high, z[i]);
+multiversion! {
+    fn blend_pairs(low: &[[Pair; CHUNK]; 2], high: &[[Pair; CHUNK]; 2], fraction: [&[f32]; 3], out: &mut [f32]) {
+        let n = out.len();
+        let (a, b, c, d) = (&low[0][..n], &low[1][..n], &high[0][..n], &high[1][..n]);
+        let (z, y, x) = (&fraction[0][..n], &fraction[1][..n], &fraction[2][..n]);
+        for (i, out) in out.iter_mut().enumerate() {
+            let low = blend(blend(a[i][0], a[i][1], x[i]), blend(b[i][0], b[i][1], x[i]), y[i]);
+            let high = blend(blend(c[i][0], c[i][1], x[i]), blend(d[i][0], d[i][1], x[i]), y[i]);
+            *out = blend(low, high, z[i]);
+        }
     }
 }
 

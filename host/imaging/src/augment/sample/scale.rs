@@ -1,9 +1,8 @@
 //! Trilinear interpolation where axes stay axes: along one after the other, which is much quicker than at every voxel.
 
-use multiversion::multiversion;
-
 use super::Grid;
 use super::linear::blend;
+use crate::multiversion::multiversion;
 
 impl Grid {
     /// [`Grid::linear`] for one channel, where [`Grid::is_scaled_only`].
@@ -64,11 +63,12 @@ fn place((corner, fraction): (i32, f32), lower: usize, length: usize) -> (u32, f
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn blend_rows(rows: [&[f32]; 4], z: f32, y: f32, out: &mut [f32]) {
-    let rows = rows.map(|row| &row[..out.len()]);
-    for (x, value) in out.iter_mut().enumerate() {
-        *value = blend(blend(rows[0][x], rows[1][x], y), blend(rows[2][x], rows[3][x], y), z);
+multiversion! {
+    fn blend_rows(rows: [&[f32]; 4], z: f32, y: f32, out: &mut [f32]) {
+        let rows = rows.map(|row| &row[..out.len()]);
+        for (x, value) in out.iter_mut().enumerate() {
+            *value = blend(blend(rows[0][x], rows[1][x], y), blend(rows[2][x], rows[3][x], y), z);
+        }
     }
 }
 

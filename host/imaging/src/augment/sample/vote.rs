@@ -4,10 +4,9 @@
 //! them, else the lowest (batchgeneratorsv2 0.3.6 `spatial/spatial.py`, `seg_tiebreak="nearest"`, which scores in half
 //! precision and so sees some more ties). The cost does not grow with the number of labels.
 
-use multiversion::multiversion;
-
 use super::Grid;
 use super::chunk::{CHUNK, Chunk};
+use crate::multiversion::multiversion;
 
 /// Rounding of eight weights that sum to one.
 const TIE: f32 = 1e-6;
@@ -51,15 +50,17 @@ impl Cells {
     }
 }
 
-/// The label of every cell between four rows.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn compare(a: &[i16], b: &[i16], c: &[i16], d: &[i16], out: &mut [i16]) {
-    let n = out.len();
-    let (a, b, c, d, e, f, g, h) = (&a[..n], &b[..n], &c[..n], &d[..n], &a[1..=n], &b[1..=n], &c[1..=n], &d[1..=n]);
-    for (i, out) in out.iter_mut().enumerate() {
-        let label = a[i];
-        let differ = (label ^ b[i]) | (label ^ c[i]) | (label ^ d[i]) | (label ^ e[i]) | (label ^ f[i]) | (label ^ g[i]) | (label ^ h[i]);
-        *out = if differ == 0 { label } else { MIXED };
+multiversion! {
+    /// The label of every cell between four rows.
+    fn compare(a: &[i16], b: &[i16], c: &[i16], d: &[i16], out: &mut [i16]) {
+        let n = out.len();
+        let (a, b, c, d, e, f, g, h) = (&a[..n], &b[..n], &c[..n], &d[..n], &a[1..=n], &b[1..=n], &c[1..=n], &d[1..=n]);
+        for (i, out) in out.iter_mut().enumerate() {
+            let label = a[i];
+            let differ =
+                (label ^ b[i]) | (label ^ c[i]) | (label ^ d[i]) | (label ^ e[i]) | (label ^ f[i]) | (label ^ g[i]) | (label ^ h[i]);
+            *out = if differ == 0 { label } else { MIXED };
+        }
     }
 }
 
@@ -161,31 +162,33 @@ impl Mixed {
     }
 }
 
-/// The labels of the nearest voxels, and what they weigh in all.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn score_nearest(
-    labels: &[[i32; CHUNK]; 8],
-    corner: &[[i32; CHUNK]; 3],
-    [z, y, x]: &[[f32; CHUNK]; 3],
-    nearest: &mut [i32; CHUNK],
-    score: &mut [f32; CHUNK],
-) {
-    for i in 0..CHUNK {
-        let (up_z, up_y, up_x) = (upper(corner[0][i], z[i]), upper(corner[1][i], y[i]), upper(corner[2][i], x[i]));
-        let pick = |mask: i32, low: i32, high: i32| low ^ ((low ^ high) & mask);
-        let low = pick(up_y, pick(up_x, labels[0][i], labels[1][i]), pick(up_x, labels[2][i], labels[3][i]));
-        let high = pick(up_y, pick(up_x, labels[4][i], labels[5][i]), pick(up_x, labels[6][i], labels[7][i]));
-        nearest[i] = pick(up_z, low, high);
-    }
-    score.fill(0.0);
-    for (number, labels) in labels.iter().enumerate() {
-        // How much a corner weighs is a product of its nearness along each axis: the fraction, or one minus it.
-        let [from_z, from_y, from_x] = [number & 4 == 0, number & 2 == 0, number & 1 == 0].map(|low| if low { 1.0_f32 } else { 0.0 });
+multiversion! {
+    /// The labels of the nearest voxels, and what they weigh in all.
+    fn score_nearest(
+        labels: &[[i32; CHUNK]; 8],
+        corner: &[[i32; CHUNK]; 3],
+        fraction: &[[f32; CHUNK]; 3],
+        nearest: &mut [i32; CHUNK],
+        score: &mut [f32; CHUNK],
+    ) {
+        let [z, y, x] = fraction;
         for i in 0..CHUNK {
-            let weight = (from_z - z[i]).abs() * (from_y - y[i]).abs() * (from_x - x[i]).abs();
-            // A mask, since a condition would become a jump.
-            let same = (-i32::from(labels[i] == nearest[i])) as u32;
-            score[i] += f32::from_bits(weight.to_bits() & same);
+            let (up_z, up_y, up_x) = (upper(corner[0][i], z[i]), upper(corner[1][i], y[i]), upper(corner[2][i], x[i]));
+            let pick = |mask: i32, low: i32, high: i32| low ^ ((low ^ high) & mask);
+            let low = pick(up_y, pick(up_x, labels[0][i], labels[1][i]), pick(up_x, labels[2][i], labels[3][i]));
+            let high = pick(up_y, pick(up_x, labels[4][i], labels[5][i]), pick(up_x, labels[6][i], labels[7][i]));
+            nearest[i] = pick(up_z, low, high);
+        }
+        score.fill(0.0);
+        for (number, labels) in labels.iter().enumerate() {
+            // How much a corner weighs is a product of its nearness along each axis: the fraction, or one minus it.
+            let [from_z, from_y, from_x] = [number & 4 == 0, number & 2 == 0, number & 1 == 0].map(|low| if low { 1.0_f32 } else { 0.0 });
+            for i in 0..CHUNK {
+                let weight = (from_z - z[i]).abs() * (from_y - y[i]).abs() * (from_x - x[i]).abs();
+                // A mask, since a condition would become a jump.
+                let same = (-i32::from(labels[i] == nearest[i])) as u32;
+                score[i] += f32::from_bits(weight.to_bits() & same);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which label a voxel gets: its logits are shown class after class, and none is kept but the largest.
 
-use multiversion::multiversion;
+use crate::multiversion::multiversion;
 
 /// How logits decide on labels, and the label of every class.
 #[derive(Clone, Copy)]
@@ -38,19 +38,21 @@ impl<'a> Decision<'a> {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn keep_largest(logits: &[f32], value: i16, largest: &mut [f32], labels: &mut [i16]) {
-    for ((&logit, largest), label) in logits.iter().zip(largest).zip(labels) {
-        // Not so for NaN; nor among equals, where the first stays.
-        let wins = logit > *largest;
-        *largest = if wins { logit } else { *largest };
-        *label = if wins { value } else { *label };
+multiversion! {
+    fn keep_largest(logits: &[f32], value: i16, largest: &mut [f32], labels: &mut [i16]) {
+        for ((&logit, largest), label) in logits.iter().zip(largest).zip(labels) {
+            // Not so for NaN; nor among equals, where the first stays.
+            let wins = logit > *largest;
+            *largest = if wins { logit } else { *largest };
+            *label = if wins { value } else { *label };
+        }
     }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn paint_positive(logits: &[f32], value: i16, labels: &mut [i16]) {
-    for (&logit, label) in logits.iter().zip(labels) {
-        *label = if logit > 0.0 { value } else { *label };
+multiversion! {
+    fn paint_positive(logits: &[f32], value: i16, labels: &mut [i16]) {
+        for (&logit, label) in logits.iter().zip(labels) {
+            *label = if logit > 0.0 { value } else { *label };
+        }
     }
 }

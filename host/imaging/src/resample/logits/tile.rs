@@ -5,10 +5,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use multiversion::multiversion;
-
 use super::decision::Decision;
 use crate::VolumeView;
+use crate::multiversion::multiversion;
 use crate::resample::axis::{Axis, Tap};
 use crate::resample::plane;
 use crate::resample::spline::Lines;
@@ -141,9 +140,10 @@ fn blend<'a>(lower: &[f32], upper: &[f32], weight: [f32; 2], out: &'a mut Vec<f3
     out
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-fn mix(lower: &[f32], upper: &[f32], weight: [f32; 2], out: &mut [f32]) {
-    for ((out, lower), upper) in out.iter_mut().zip(lower).zip(upper) {
-        *out = weight[0] * lower + weight[1] * upper;
+multiversion! {
+    fn mix(lower: &[f32], upper: &[f32], weight: [f32; 2], out: &mut [f32]) {
+        for ((out, lower), upper) in out.iter_mut().zip(lower).zip(upper) {
+            *out = weight[0] * lower + weight[1] * upper;
+        }
     }
 }
