@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod fingerprint;
 mod hash;
 pub mod loading;
+mod memory;
 pub mod model;
 pub mod network;
 pub mod plan;

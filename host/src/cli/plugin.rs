@@ -102,7 +102,7 @@ pub struct CheckArgs {
     #[arg(long, value_delimiter = ',', value_name = "CASES")]
     pub only: Vec<String>,
 
-    /// Seconds that a case may take
+    /// Seconds that a case may take, waiting for a processor not counted; one that takes longer hangs if, run again alone, it takes ten times as long
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..), value_name = "SECONDS")]
     pub time_limit: u64,
 

@@ -18,10 +18,11 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the steps of a plugin may take.
-const TIME_TO_BENCH: Duration = Duration::from_secs(120);
+/// How long the steps of a plugin may take. Like the next limit, it is there for a plugin that hangs, not for a slow one, and waiting for a processor does
+/// not count.
+const TIME_TO_BENCH: Duration = Duration::from_secs(1200);
 /// How long a plugin may take to describe itself.
-const TIME_TO_DESCRIBE: Duration = Duration::from_secs(20);
+const TIME_TO_DESCRIBE: Duration = Duration::from_secs(200);
 
 /// Lists plugins, shows one, or tries one.
 pub fn execute(command: &PluginCommand) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Runs cases, each in a process of its own, as many at a time as there are cores.
+//! Runs cases, each in a process of its own, as many at a time as there are cores. One that does not finish in time is run again, alone.
 
 use super::report::{COMES_FIRST, Outcome, judge};
 use super::{CASES, Case, FOUNDATION, Finding, Report, Status, Subject};
@@ -6,12 +6,15 @@ use crate::plugin::{Child, Done};
 use std::io::Error;
 use std::time::{Duration, Instant};
 
+/// A case that runs again, alone, has so many times the limit.
+const PATIENCE: u32 = 10;
+
 /// Which cases are run, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Names of cases; empty for all.
     pub only: Vec<String>,
-    /// Of each case.
+    /// Of each case, waiting for a processor not counted. A case hangs if it does not finish in ten times as long either, alone.
     pub time_limit: Duration,
 }
 
@@ -37,6 +40,29 @@ pub fn run(plan: &Plan, head: Report, subject: &dyn Fn() -> Result<Subject, Find
 }
 
 fn run_all(cases: &[&'static Case], plan: &Plan, subject: &dyn Fn() -> Result<Subject, Finding>) -> Result<Vec<Outcome>, Error> {
+    let mut outcomes = run_together(cases, plan.time_limit, subject)?;
+    confirm_hangs(&mut outcomes, |i| Ok(run_together(&cases[i..=i], plan.time_limit * PATIENCE, subject)?.remove(0)))?;
+    Ok(outcomes)
+}
+
+/// Replaces the outcome of each case that did not finish in time by that of `alone`. Once a case has hung alone, too, the plugin hangs, and the others are
+/// left as they are: where it hangs in every case, their second turns would take hours.
+fn confirm_hangs(outcomes: &mut [Outcome], mut alone: impl FnMut(usize) -> Result<Outcome, Error>) -> Result<(), Error> {
+    for (i, outcome) in outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.status == Status::Hung) {
+        *outcome = alone(i)?;
+        if outcome.status == Status::Hung {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs `cases`, as many at a time as there are cores.
+fn run_together(
+    cases: &[&'static Case],
+    time_limit: Duration,
+    subject: &dyn Fn() -> Result<Subject, Finding>,
+) -> Result<Vec<Outcome>, Error> {
     let at_a_time = std::thread::available_parallelism().map_or(1, usize::from);
     let mut outcomes: Vec<Option<Outcome>> = vec![None; cases.len()];
     let (mut next, mut running) = (0, Vec::new());
@@ -44,7 +70,7 @@ fn run_all(cases: &[&'static Case], plan: &Plan, subject: &dyn Fn() -> Result<Su
         while next < cases.len() && running.len() < at_a_time {
             let case = cases[next];
             let work = move || subject().and_then(|subject| (case.run)(&subject));
-            running.push((next, Child::start(plan.time_limit, work)?));
+            running.push((next, Child::start(time_limit, work)?));
             next += 1;
         }
         let mut ended = None;
@@ -78,4 +104,35 @@ fn outcome(case: &Case, done: &Done<Result<(), Finding>>) -> Outcome {
         message = format!("{message}; it last said: {said}");
     }
     Outcome { case: case.name.to_owned(), status, message, seconds: done.took.as_secs_f64() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(case: &str, status: Status) -> Outcome {
+        Outcome { case: case.to_owned(), status, message: String::new(), seconds: 0.0 }
+    }
+
+    #[test]
+    fn a_case_hangs_only_if_it_hangs_alone_too() {
+        let first = [
+            ("shapes", Status::Passed),
+            ("terms", Status::Hung),
+            ("bf16", Status::Failed),
+            ("layouts", Status::Hung),
+            ("inputs", Status::Hung),
+            ("state", Status::Hung),
+        ];
+        let mut outcomes = first.map(|(case, status)| outcome(case, status));
+        let mut ran = Vec::new();
+        let alone = |i: usize| {
+            ran.push(first[i].0);
+            Ok(outcome(first[i].0, [Status::Passed, Status::Failed, Status::Hung][ran.len() - 1]))
+        };
+        confirm_hangs(&mut outcomes, alone).expect("nothing to fail");
+        assert_eq!(ran, ["terms", "layouts", "inputs"], "after a hang that is one, no other is tried");
+        let expected = [Status::Passed, Status::Passed, Status::Failed, Status::Failed, Status::Hung, Status::Hung];
+        assert_eq!(outcomes.map(|outcome| outcome.status), expected);
+    }
 }

@@ -26,7 +26,7 @@ pub enum Ended<T> {
     Exited(i32),
     /// By a signal.
     Killed(i32),
-    /// Not in time; it was killed.
+    /// Not within this limit; it was killed.
     TimedOut(Duration),
 }
 
@@ -48,6 +48,8 @@ pub struct Done<T> {
 pub struct Child<T> {
     pid: libc::pid_t,
     limit: Duration,
+    /// The wall time after which it may have used up its limit; before, that need not be looked at.
+    due: Duration,
     start: Instant,
     answer: File,
     stdout: File,
@@ -56,7 +58,8 @@ pub struct Child<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Child<T> {
-    /// Starts `work` in a process of its own, which has `limit` to finish it.
+    /// Starts `work` in a process of its own, which has `limit` to finish it. Time that it spends waiting for a processor does not count: on a busy
+    /// machine it takes as long as it takes.
     pub fn start(limit: Duration, work: impl FnOnce() -> T) -> Result<Self, Error> {
         ensure_one_thread()?;
         let [mut answer, stdout, stderr] = [tempfile::tempfile()?, tempfile::tempfile()?, tempfile::tempfile()?];
@@ -80,7 +83,7 @@ impl<T: Serialize + DeserializeOwned> Child<T> {
                     libc::_exit(if matches!(written, Ok(true)) { 0 } else { 101 })
                 }
             }
-            pid => Ok(Self { pid, limit, start: Instant::now(), answer, stdout, stderr, answered: PhantomData }),
+            pid => Ok(Self { pid, limit, due: limit, start: Instant::now(), answer, stdout, stderr, answered: PhantomData }),
         }
     }
 
@@ -99,8 +102,13 @@ impl<T: Serialize + DeserializeOwned> Child<T> {
         let (mut status, took) = (0, self.start.elapsed());
         // SAFETY: the child is ours and has not been waited for.
         let ended = match unsafe { libc::waitpid(self.pid, &mut status, libc::WNOHANG) } {
-            0 if took < self.limit => return Ok(None),
+            0 if took < self.due => return Ok(None),
             0 => {
+                let left = self.limit.saturating_sub(usable(took, &schedstats(self.pid)));
+                if !left.is_zero() {
+                    self.due = took + left;
+                    return Ok(None);
+                }
                 // SAFETY: as above; a child that is killed ends.
                 unsafe {
                     libc::kill(self.pid, libc::SIGKILL);
@@ -129,7 +137,9 @@ impl<T> std::fmt::Display for Ended<T> {
             Self::Exited(code) => write!(f, "ended the process with exit code {code}"),
             Self::Killed(libc::SIGABRT) => f.write_str("aborted the process (SIGABRT)"),
             Self::Killed(signal) => write!(f, "crashed the process ({})", signal_name(*signal)),
-            Self::TimedOut(limit) => write!(f, "had not finished after {} s and was killed", limit.as_secs_f64()),
+            Self::TimedOut(limit) => {
+                write!(f, "had not finished after {} s, waiting for a processor not counted, and was killed", limit.as_secs_f64())
+            }
         }
     }
 }
@@ -145,6 +155,19 @@ fn signal_name(signal: i32) -> String {
     }
 }
 
+/// What the scheduler says of each thread of a process: nanoseconds on a processor, nanoseconds waiting for one, and time slices. None where the kernel
+/// does not tell.
+fn schedstats(pid: libc::pid_t) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok()).collect()
+}
+
+/// How much of `wall` time a process could use: all but what that thread of it waited for a processor which waited longest.
+fn usable(wall: Duration, schedstats: &[String]) -> Duration {
+    let waited = |schedstat: &String| schedstat.split_whitespace().nth(1)?.parse().ok();
+    wall.saturating_sub(Duration::from_nanos(schedstats.iter().filter_map(waited).max().unwrap_or(0)))
+}
+
 fn text(file: &mut File) -> Result<String, Error> {
     let mut bytes = Vec::new();
     file.rewind()?;
@@ -157,5 +180,41 @@ fn ensure_one_thread() -> Result<(), Error> {
     match std::fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),
         threads => Err(Error::other(format!("this process has {threads} threads and cannot be forked"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_processor_does_not_use_up_the_limit() {
+        let after_a_minute = |schedstats: &[&str]| {
+            let schedstats: Vec<String> = schedstats.iter().map(|&schedstat| schedstat.to_owned()).collect();
+            usable(Duration::from_secs(60), &schedstats).as_secs()
+        };
+        assert_eq!(after_a_minute(&["15000000000 45000000000 9000\n"]), 15, "it ran, three others did, too");
+        assert_eq!(after_a_minute(&["1000000 0 3\n"]), 60, "it slept");
+        assert_eq!(
+            after_a_minute(&["1000000 2000000000 3\n", "10000000000 50000000000 80\n"]),
+            10,
+            "its first thread waited for its second one"
+        );
+        assert_eq!(after_a_minute(&["0 60000100000 1\n"]), 0, "it has not begun");
+        for untold in [&[][..], &[""], &["0 0 0\n"], &["no numbers here\n"]] {
+            assert_eq!(after_a_minute(untold), 60, "{untold:?}: then all time counts");
+        }
+    }
+
+    #[test]
+    fn every_thread_of_a_process_is_looked_at() {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || wait.recv());
+        let threads = schedstats(std::process::id() as libc::pid_t);
+        drop(done);
+        assert!(thread.join().expect("it does not panic").is_err(), "nothing was sent");
+        let told = std::path::Path::new("/proc/self/schedstat").exists();
+        assert_eq!(threads.len() >= 2, told, "{threads:?}");
+        assert!(threads.iter().all(|thread| thread.split_whitespace().count() == 3), "{threads:?}");
     }
 }

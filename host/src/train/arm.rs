@@ -6,6 +6,7 @@ use super::{
     Average, EpochRecord, Error, Identity, Keeping, Optimiser, Progress, Reach, TermMean, TermSums, Watchdogs, checkpoint, metrics,
 };
 use crate::loading::Loader;
+use crate::memory;
 use crate::network::Model;
 use crate::report::{RunLog, progress};
 use plugin_api::{Epoch, EpochReport, Task};
@@ -187,7 +188,8 @@ impl Arm<'_> {
             data_read: data.read,
             data_decode: data.decode,
             data_augment: data.augment,
-            memory: resident_memory(),
+            memory: memory::anonymous(),
+            allocated: memory::allocated(),
         }
     }
 
@@ -220,12 +222,4 @@ impl Arm<'_> {
         self.saved = Instant::now();
         Ok(())
     }
-}
-
-/// Resident memory of this process in MiB, without what is only a view of files, such as the store's; NaN where it is not told.
-pub fn resident_memory() -> f64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = |i: usize| statm.split(' ').nth(i).and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN);
-    // SAFETY: a question without preconditions.
-    (pages(1) - pages(2)) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as f64 / f64::from(1 << 20)
 }
