@@ -7,6 +7,7 @@ fn main() {
     let include = library.join("../include");
     cc::Build::new()
         .cpp(true)
+        // `host/setup` checks beforehand that the compiler knows it.
         .std("c++20")
         .flag("-D_GLIBCXX_USE_CXX11_ABI=1")
         .flag("-Wno-unused-parameter")

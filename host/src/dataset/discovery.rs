@@ -134,8 +134,13 @@ pub fn split_channel(stem: &str) -> Option<(&str, usize)> {
     (digits && !id.is_empty()).then(|| channel.parse().ok().map(|channel| (id, channel)))?
 }
 
-/// `$NAME` and `${NAME}` become the variable's value; unknown ones stay, as Python's `os.path.expandvars` leaves them.
+/// `$NAME` and `${NAME}` become the value of that environment variable; unknown ones stay, as Python's `os.path.expandvars` leaves them.
 fn expand_variables(text: &str) -> String {
+    expand(text, |name| std::env::var(name).ok())
+}
+
+/// The same with the values that `variable` knows.
+fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
     let mut result = String::new();
     let mut rest = text;
     while let Some(start) = rest.find('$') {
@@ -148,7 +153,7 @@ fn expand_variables(text: &str) -> String {
                 (&after[..end], end)
             }
         };
-        let value = if name.is_empty() { None } else { std::env::var(name).ok() };
+        let value = if name.is_empty() { None } else { variable(name) };
         match value {
             Some(value) => result.push_str(&value),
             None => result.push_str(&rest[start..start + 1 + length]),
@@ -315,8 +320,19 @@ mod tests {
             "p": {"images": ["imagesTr/b_0000.nii", "imagesTr/b_0001.nii"], "label": "labelsTr/b.nii"}
         });
         assert_eq!(open(&listed, &FILES).expect("valid").case_ids(), ["q", "p"]);
-        let home = std::env::var("HOME").expect("set on every system that runs the tests");
-        assert_eq!(expand_variables("${HOME}/x_$HOME$"), format!("{home}/x_{home}$"));
-        assert_eq!(expand_variables("$NO_SUCH_VARIABLE_1/x"), "$NO_SUCH_VARIABLE_1/x");
+    }
+
+    #[test]
+    fn variables_are_expanded_and_unknown_ones_stay() {
+        let expanded = |text| expand(text, |name| (name == "DATA_1").then(|| "/d".to_owned()));
+        assert_eq!(expanded("${DATA_1}/x_$DATA_1$"), "/d/x_/d$");
+        assert_eq!(expanded("$NO_SUCH_VARIABLE_1/x"), "$NO_SUCH_VARIABLE_1/x");
+        assert_eq!(expanded("$DATA_12/${DATA_1/$"), "$DATA_12/${DATA_1/$");
+        // Whatever the environment is.
+        let plain = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        for (name, value) in environment.filter(|(name, _)| plain(name)) {
+            assert_eq!(expand_variables(&format!("a/${{{name}}}")), format!("a/{value}"));
+        }
     }
 }

@@ -87,6 +87,10 @@ pub fn for_each_case<C: Sync, T: Send, E: Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::sync::Barrier;
+    use std::sync::mpsc::{Sender, channel};
+
     use indexmap::IndexMap;
 
     use super::*;
@@ -109,16 +113,31 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_stops_the_pass() {
+    fn after_an_error_cases_already_begun_are_finished_and_no_further_ones_are_begun() {
+        thread_local! {
+            /// Dropped when its thread has ended: by then the pass knows of the error.
+            static UNTIL_THE_END: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
+        }
         let cases = cases(1000);
-        let begun = AtomicUsize::new(0);
+        let (begun, finished, both) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(2));
+        let (sender, ended) = channel();
+        let (sender, ended) = (Mutex::new(Some(sender)), Mutex::new(ended));
         let error = for_each_case(&cases, 2, Stage::Preprocess, &|_| {}, |case| {
             begun.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(std::time::Duration::from_micros(100));
-            if case.id == "003" { Err(case.id.clone()) } else { Ok(()) }
+            if case.id == "000" {
+                UNTIL_THE_END.set(sender.lock().expect("no panic").take());
+                both.wait();
+                return Err(case.id.clone());
+            }
+            if case.id == "001" {
+                both.wait();
+                ended.lock().expect("no panic").recv().expect_err("nothing is ever sent");
+            }
+            finished.fetch_add(1, Ordering::Relaxed);
+            Ok(())
         })
-        .expect_err("case 003 fails");
-        assert_eq!(error, "003");
-        assert!(begun.load(Ordering::Relaxed) < 1000);
+        .expect_err("case 000 fails");
+        assert_eq!(error, "000");
+        assert_eq!((begun.into_inner(), finished.into_inner()), (2, 1), "begun and finished");
     }
 }

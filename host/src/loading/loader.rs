@@ -9,8 +9,11 @@ use super::cases::Cases;
 use super::sample::{Drawn, Maker, Place, Times, report_panic};
 use super::{Batch, Error, LoaderOptions, Source};
 
-/// Batches that a worker may have ready; together with the one it is working on, this bounds memory.
+/// Batches that a worker may have ready.
 const AHEAD: usize = 2;
+
+/// Batches that a worker has memory for: those that are ready, the one that it is working on, and the one that is given out.
+const BATCHES: usize = AHEAD + 2;
 
 /// An endless sequence of batches.
 ///
@@ -106,8 +109,10 @@ fn work(
     returned: &Receiver<Batch>,
 ) {
     let mut maker = Maker::default();
-    for place in places {
-        let mut batch = returned.try_recv().unwrap_or_else(|_| Batch::new(source, options));
+    // New memory comes first, all that there will be, whether batches have come back by then or not: what a run takes does not depend on which thread
+    // is faster. Later none has to be waited for: of those that were sent, at most AHEAD are ready and one is given out.
+    let memory = (0..BATCHES).map(|_| Batch::new(source, options)).chain(returned);
+    for (place, mut batch) in places.zip(memory) {
         let made = fill(&mut maker, source, cases, options, place, &mut batch);
         let failed = made.is_err();
         let times = std::mem::take(&mut maker.times);

@@ -284,7 +284,7 @@ fn a_case_that_cannot_be_read_is_an_error_with_its_name_and_dropping_never_hangs
     let message = error.to_string();
     assert!(message.starts_with("case case_9: ") && message.contains("case_9.zarr.zip"), "{message}");
     assert!(matches!(loader.next_batch(), Err(Error::Ended { .. })), "no batch after an error");
-    // The other worker is blocked on a full channel by now.
+    // The other worker is at work, or blocked on a full channel.
     drop(loader);
 }
 

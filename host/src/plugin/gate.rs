@@ -104,7 +104,21 @@ fn api_line(version: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::api_line;
+    use super::*;
+
+    /// What the gate says of a plugin whose manifest would pass but for this change.
+    fn verdict(change: impl FnOnce(&mut Manifest)) -> String {
+        let json = serde_json::json!({"id": "x", "version": "1.0.0", "api": API_VERSION, "libtorch": LIBTORCH, "panic": "unwind"});
+        let mut manifest = serde_json::from_value(json).unwrap();
+        change(&mut manifest);
+        check(&manifest).map_or_else(|reason| reason.to_string(), |()| "fine".to_owned())
+    }
+
+    /// Major, minor and patch version of the host's libtorch.
+    fn libtorch() -> [u32; 3] {
+        let parts: Vec<u32> = LIBTORCH.split('.').map(|part| part.parse().unwrap()).collect();
+        parts.try_into().unwrap()
+    }
 
     #[test]
     fn lines_of_compatible_versions() {
@@ -112,5 +126,45 @@ mod tests {
         assert_ne!(api_line("0.2.0"), api_line("0.1.0"));
         assert_eq!(api_line("1.4.0"), api_line("1.0.2"));
         assert_ne!(api_line("2.0.0"), api_line("1.0.0"));
+    }
+
+    #[test]
+    fn a_plugin_for_another_patch_of_libtorch_passes_and_for_another_minor_is_refused() {
+        let [major, minor, patch] = libtorch();
+        let built_for = |version: &str| verdict(|manifest| manifest.libtorch = version.to_owned());
+        for same in [LIBTORCH.to_owned(), format!("{major}.{minor}.{}", patch + 1), format!("{major}.{minor}.{}+cpu", patch + 17)] {
+            assert_eq!(built_for(&same), "fine", "{same}");
+        }
+        // 2.130 begins with the same letters as 2.13; "unknown" is what trainer_plugin.h writes without libtorch's headers.
+        let others = [
+            format!("{major}.{}.{patch}", minor + 1),
+            format!("{}.{minor}.{patch}", major + 1),
+            format!("{major}.{minor}0.{patch}"),
+            format!("{major}"),
+            "unknown".to_owned(),
+            String::new(),
+        ];
+        for other in others {
+            let refused = built_for(&other);
+            assert!(refused.contains(&format!("is built for libtorch {other}, this host runs {LIBTORCH}")), "{other}: {refused}");
+        }
+    }
+
+    #[test]
+    fn any_compiler_and_any_minor_of_the_interface_pass() {
+        for compiler in ["rustc 1.0.0 (a59de37e9 2015-05-13)", "4.8", "99.0", ""] {
+            assert_eq!(verdict(|manifest| manifest.compiler = compiler.to_owned()), "fine", "{compiler}");
+        }
+        assert_eq!(verdict(|manifest| manifest.api = "1.99.0".to_owned()), "fine");
+        let refused = verdict(|manifest| manifest.api = "2.0.0".to_owned());
+        assert!(refused.contains(&format!("is built for plugin-api 2.0.0, this host has {API_VERSION}")), "{refused}");
+    }
+
+    #[test]
+    fn what_a_plugin_requires_must_be_there_and_panics_must_unwind() {
+        let refused = verdict(|manifest| manifest.requires = vec!["host.tracing/1".to_owned()]);
+        assert!(refused.contains("needs the host extension 'host.tracing/1'"), "{refused}");
+        let refused = verdict(|manifest| manifest.panic = "abort".to_owned());
+        assert!(refused.contains("is built with panic = \"abort\", this host needs \"unwind\""), "{refused}");
     }
 }

@@ -96,28 +96,40 @@ impl std::fmt::Display for Step {
 
 /// Refuses `file`, which was opened by `path`, if somebody else can write to it or to a step of the way.
 pub fn check(path: &Path, file: &File) -> Result<(), PermissionError> {
+    // SAFETY: always succeeds, touches no memory.
+    let user = unsafe { libc::geteuid() };
+    let mut known = HashMap::new();
+    judge(steps(path, file)?, user, |group| known.entry(group).or_insert_with(|| other_member(group, user)).clone())
+}
+
+/// The file and every step of the way to it, with what the file system says of each.
+fn steps(path: &Path, file: &File) -> Result<Vec<(Step, Rights)>, PermissionError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| PermissionError::Io { path, source }
     };
-    // SAFETY: always succeeds, touches no memory.
-    let user = unsafe { libc::geteuid() };
-    let mut known = HashMap::new();
-    let mut check = |path: &Path, kind, metadata: &Metadata| {
+    let step = |path: &Path, kind, metadata: &Metadata| {
         let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode());
-        let step = Step { path: path.to_owned(), kind };
         let listed = kind != StepKind::Link && mode & GROUP != 0 && has_access_list(path);
-        check_step(step, &Rights { owner, group, mode, listed }, user, |group| {
-            known.entry(group).or_insert_with(|| other_member(group, user)).clone()
-        })
+        (Step { path: path.to_owned(), kind }, Rights { owner, group, mode, listed })
     };
-    check(path, StepKind::File, &file.metadata().map_err(failed(path))?)?;
+    let mut steps = vec![step(path, StepKind::File, &file.metadata().map_err(failed(path))?)];
     let path = std::path::absolute(path).map_err(failed(path))?;
-    for step in way(&path).map_err(failed(&path))? {
-        let metadata = std::fs::symlink_metadata(&step.path).map_err(failed(&step.path))?;
-        check(&step.path, step.kind, &metadata)?;
+    for (path, kind) in way(&path).map_err(failed(&path))? {
+        let metadata = std::fs::symlink_metadata(&path).map_err(failed(&path))?;
+        steps.push(step(&path, kind, &metadata));
     }
-    Ok(())
+    Ok(steps)
+}
+
+/// Refuses the first of `steps` that somebody else than `user` and root can write to. `other_member` names somebody else in a group, if there is
+/// anybody.
+fn judge(
+    steps: impl IntoIterator<Item = (Step, Rights)>,
+    user: u32,
+    mut other_member: impl FnMut(u32) -> Option<String>,
+) -> Result<(), PermissionError> {
+    steps.into_iter().try_for_each(|(step, rights)| check_step(step, &rights, user, &mut other_member))
 }
 
 /// What a file system says of a step.
@@ -156,9 +168,9 @@ fn check_step(step: Step, rights: &Rights, user: u32, other_member: impl FnOnce(
 }
 
 /// Every folder and every link that the kernel passes on its way to `path`, from the root on.
-fn way(path: &Path) -> io::Result<Vec<Step>> {
+fn way(path: &Path) -> io::Result<Vec<(PathBuf, StepKind)>> {
     let mut at = PathBuf::from("/");
-    let mut passed = vec![Step { path: at.clone(), kind: StepKind::Folder }];
+    let mut passed = vec![(at.clone(), StepKind::Folder)];
     let mut ahead: Vec<OsString> = Vec::new();
     let push = |ahead: &mut Vec<OsString>, path: &Path| {
         ahead.extend(
@@ -187,12 +199,12 @@ fn way(path: &Path) -> io::Result<Vec<Step>> {
                 at = PathBuf::from("/");
             }
             push(&mut ahead, &target);
-            passed.push(Step { path: next, kind: StepKind::Link });
+            passed.push((next, StepKind::Link));
             continue;
         }
         at = next;
         if kind.is_dir() {
-            passed.push(Step { path: at.clone(), kind: StepKind::Folder });
+            passed.push((at.clone(), StepKind::Folder));
         }
     }
     Ok(passed)
@@ -300,35 +312,116 @@ mod tests {
         assert_eq!(find_other("root:x:0:\n", users, 0, USER), None);
     }
 
+    /// A library and a link to it in another folder. What is above them, and the umask, is the machine's affair.
+    struct Installed {
+        folder: tempfile::TempDir,
+        link: PathBuf,
+    }
+
+    impl Installed {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let installed = Self { link: folder.path().join("open/link"), folder };
+            for folder in [installed.real(), installed.open()] {
+                std::fs::create_dir(&folder).unwrap();
+                mode(&folder, 0o755);
+            }
+            std::fs::write(installed.file(), "").unwrap();
+            mode(&installed.file(), 0o644);
+            symlink("../real/file", &installed.link).unwrap();
+            installed
+        }
+
+        fn real(&self) -> PathBuf {
+            self.folder.path().join("real")
+        }
+
+        fn open(&self) -> PathBuf {
+            self.folder.path().join("open")
+        }
+
+        fn file(&self) -> PathBuf {
+            self.real().join("file")
+        }
+
+        /// Who runs this test.
+        fn user(&self) -> u32 {
+            std::fs::metadata(self.file()).unwrap().uid()
+        }
+
+        /// What is passed on the way to `path`, from these two folders on, without the access control lists that a folder above may hand down.
+        fn steps(&self, path: &Path) -> Vec<(Step, Rights)> {
+            let mut steps = steps(path, &File::open(path).unwrap()).unwrap();
+            let ours = [self.real(), self.open()].map(|folder| folder.canonicalize().unwrap());
+            steps.retain(|(step, _)| step.kind == StepKind::File || ours.iter().any(|folder| step.path.starts_with(folder)));
+            steps.iter_mut().for_each(|(_, rights)| rights.listed = false);
+            steps
+        }
+
+        fn verdict(&self, path: &Path) -> Result<(), String> {
+            judge(self.steps(path), self.user(), |_| None).map_err(|error| error.to_string())
+        }
+    }
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
     #[test]
     fn every_step_of_the_way_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let (real, open) = (folder.path().join("real"), folder.path().join("open"));
-        for made in [&real, &open] {
-            std::fs::create_dir(made).unwrap();
-        }
-        let (file, link) = (real.join("file"), open.join("link"));
-        std::fs::write(&file, "").unwrap();
-        symlink("../real/file", &link).unwrap();
-        let kinds = |path: &Path| way(path).unwrap().into_iter().map(|step| (step.path, step.kind)).collect::<Vec<_>>();
-        assert!(kinds(&link).ends_with(&[
-            (open.clone(), StepKind::Folder),
-            (link.clone(), StepKind::Link),
-            (real.clone(), StepKind::Folder)
-        ]));
-        let verdict = |path: &Path| check(path, &File::open(path).unwrap());
-        verdict(&link).unwrap();
+        let installed = Installed::new();
+        let (folder, file, link) = (installed.folder.path().canonicalize().unwrap(), installed.file(), &installed.link);
+        let steps = |path: &Path| installed.steps(path).into_iter().map(|(step, _)| (step.path, step.kind)).collect::<Vec<_>>();
+        let (real, open) = (folder.join("real"), folder.join("open"));
+        let passed = [(open.clone(), StepKind::Folder), (open.join("link"), StepKind::Link), (real, StepKind::Folder)];
+        assert_eq!(steps(link)[1..], passed);
+        assert_eq!(steps(&file)[1..], passed[2..]);
+        let above = super::steps(link, &File::open(link).unwrap()).unwrap();
+        assert!(folder.ancestors().all(|folder| above.iter().any(|(step, _)| step.path == folder)), "{above:?}");
+        installed.verdict(link).unwrap();
 
-        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).unwrap();
-        verdict(&file).unwrap();
-        let refused = verdict(&link).unwrap_err().to_string();
+        mode(&open, 0o777);
+        installed.verdict(&file).unwrap();
+        let refused = installed.verdict(link).unwrap_err();
         assert!(refused.contains(&format!("its folder {} is writable for everybody", open.display())), "{refused}");
-        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o1777)).unwrap();
-        verdict(&link).unwrap();
-        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
-        assert!(verdict(&link).unwrap_err().to_string().starts_with("is writable for everybody (mode 666)"));
+        mode(&open, 0o1777);
+        installed.verdict(link).unwrap();
+        mode(&file, 0o666);
+        assert!(installed.verdict(link).unwrap_err().starts_with("is writable for everybody (mode 666)"));
 
-        symlink("loop", folder.path().join("loop")).unwrap();
-        assert_eq!(way(&folder.path().join("loop")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        mode(&file, 0o664);
+        let group = std::fs::metadata(&file).unwrap().gid();
+        let refused = judge(installed.steps(link), installed.user(), |other| (other == group).then(|| "bob".to_owned())).unwrap_err();
+        assert!(refused.to_string().starts_with(&format!("is writable for group {group} and so for bob")), "{refused}");
+
+        symlink("loop", folder.join("loop")).unwrap();
+        assert_eq!(way(&folder.join("loop")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+    }
+
+    #[test]
+    fn every_step_of_the_way_belongs_to_the_user_or_to_root() {
+        let installed = Installed::new();
+        let (user, steps) = (installed.user(), installed.steps(&installed.link));
+        let other = user + 1;
+        let refused = |steps: Vec<(Step, Rights)>, user| judge(steps, user, |_| None).map_err(|error| error.to_string());
+        for number in 0..steps.len() {
+            let given = |owner| {
+                let mut steps = steps.clone();
+                steps[number].1.owner = owner;
+                steps
+            };
+            let Step { path, kind } = &steps[number].0;
+            let what = match kind {
+                StepKind::File => String::new(),
+                StepKind::Folder => format!("its folder {} ", path.display()),
+                StepKind::Link => format!("the link {} to it ", path.display()),
+            };
+            let error = refused(given(other), user).unwrap_err();
+            assert!(error.starts_with(&format!("{what}belongs to user {other}, you are user {user}, ")), "{error}");
+            assert!(error.contains(&format!("sudo chown {user} {}", quoted(path))), "{error}");
+            assert_eq!(refused(given(0), user), Ok(()), "root's {what}");
+        }
+        // To another user, what is ours is another one's, unless it is root's.
+        assert_eq!(refused(steps, other).is_err(), user != 0);
     }
 }

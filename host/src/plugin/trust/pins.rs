@@ -6,7 +6,7 @@
 
 use super::TrustError;
 use crate::plugin::file::LibraryFile;
-use crate::plugin::permissions;
+use crate::plugin::permissions::{self, PermissionError};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -48,7 +48,7 @@ impl Pin {
 /// # Errors
 /// When there is a list that cannot be read, or that others can write to.
 pub fn pins() -> Result<Vec<Pin>, TrustError> {
-    place().map_or_else(|| Ok(Vec::new()), |path| read(&path))
+    Place::of_user().map_or_else(|| Ok(Vec::new()), |place| place.read())
 }
 
 /// Changes the list. Nothing is written if `edit` fails.
@@ -56,62 +56,76 @@ pub fn pins() -> Result<Vec<Pin>, TrustError> {
 /// # Errors
 /// What `edit` returns, and when the list cannot be read or written.
 pub fn change<T, E: From<TrustError>>(edit: impl FnOnce(&mut Vec<Pin>) -> Result<T, E>) -> Result<T, E> {
-    let path = place().ok_or(TrustError::NoPlace)?;
-    change_at(&path, edit)
+    Place::of_user().ok_or(TrustError::NoPlace)?.change(edit)
 }
 
-fn place() -> Option<PathBuf> {
-    let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let folder = configuration.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
-    Some(folder.join("trainer-host/trusted.json"))
+/// Where a list is.
+struct Place {
+    path: PathBuf,
+    /// Refuses a list that somebody else can write to.
+    check: fn(&Path, &File) -> Result<(), PermissionError>,
 }
 
-fn change_at<T, E: From<TrustError>>(path: &Path, edit: impl FnOnce(&mut Vec<Pin>) -> Result<T, E>) -> Result<T, E> {
-    let _lock = lock(path).map_err(|source| TrustError::Io { path: path.to_owned(), source })?;
-    let mut plugins = read(path)?;
-    let result = edit(&mut plugins)?;
-    let list = serde_json::to_string_pretty(&List { plugins });
-    let list = list.map_err(|e| TrustError::Broken { path: path.to_owned(), reason: e.to_string() })?;
-    imaging::io::write_atomically(path, |file| file.write_all(list.as_bytes())).map_err(TrustError::from)?;
-    Ok(result)
-}
+impl Place {
+    fn of_user() -> Option<Self> {
+        let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+        let folder = configuration.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
+        Some(Self { path: folder.join("trainer-host/trusted.json"), check: permissions::check })
+    }
 
-/// Of a file of its own, since the list is replaced; let go when it is closed.
-fn lock(path: &Path) -> io::Result<File> {
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
-    file.lock()?;
-    Ok(file)
-}
+    fn change<T, E: From<TrustError>>(&self, edit: impl FnOnce(&mut Vec<Pin>) -> Result<T, E>) -> Result<T, E> {
+        let _lock = self.lock().map_err(|source| TrustError::Io { path: self.path.clone(), source })?;
+        let mut plugins = self.read()?;
+        let result = edit(&mut plugins)?;
+        let list = serde_json::to_string_pretty(&List { plugins });
+        let list = list.map_err(|e| TrustError::Broken { path: self.path.clone(), reason: e.to_string() })?;
+        imaging::io::write_atomically(&self.path, |file| file.write_all(list.as_bytes())).map_err(TrustError::from)?;
+        Ok(result)
+    }
 
-fn read(path: &Path) -> Result<Vec<Pin>, TrustError> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        opened => opened.map_err(|source| TrustError::Io { path: path.to_owned(), source })?,
-    };
-    permissions::check(path, &file).map_err(|source| TrustError::Permissions { path: path.to_owned(), source })?;
-    let broken = |reason: String| TrustError::Broken { path: path.to_owned(), reason };
-    let text = io::read_to_string(file).map_err(|e| broken(e.to_string()))?;
-    let List { plugins } = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
-    let is_hash = |text: &str| text.len() == 64 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
-    match plugins.iter().find(|pin| !is_hash(&pin.sha256)) {
-        Some(pin) => Err(broken(format!("the sha256 of {:?} is {:?}, expected 64 hexadecimal digits", pin.id, pin.sha256))),
-        None => Ok(plugins),
+    /// Of a file of its own, since the list is replaced; let go when it is closed.
+    fn lock(&self) -> io::Result<File> {
+        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new("/")))?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path.with_extension("lock"))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn read(&self) -> Result<Vec<Pin>, TrustError> {
+        let path = || self.path.clone();
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.map_err(|source| TrustError::Io { path: path(), source })?,
+        };
+        (self.check)(&self.path, &file).map_err(|source| TrustError::Permissions { path: path(), source })?;
+        let broken = |reason: String| TrustError::Broken { path: path(), reason };
+        let text = io::read_to_string(file).map_err(|e| broken(e.to_string()))?;
+        let List { plugins } = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        let is_hash = |text: &str| text.len() == 64 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        match plugins.iter().find(|pin| !is_hash(&pin.sha256)) {
+            Some(pin) => Err(broken(format!("the sha256 of {:?} is {:?}, expected 64 hexadecimal digits", pin.id, pin.sha256))),
+            None => Ok(plugins),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::plugin::permissions::{Step, StepKind};
 
     fn pin(id: &str) -> Pin {
         let sha256 = crate::hash::sha256(id);
         Pin { sha256, id: id.to_owned(), version: "1.0.0".to_owned(), path: "/lib.so".into(), added: "2026-01-31".to_owned() }
     }
 
-    fn add(path: &Path, id: &str) -> Result<(), TrustError> {
-        change_at(path, |pins| {
+    /// A list in `folder`. Who else can write there depends on the machine, so nobody is asked.
+    fn list(folder: &Path) -> Place {
+        Place { path: folder.join("trusted.json"), check: |_, _| Ok(()) }
+    }
+
+    fn add(list: &Place, id: &str) -> Result<(), TrustError> {
+        list.change(|pins| {
             pins.push(pin(id));
             Ok(())
         })
@@ -120,42 +134,50 @@ mod tests {
     #[test]
     fn at_once_none_is_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/trusted.json");
+        let list = list(&folder.path().join("new"));
         std::thread::scope(|scope| {
             for thread in 0..8 {
-                let path = &path;
-                scope.spawn(move || (0..5).for_each(|i| add(path, &format!("{thread}-{i}")).unwrap()));
+                let list = &list;
+                scope.spawn(move || (0..5).for_each(|i| add(list, &format!("{thread}-{i}")).unwrap()));
             }
         });
-        assert_eq!(read(&path).unwrap().len(), 40);
+        assert_eq!(list.read().unwrap().len(), 40);
     }
 
     #[test]
     fn what_is_broken_or_open_to_others_is_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("trusted.json");
-        assert_eq!(read(&path).unwrap(), []);
+        let mut list = list(folder.path());
+        assert_eq!(list.read().unwrap(), []);
         for (text, words) in [
             ("{\"plugins\": [", "EOF"),
             ("{}", "missing field `plugins`"),
             ("{\"plugins\": [], \"keys\": []}", "unknown field `keys`"),
             ("{\"plugins\": [{\"sha256\": \"A\", \"id\": \"x\", \"version\": \"\", \"path\": \"\", \"added\": \"\"}]}", "64 hexadecimal"),
         ] {
-            std::fs::write(&path, text).unwrap();
-            let refused = add(&path, "new").unwrap_err().to_string();
+            std::fs::write(&list.path, text).unwrap();
+            let refused = add(&list, "new").unwrap_err().to_string();
             assert!(refused.contains("trusted.json") && refused.contains(words) && refused.contains("move it away"), "{refused}");
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            assert_eq!(std::fs::read_to_string(&list.path).unwrap(), text);
         }
-        std::fs::remove_file(&path).unwrap();
-        add(&path, "a").unwrap();
-        let failed: Result<(), TrustError> = change_at(&path, |pins| {
+        std::fs::remove_file(&list.path).unwrap();
+        add(&list, "a").unwrap();
+        let failed: Result<(), TrustError> = list.change(|pins| {
             pins.clear();
             Err(TrustError::NoPlace)
         });
         assert!(failed.is_err());
-        assert_eq!(read(&path).unwrap(), [pin("a")]);
+        assert_eq!(list.read().unwrap(), [pin("a")]);
 
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("writable for everybody"));
+        list.check = |path, _| {
+            let step = Step { path: path.to_owned(), kind: StepKind::File };
+            Err(PermissionError::Writable { step, writer: "everybody".to_owned() })
+        };
+        for refused in [list.read().map(|_| ()), add(&list, "b")] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("trusted.json: is writable for everybody"), "{refused}");
+        }
+        list.check = |_, _| Ok(());
+        assert_eq!(list.read().unwrap(), [pin("a")]);
     }
 }
