@@ -60,6 +60,23 @@ pub enum Error {
         /// Its exit status.
         status: String,
     },
+    /// Tests failed; which, and how to run them, has just been printed.
+    Tests {
+        /// Cargo's exit status.
+        status: String,
+    },
+    /// The host refuses the plugins that were built, and so would every test.
+    Refused {
+        /// Why, in the host's words.
+        reason: String,
+    },
+    /// The target folder is another clone's.
+    Shared {
+        /// The folder.
+        target: PathBuf,
+        /// The other clone.
+        other: PathBuf,
+    },
     /// The built program does not start.
     Start {
         /// The program.
@@ -106,7 +123,7 @@ impl fmt::Display for Error {
             ),
             Self::Compiler { program, reason } => write!(
                 f,
-                "no working C++ compiler as `{program}` ({reason}): install one (Debian, Ubuntu: apt install g++) or name another one in CXX"
+                "no working C++20 compiler as `{program}` ({reason}): install one (Debian, Ubuntu: apt install g++) or name another one in CXX"
             ),
             Self::Install { status } => {
                 write!(f, "pip could not install libtorch ({status}); its messages are above, and nothing was left behind")
@@ -121,6 +138,16 @@ impl fmt::Display for Error {
             Self::Cargo { command, status } => {
                 write!(f, "`{command}` failed ({status}); its messages are above")
             }
+            Self::Tests { status } => write!(f, "not all tests passed ({status}); they are listed above"),
+            Self::Refused { reason } => {
+                write!(f, "the host refuses the plugins of this clone, so no test that loads one can pass: {reason}")
+            }
+            Self::Shared { target, other } => write!(
+                f,
+                "the clone in {} builds in {}, too, and plugins of both would have the same file names there: set CARGO_TARGET_DIR to a folder of this clone's own",
+                other.display(),
+                target.display()
+            ),
             Self::Start { program, reason } => write!(f, "{} was built but does not start: {reason}", program.display()),
             Self::Io { action, path, source } => write!(f, "{action} {}: {source}", path.display()),
         }

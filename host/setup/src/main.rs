@@ -3,12 +3,13 @@
 //! It brings a fresh Debian or Ubuntu machine to the point where plain `cargo build` works, and needs neither libtorch nor
 //! any crate for that: [`tools`] looks for Python and a C++ compiler, [`libtorch`] installs libtorch into a cache folder
 //! that all clones share ([`check`] looks whether it is whole) and links it into this one, [`workspace`] then runs cargo
-//! and the `host` program.
+//! and the `host` program, [`verify`] the tests.
 
 mod check;
 mod error;
 mod libtorch;
 mod tools;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ Usage: setup <COMMAND>
 Commands:
   install [--cuda]   install libtorch and link it to .libtorch; --cuda with the libraries that NVIDIA GPUs need (4.5 GB)
   demo [ARGS…]       install, build, then `host demo ARGS…`
-  verify [ARGS…]     install, build, then `cargo test --workspace ARGS…`
+  verify [ARGS…]     install, build, then `cargo test --workspace --no-fail-fast ARGS…`, and a list of what failed or did not run
 
 Environment:
   LIBTORCH           a libtorch of your own; nothing is installed then
@@ -53,7 +54,7 @@ fn run(words: &[&str]) -> Result<(), Error> {
         }
         ["verify", rest @ ..] => {
             prepare()?;
-            workspace::cargo(&[&["test", "--workspace"], rest].concat())
+            verify::run(rest)
         }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -67,6 +68,7 @@ fn run(words: &[&str]) -> Result<(), Error> {
 fn prepare() -> Result<(), Error> {
     tools::check_compiler()?;
     libtorch::install(None)?;
+    workspace::claim_target()?;
     workspace::cargo(&["build", "--workspace"])?;
     workspace::check_start()
 }

@@ -20,14 +20,19 @@ pub fn check_python() -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that the C++ compiler finds the standard library: `gcc` without `g++` has a driver for C++, but nothing behind it.
-/// The name is the one that the bindings' build script will use: `$CXX`, else `c++`.
+/// The standard of `host/build.rs` and of the plugins that `host plugin new --lang c++` writes; libtorch's bindings ask for less.
+const STANDARD: &str = "-std=c++20";
+/// What only the library of that standard has.
+const PROGRAM: &[u8] = b"#include <span>\nstd::span<int> none;\n";
+
+/// Checks that the C++ compiler knows the standard and finds its library: `gcc` without `g++` has a driver for C++, but nothing
+/// behind it. The name is the one that the build scripts will use: `$CXX`, else `c++`.
 pub fn check_compiler() -> Result<(), Error> {
     let program = from_environment("CXX", "c++");
     // CXX may carry a wrapper or options, as in "ccache g++".
     let mut words = program.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or("c++"));
-    command.args(words).args(["-x", "c++", "-std=c++17", "-fsyntax-only", "-"]);
+    command.args(words).args(["-x", "c++", STANDARD, "-fsyntax-only", "-"]);
     compile(&mut command).map_err(|reason| Error::Compiler { program, reason })
 }
 
@@ -36,7 +41,7 @@ fn compile(command: &mut Command) -> Result<(), String> {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
         // A compiler that has already given up closes the pipe; its exit status says so below.
-        let _ = stdin.write_all(b"#include <vector>\n");
+        let _ = stdin.write_all(PROGRAM);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     if output.status.success() { Ok(()) } else { Err(first_line(&output.stderr, &output.status)) }
@@ -82,7 +87,15 @@ mod tests {
 
     #[test]
     fn a_compiler_without_the_library_is_refused_with_its_first_line() {
-        let refused = compile(Command::new("sh").args(["-c", "cat >/dev/null; echo 'fatal: vector: no such file' >&2; exit 1"]));
-        assert_eq!(refused, Err("fatal: vector: no such file".to_owned()));
+        let refused = compile(Command::new("sh").args(["-c", "cat >/dev/null; echo 'fatal: span: no such file' >&2; exit 1"]));
+        assert_eq!(refused, Err("fatal: span: no such file".to_owned()));
+    }
+
+    #[test]
+    fn what_is_checked_is_the_standard_that_is_compiled_by() {
+        let file = |path: &str| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        let standard = STANDARD.strip_prefix("-std=").unwrap();
+        assert!(file("../build.rs").contains(&format!(".std(\"{standard}\")")));
+        assert!(file("../templates/c++/build.sh").contains(&format!(" {STANDARD} ")));
     }
 }

@@ -14,27 +14,65 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// Runs cargo on this workspace; its output goes to the terminal as it comes.
-pub fn cargo(arguments: &[&str]) -> Result<(), Error> {
-    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let shown = format!("cargo {}", arguments.join(" "));
-    eprintln!("setup: {shown}");
-    let mut command = Command::new(&program);
-    command.args(arguments);
+/// The cargo that runs this program, to be given arguments.
+pub fn cargo_command() -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     if libtorch::given().is_none() {
         // Ours comes from .cargo/config.toml. Handed down as a variable it would look changed to a plain `cargo build`
         // afterwards, and the bindings would compile again.
         command.env_remove("LIBTORCH");
     }
+    command
+}
+
+/// Runs cargo on this workspace; its output goes to the terminal as it comes.
+pub fn cargo(arguments: &[&str]) -> Result<(), Error> {
+    let shown = format!("cargo {}", arguments.join(" "));
+    eprintln!("setup: {shown}");
     let failed = |status: String| Error::Cargo { command: shown.clone(), status };
-    let status = command.status().map_err(|error| failed(error.to_string()))?;
+    let status = cargo_command().args(arguments).status().map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
 /// The built `host` program: it lies beside this one, whatever target folder cargo was told to use.
-fn host() -> Result<PathBuf, Error> {
+pub fn host() -> Result<PathBuf, Error> {
+    Ok(own_folder()?.join("host"))
+}
+
+/// The target folder, in which this program lies as `debug/setup`.
+pub fn target() -> Result<PathBuf, Error> {
+    Ok(own_folder()?.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+fn own_folder() -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(Error::io("cannot find the folder of", Path::new("setup")))?;
-    Ok(own.with_file_name("host"))
+    Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+/// Refuses a target folder that another clone builds in: plugins of both have the same file names there, and cargo would take the one's for the other's.
+/// Where that clone is gone, its plugins are removed and the folder is this clone's.
+pub fn claim_target() -> Result<(), Error> {
+    let target = target()?;
+    let mark = target.join("clone");
+    let clone = std::fs::read_to_string(&mark).ok().map(PathBuf::from);
+    match clone {
+        Some(other) if other == root() => return Ok(()),
+        Some(other) if other.join("Cargo.lock").is_file() => return Err(Error::Shared { target, other }),
+        Some(_) => {
+            let built = target.join("debug/deps");
+            let plugins = std::fs::read_dir(&built).into_iter().flatten().flatten().map(|entry| entry.path());
+            // Libraries of procedural macros, which may stay, have a hash in their name.
+            let is_plugin = |path: &PathBuf| {
+                path.extension().is_some_and(|end| end == "so")
+                    && path.file_stem().is_some_and(|name| !name.to_string_lossy().contains('-'))
+            };
+            for plugin in plugins.filter(is_plugin) {
+                std::fs::remove_file(&plugin).map_err(Error::io("cannot remove", &plugin))?;
+            }
+        }
+        None => {}
+    }
+    std::fs::write(&mark, root().as_os_str().as_encoded_bytes()).map_err(Error::io("cannot write", &mark))
 }
 
 /// Proves that the program finds libtorch and all that libtorch needs. Without the library path that `cargo run` sets,

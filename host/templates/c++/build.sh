@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 : "${LIBTORCH:?is not set; run: eval \"\$(host plugin env)\"}"
-"${CXX:-c++}" -std=c++20 -O2 -shared -fPIC -I . -I "$LIBTORCH/include" plugin.cpp \
+# CXX may be two words, as in "ccache g++".
+${CXX:-c++} -std=c++20 -O2 -shared -fPIC -I . -I "$LIBTORCH/include" plugin.cpp \
     -L "$LIBTORCH/lib" -ltorch_cpu -lc10 -o "{{library}}"
 echo "built $PWD/{{library}}"
