@@ -362,8 +362,8 @@ mod tests {
         assert!(error.contains("pred/a.nii.gz") && error.contains("ref/a.nii.gz") && error.contains("[1, 1, 1, 2]"), "{error}");
     }
 
-    /// Three small cases with regions, an ignore label and a class that is nowhere, against what nnU-Net 2.8.1's
-    /// `compute_metrics_on_folder` wrote for the same maps: every character.
+    /// Three small cases with regions, an ignore label and a class that is nowhere, against what nnU-Net writes for the same maps
+    /// (`tests/golden/make_summary.py`): every character.
     #[test]
     fn the_file_is_nnunet_s() {
         let values = |a: i32, b: i32, labels: i32| {
@@ -378,6 +378,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("validation/summary.json");
         summary.write(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(path).unwrap(), include_str!("nnunet_summary.json"));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), include_str!("../../../tests/golden/summary.json"));
     }
 }
