@@ -1,38 +1,69 @@
 //! Builds what the tests load and run: the program, its plugins, plugins from outside the workspace, C++ ones, and broken copies.
 //!
-//! Cargo is called in the repository's root, so that its `.cargo/config.toml` counts, and with the target folder of these tests, so
-//! that libtorch's bindings are not compiled again. Everything is built once a process; Cargo knows what is up to date.
+//! Crates from outside the workspace are copied below the target folder and built there by one call of Cargo, in a workspace that is made for them.
+//! Cargo is called in the repository's root, so that its `.cargo/config.toml` counts, and with the build folder of these tests, so that libtorch's
+//! bindings are not compiled again; but the libraries go to a folder of their own, so that the program does not find them beside itself. That folder
+//! is locked while it is filled, and named after the clone: two shells, or two clones with one target folder, do not disturb each other.
+//! Everything is built once a process; Cargo knows what is up to date.
 
+use crate::program;
 use plugin_api::Manifest;
+use plugin_api::manifest::API_VERSION;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tempfile::TempDir;
+
+/// Programs and libraries by the name of their crate.
+type Built = HashMap<String, PathBuf>;
+
+/// Fixtures that are also built against another plugin-api.
+const AGAINST: [(&str, Api); 9] = [
+    ("two-heads", Api::Released("1.0.0")),
+    ("two-heads", Api::Released("1.1.0")),
+    ("two-heads", Api::Next),
+    ("little-host", Api::Released("1.0.0")),
+    ("little-host", Api::Released("1.1.0")),
+    ("little-host", Api::Next),
+    ("heatmap", Api::Released("1.1.0")),
+    ("brier", Api::AnotherLayout),
+    ("brier", Api::Released("1.0.0")),
+];
 
 /// The repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")
 }
 
+/// A new folder, which is removed when it is dropped. It lies below the target folder: there programs can be run and nobody else can write, whatever
+/// TMPDIR is.
+pub fn folder() -> TempDir {
+    let scratch = target().join("tmp");
+    fs::create_dir_all(&scratch).expect("the target folder is writable");
+    tempfile::tempdir_in(scratch).expect("the target folder is writable")
+}
+
 /// The program `host`.
 pub fn host() -> PathBuf {
-    workspace()["host"].clone()
+    shipped("host")
 }
 
 /// The library of a plugin that ships with the host.
 pub fn plugin(id: &str) -> PathBuf {
-    workspace()[&id.replace('-', "_")].clone()
+    shipped(id)
 }
 
 /// The library of `tests/fixtures/<name>`, a crate outside the workspace.
 pub fn fixture(name: &str) -> PathBuf {
-    once(name, || build_fixture(name, name, &root().join("plugin-api")))
+    fixtures_of(None)[name].clone()
 }
 
 /// A plugin-api that is not the one of this clone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// A release, by its version, as it is kept in `fixtures/released`.
     Released(&'static str),
@@ -44,11 +75,25 @@ pub enum Api {
 
 /// The library or program of `tests/fixtures/<name>`, built against another plugin-api, as package `<name>-<api>`.
 pub fn fixture_against(name: &str, api: Api) -> PathBuf {
-    let package = format!("{name}-{}", api.name().replace('.', "-"));
-    once(&package, || build_fixture(name, &package, &api.folder()))
+    assert!(AGAINST.contains(&(name, api)), "add ({name:?}, {api:?}) to AGAINST");
+    fixtures_of(api.own_workspace())[&api.package(name)].clone()
 }
 
 impl Api {
+    /// What `tests/fixtures/<fixture>` is called when it is built against this one.
+    fn package(self, fixture: &str) -> String {
+        format!("{fixture}-{}", self.name().replace('.', "-"))
+    }
+
+    /// One that has this clone's version needs a workspace of its own: a lock file cannot hold both.
+    fn own_workspace(self) -> Option<Self> {
+        match self {
+            Self::Released(version) if version != API_VERSION => None,
+            Self::Next => None,
+            _ => Some(self),
+        }
+    }
+
     fn name(self) -> String {
         match self {
             Self::Released(version) => version.to_owned(),
@@ -57,8 +102,8 @@ impl Api {
         }
     }
 
-    /// Its source.
-    pub fn folder(self) -> PathBuf {
+    /// Its source, which is written by this.
+    fn write(self) -> PathBuf {
         let folder = fixtures().join(format!("plugin-api-{}", self.name()));
         const FIELD: &str = "    /// Another.\n    pub another: unsafe extern \"C\" fn(trainer: Instance),\n";
         let changed = |change: &dyn Fn(&str, String) -> String| {
@@ -71,7 +116,7 @@ impl Api {
         match self {
             Self::Released(version) => {
                 let package = format!("plugin-api-{version}");
-                let unpacked = tempfile::tempdir().expect("a temporary folder");
+                let unpacked = self::folder();
                 let mut tar = Command::new("tar");
                 tar.arg("-xzf").arg(root().join(format!("tests/fixtures/released/{package}.crate"))).arg("-C").arg(unpacked.path());
                 assert!(tar.status().expect("tar is there").success(), "{tar:?}");
@@ -95,21 +140,21 @@ impl Api {
 
 /// The C++ plugin that `host plugin new brier-cpp --lang c++` writes, built by its own script.
 pub fn cpp_plugin() -> PathBuf {
-    once("brier-cpp", || build_cpp_plugin("brier-cpp", &root().join("plugin-api")))
+    let name = "brier-cpp";
+    once(name, || build_cpp_plugin(name, &root().join("plugin-api")))[name].clone()
 }
 
 /// The same with the header of a release.
 pub fn released_cpp_plugin(version: &'static str) -> PathBuf {
     let name = format!("brier-cpp-{}", version.replace('.', "-"));
-    once(&name, || build_cpp_plugin(&name, &Api::Released(version).folder()))
+    once(&name, || build_cpp_plugin(&name, &Api::Released(version).write()))[&name].clone()
 }
 
-fn build_cpp_plugin(name: &str, plugin_api: &Path) -> PathBuf {
-    let new = tempfile::tempdir().expect("a temporary folder");
-    let mut host = Command::new(host());
-    host.args(["plugin", "new", name, "--lang", "c++", "--output"]).arg(new.path());
-    assert!(host.output().expect("it starts").status.success(), "{host:?}");
-    let folder = fixtures().join("source").join(name);
+fn build_cpp_plugin(name: &str, plugin_api: &Path) -> Built {
+    let new = folder();
+    let made = program::host(new.path()).args(["plugin", "new", name, "--lang", "c++", "--output"]).arg(new.path()).output();
+    assert!(made.expect("it starts").status.success(), "plugin new {name}");
+    let folder = fixtures().join(name);
     let header = fs::read_to_string(plugin_api.join("include/trainer_plugin.h")).expect("a header");
     copy_tree(&new.path().join(name), &folder, &|path, text| if path.ends_with("trainer_plugin.h") { header.clone() } else { text });
     let library = folder.join(format!("lib{}.so", name.replace('-', "_")));
@@ -120,7 +165,7 @@ fn build_cpp_plugin(name: &str, plugin_api: &Path) -> PathBuf {
         build.arg(folder.join("build.sh")).env("LIBTORCH", Path::new(env!("TESTS_LIBTORCH")).parent().expect("<libtorch>/lib"));
         assert!(build.output().expect("bash is there").status.success(), "{build:?}");
     }
-    library
+    [(name.to_owned(), library)].into()
 }
 
 /// A copy of `library` in `folder` with another manifest: `change` gets what is there. The new one must not be longer.
@@ -157,74 +202,112 @@ pub fn without_rust_door(library: &Path, folder: &Path) -> PathBuf {
 
 /// The C compiler's verdict: compiles and runs `source`, and returns what it prints.
 pub fn run_c(source: &str) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder();
     let (file, program) = (folder.path().join("program.c"), folder.path().join("program"));
     fs::write(&file, source).expect("the folder is writable");
-    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
+    let mut compiler = compiler("CC", "cc");
     compiler.args(["-std=c11", "-Wall", "-Werror", "-I"]).arg(root().join("plugin-api/include")).arg(&file).arg("-o").arg(&program);
     assert!(compiler.status().expect("a C compiler is there").success(), "{compiler:?}");
     let output = Command::new(program).output().expect("what was just compiled runs");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// The target folder that these tests were built in.
+/// The compiler that `variable` names, else `default`. The variable may hold a wrapper or options, as in "ccache g++".
+pub fn compiler(variable: &str, default: &str) -> Command {
+    let text = std::env::var(variable).unwrap_or_default();
+    let mut words = text.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(default));
+    command.args(words);
+    command
+}
+
+/// Cargo's build folder, which these tests were built in: target/, unless the user's settings say otherwise.
 pub fn target() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
-    program.ancestors().nth(3).expect("<target>/debug/deps/<test>").to_owned()
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked.expect("Cargo marks the folder that it builds in").to_owned()
 }
 
 /// Where crates from outside the workspace are copied to and their libraries lie.
-fn fixtures() -> PathBuf {
-    target().join("fixtures")
+pub fn fixtures() -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    root().hash(&mut hasher);
+    target().join(format!("fixtures-{:08x}", hasher.finish() as u32))
 }
 
-/// Value of `build`, which runs once for every `key`.
-fn once(key: &str, build: impl FnOnce() -> PathBuf) -> PathBuf {
-    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.get_or_insert_default().entry(key.to_owned()).or_insert_with(build).clone()
+/// What `build` makes, which runs once for every `key`, and in one process at a time.
+fn once(key: &str, build: impl FnOnce() -> Built) -> Arc<Built> {
+    static ALL: Mutex<Option<HashMap<String, Arc<OnceLock<Arc<Built>>>>>> = Mutex::new(None);
+    let built = {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.get_or_insert_default().entry(key.to_owned()).or_default())
+    };
+    let locked = || {
+        fs::create_dir_all(fixtures()).expect("the target folder is writable");
+        let lock = File::create(fixtures().join(format!("{key}.lock"))).expect("the target folder is writable");
+        lock.lock().expect("the target folder's file system has locks");
+        Arc::new(build())
+    };
+    Arc::clone(built.get_or_init(locked))
 }
 
-/// What the workspace consists of, as an IDE or `cargo build --workspace` would have it: program or library by crate name.
-fn workspace() -> &'static HashMap<String, PathBuf> {
-    static BUILT: LazyLock<HashMap<String, PathBuf>> = LazyLock::new(|| cargo_build(&["--workspace"]));
-    &BUILT
+/// A program or a library of the workspace, as an IDE or `cargo build --workspace` would have it.
+fn shipped(name: &str) -> PathBuf {
+    once("workspace", || cargo_build(&["--workspace"], &target()))[name].clone()
 }
 
-/// Builds `tests/fixtures/<name>` under the name `package`.
-fn build_fixture(name: &str, package: &str, plugin_api: &Path) -> PathBuf {
-    let copy = fixtures().join("source").join(package);
-    copy_tree(&root().join("tests/fixtures").join(name), &copy, &|path, text| match path.ends_with("Cargo.toml") {
+/// All crates of `tests/fixtures` and those of [`AGAINST`]; or, with an `api`, those of [`AGAINST`] that are built against that one.
+fn fixtures_of(api: Option<Api>) -> Arc<Built> {
+    let name = api.map_or_else(|| "crates".to_owned(), |api| format!("crates-{}", api.name()));
+    once(&name, || {
+        let folder = fixtures().join(&name);
+        let against = AGAINST.into_iter().filter(|(_, other)| other.own_workspace() == api);
+        let mut members: Vec<(String, String, PathBuf)> =
+            against.map(|(fixture, api)| (fixture.to_owned(), api.package(fixture), api.write())).collect();
+        if api.is_none() {
+            let sources = root().join("tests/fixtures");
+            let crates = entries(&sources).filter(|path| path.join("Cargo.toml").is_file());
+            let names = crates.map(|path| path.file_name().and_then(OsStr::to_str).expect("UTF-8").to_owned());
+            members.extend(names.map(|name| (name.clone(), name, root().join("plugin-api"))));
+        }
+        for (fixture, package, plugin_api) in &members {
+            copy_fixture(fixture, package, plugin_api, &folder);
+        }
+        members.sort();
+        let packages: Vec<&str> = members.iter().map(|(_, package, _)| package.as_str()).collect();
+        write_if_other(&folder.join("Cargo.toml"), &format!("[workspace]\nresolver = \"3\"\nmembers = {packages:?}\n"));
+        // The versions that the workspace uses; Cargo takes out what is not needed here.
+        fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).expect("the target folder is writable");
+        let manifest = folder.join("Cargo.toml").display().to_string();
+        cargo_build(&["--offline", "--workspace", "--manifest-path", &manifest], &fixtures())
+    })
+}
+
+/// Copies `tests/fixtures/<fixture>` to `workspace` under the name `package`.
+fn copy_fixture(fixture: &str, package: &str, plugin_api: &Path, workspace: &Path) {
+    copy_tree(&root().join("tests/fixtures").join(fixture), &workspace.join(package), &|path, text| match path.ends_with("Cargo.toml") {
         true => {
-            let text = replace(&text, &format!("name = \"{name}\""), &format!("name = \"{package}\""));
-            replace(&text, "../../../plugin-api", &plugin_api.display().to_string())
+            let text = replace(&text, &format!("name = \"{fixture}\""), &format!("name = \"{package}\""));
+            let text = replace(&text, "../../../plugin-api", &plugin_api.display().to_string());
+            replace(&text, "\n[workspace]\n", "\n")
         }
         false => text,
     });
-    // The versions that the workspace uses; Cargo takes out what is not needed here.
-    fs::copy(root().join("Cargo.lock"), copy.join("Cargo.lock")).expect("the target folder is writable");
-    let manifest = copy.join("Cargo.toml").display().to_string();
-    let built = cargo_build(&["--offline", "--manifest-path", &manifest])[&package.replace('-', "_")].clone();
-    // Beside the program it would be found by every `host plugin list`.
-    let library = fixtures().join(built.file_name().expect("a library"));
-    // Renaming one link of a file to another does nothing, so the old one has to go first.
-    let _ = fs::remove_file(&library);
-    fs::rename(&built, &library).expect("the target folder is writable");
-    library
 }
 
-/// Runs `cargo build` with `arguments` and returns, by crate name, the programs and plugin libraries that it made or found up to date.
-fn cargo_build(arguments: &[&str]) -> HashMap<String, PathBuf> {
+/// Runs `cargo build` with `arguments` and returns the programs and plugin libraries that it made or found up to date in `output`.
+fn cargo_build(arguments: &[&str], output: &Path) -> Built {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--target-dir"]).arg(target()).args(arguments);
-    let output = cargo.current_dir(root()).stderr(std::process::Stdio::inherit()).output().expect("cargo runs");
+    cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--target-dir"]).arg(output).args(arguments);
+    cargo.env("CARGO_BUILD_BUILD_DIR", target()).current_dir(root()).stderr(std::process::Stdio::inherit());
+    let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{cargo:?}");
     let text = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
     let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let artifact = |message: serde_json::Value| {
         let wanted = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "cdylib" || kind == "bin");
         let file = message["executable"].as_str().or(message["filenames"][0].as_str())?;
-        wanted.then_some((message["target"]["name"].as_str()?.replace('-', "_"), PathBuf::from(file)))
+        wanted.then_some((message["target"]["name"].as_str()?.replace('_', "-"), PathBuf::from(file)))
     };
     messages.filter_map(artifact).collect()
 }
@@ -244,9 +327,13 @@ fn copy_tree(from: &Path, to: &Path, change: &dyn Fn(&Path, String) -> String) {
             continue;
         }
         let text = change(&source, fs::read_to_string(&source).expect("a text file"));
-        if fs::read_to_string(&copy).ok().as_ref() != Some(&text) {
-            fs::write(&copy, text).expect("the target folder is writable");
-        }
+        write_if_other(&copy, &text);
+    }
+}
+
+fn write_if_other(path: &Path, text: &str) {
+    if fs::read_to_string(path).ok().as_deref() != Some(text) {
+        fs::write(path, text).expect("the target folder is writable");
     }
 }
 

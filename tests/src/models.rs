@@ -2,6 +2,7 @@
 
 use crate::artifact::root;
 use flate2::read::DeflateDecoder;
+use imaging::io::read_labels;
 use rawzip::{CompressionMethod, ZipArchive};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -32,6 +33,17 @@ pub struct GoldenPrediction {
     pub logits: BTreeMap<String, PathBuf>,
 }
 
+/// How far label maps are from nnU-Net's.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreement {
+    /// Voxels with another label.
+    pub differ: usize,
+    /// All voxels.
+    pub voxels: usize,
+    /// Mean Dice of the two over cases and labels.
+    pub dice: f64,
+}
+
 #[derive(Deserialize)]
 struct All {
     models: BTreeMap<String, GoldenModel>,
@@ -56,6 +68,26 @@ impl GoldenPrediction {
 /// Where they are.
 pub fn folder() -> PathBuf {
     root().join("tests/golden/models")
+}
+
+/// Compares nnU-Net's label maps, of which there must be one, with those of the same names in `ours`.
+pub fn compare(ours: &Path, theirs: &[PathBuf]) -> Agreement {
+    let (mut differ, mut voxels, mut dice) = (0, 0, Vec::new());
+    for path in theirs {
+        let read = |path: &Path| read_labels(path).unwrap_or_else(|e| panic!("{e}")).volume;
+        let (ours, theirs) = (read(&ours.join(path.file_name().expect("a name"))), read(path));
+        assert_eq!(ours.shape(), theirs.shape(), "{}", path.display());
+        let pairs = || ours.data().iter().zip(theirs.data());
+        differ += pairs().filter(|(a, b)| a != b).count();
+        voxels += theirs.data().len();
+        for label in 1..=*theirs.data().iter().max().expect("voxels") {
+            let both = 2 * pairs().filter(|(a, b)| **a == label && **b == label).count();
+            let each = pairs().map(|(a, b)| usize::from(*a == label) + usize::from(*b == label)).sum::<usize>();
+            dice.extend((each > 0).then(|| both as f64 / each as f64));
+        }
+    }
+    assert!(!dice.is_empty(), "nnU-Net predicts nothing but background");
+    Agreement { differ, voxels, dice: dice.iter().sum::<f64>() / dice.len() as f64 }
 }
 
 /// Shape and numbers of a float32 array of numpy's.

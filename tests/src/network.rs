@@ -27,23 +27,27 @@ pub struct Network {
 }
 
 impl Network {
-    /// Trunk and heads of `base` as we initialise them.
-    pub fn fresh_model(&self) -> Model {
+    /// Trunk and heads of `base` as we initialise them with `seed`.
+    pub fn fresh_model(&self, seed: u64) -> Model {
         let targets = IndexMap::from([("segmentation".to_owned(), Target::new(Kind::Labels, self.num_classes))]);
-        self.model_of("base", &serde_json::json!({}), targets).expect("the model is built")
+        self.seeded_model_of("base", &serde_json::json!({}), targets, seed).expect("the model is built")
     }
 
     /// The trunk and the heads that `plugin` makes of `options`, for a data set with `targets`.
     pub fn model_of(&self, plugin: &str, options: &Value, targets: IndexMap<String, Target>) -> Result<Model, Error> {
+        self.seeded_model_of(plugin, options, targets, 0)
+    }
+
+    fn seeded_model_of(&self, plugin: &str, options: &Value, targets: IndexMap<String, Target>, seed: u64) -> Result<Model, Error> {
         let spacing = vec![1.0; self.patch_size.len()];
-        let task = Task { batch_size: 2, batch_dice: true, ..task(&self.architecture, &self.patch_size, &spacing, targets) };
+        let task = Task { batch_size: 2, batch_dice: true, seed, ..task(&self.architecture, &self.patch_size, &spacing, targets) };
         let library = Library::load(&artifact::plugin(plugin)).expect("it loads");
         Model::new(&self.architecture, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
     }
 
     /// The same with nnU-Net's weights from `golden`, which have to be all that there are.
     pub fn model(&self, golden: &Golden) -> Model {
-        let model = self.fresh_model();
+        let model = self.fresh_model(0);
         let ours: Vec<&str> = model.parameters.iter().map(|(name, _)| name).collect();
         assert_eq!(ours.len(), self.parameters.len(), "nnU-Net has other parameters: {ours:?}");
         for name in &self.parameters {

@@ -2,15 +2,16 @@
 
 use crate::artifact;
 use crate::case::RawData;
+use imaging::failpoint;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A folder with a small data set, in which the program runs.
@@ -24,7 +25,7 @@ pub struct Bench {
 /// How a run of the program ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Exit code; −1 for a signal.
+    /// Exit code, or the number of the signal that ended it, negative.
     pub code: i32,
     /// What it printed.
     pub stdout: String,
@@ -36,7 +37,7 @@ impl Bench {
     /// A fresh one.
     #[expect(clippy::new_without_default, reason = "writes files")]
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = artifact::folder();
         let raw = RawData::write(&folder.path().join("raw"));
         Self { folder, raw }
     }
@@ -56,11 +57,6 @@ impl Bench {
         let models = self.models();
         assert_eq!(models.len(), 1, "one model in {models:?}");
         models[0].join("fold_0")
-    }
-
-    /// Whether fold 0 has a checkpoint to resume from.
-    pub fn has_checkpoint(&self) -> bool {
-        self.models().iter().any(|model| model.join("fold_0/checkpoint_latest.safetensors").is_file())
     }
 
     fn models(&self) -> Vec<PathBuf> {
@@ -109,83 +105,56 @@ impl Bench {
         self.finish(shell)
     }
 
-    /// Begins a training and presses Ctrl-C as soon as `ready`.
-    pub fn train_until(&self, plugin: &Path, further: &[&str], ready: impl Fn() -> bool) -> Ended {
-        let mut child = self.start(self.command(plugin, further));
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while !ready() && Instant::now() < deadline && child.try_wait().expect("it is ours").is_none() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-        assert!(interrupted.expect("kill is there").success(), "the program ended before it was interrupted");
-        Ended::new(child.wait_with_output().expect("it is ours"))
+    /// Trains until the program is interrupted at `point` (see [`imaging::failpoint`]), as by Ctrl-C, and asserts that it ended by that.
+    pub fn train_interrupted(&self, plugin: &Path, further: &[&str], point: &str) -> Ended {
+        let ended = self.finish(at(self.command(plugin, further), point, "INT"));
+        assert_eq!(ended.code, 130, "expected an interruption at {point}: {ended:#?}");
+        ended
     }
 
-    /// Begins a training and kills it, without a chance to tidy up, after so many checkpoints and `time` more; how it ended if that was
-    /// before.
-    pub fn train_and_kill(&self, plugin: &Path, further: &[&str], checkpoints: u32, time: Duration) -> Option<Ended> {
-        self.kill_after(self.command(plugin, further), checkpoints, time)
+    /// Trains until the program is killed at `point`, without a chance to tidy up, and asserts that it was.
+    pub fn train_killed(&self, plugin: &Path, further: &[&str], point: &str) {
+        self.expect_kill(self.command(plugin, further), point);
     }
 
     /// The same for several runs.
-    pub fn train_arms_and_kill(&self, further: &[&str], checkpoints: u32, time: Duration) -> Option<Ended> {
-        self.kill_after(self.arms_command(further), checkpoints, time)
+    pub fn train_arms_killed(&self, further: &[&str], point: &str) {
+        self.expect_kill(self.arms_command(further), point);
     }
 
-    fn kill_after(&self, command: Command, checkpoints: u32, time: Duration) -> Option<Ended> {
-        let mut child = self.start(command);
-        let latest = || self.models().first().and_then(|model| fs::metadata(model.join("fold_0/checkpoint_latest.safetensors")).ok());
-        let number = || latest().map(|file| (file.ino(), file.mtime_nsec()));
-        let (mut last, mut seen) = (number(), 0);
-        while seen < checkpoints && child.try_wait().expect("it is ours").is_none() {
-            std::thread::sleep(Duration::from_millis(2));
-            let now = number();
-            seen += u32::from(now != last);
-            last = now;
-        }
-        std::thread::sleep(time);
-        let killed = child.try_wait().expect("it is ours").is_none();
-        child.kill().expect("it is ours");
-        let ended = Ended::new(child.wait_with_output().expect("it is ours"));
-        (!killed).then_some(ended)
+    /// Runs the program with these arguments alone until it is killed at `point`, and asserts that it was.
+    pub fn run_killed(&self, arguments: &[&str], point: &str) {
+        let mut program = self.host();
+        program.args(arguments);
+        self.expect_kill(program, point);
     }
 
-    /// Begins a training, makes fold 0 read-only after `time`, and waits for the end. Writable again afterwards.
-    pub fn train_until_read_only(&self, plugin: &Path, further: &[&str], time: Duration) -> Ended {
-        let command = self.command(plugin, further);
-        // For root nothing is read-only, unless it gives up its privileges.
-        let mut plain = Command::new("setpriv");
-        plain.args(["--bounding-set", "-all"]).arg(command.get_program()).args(command.get_args());
-        let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-        let child = self.start(if is_root { plain } else { command });
-        std::thread::sleep(time);
+    fn expect_kill(&self, command: Command, point: &str) {
+        let ended = self.finish(at(command, point, "KILL"));
+        assert_eq!(ended.code, -libc::SIGKILL, "expected to be killed at {point}: {ended:#?}");
+    }
+
+    /// Trains, makes fold 0 read-only when the program comes to `point`, and waits for the end. Writable again afterwards.
+    pub fn train_until_read_only(&self, plugin: &Path, further: &[&str], point: &str) -> Ended {
+        let command = at(self.command(plugin, further), point, "STOP");
+        let child =
+            self.prepare(&mut unprivileged(command)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let (pid, mut status) = (child.id() as libc::pid_t, 0);
+        // SAFETY: the child is ours; one that has only stopped can still be waited for.
+        let stopped = unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) } == pid && libc::WIFSTOPPED(status);
+        assert!(stopped, "the program ended before it came to {point}");
         let mode = |mode| fs::set_permissions(self.fold(), PermissionsExt::from_mode(mode)).expect("ours");
         mode(0o555);
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
         let ended = Ended::new(child.wait_with_output().expect("it is ours"));
         mode(0o755);
         ended
     }
 
-    fn start(&self, mut command: Command) -> Child {
-        self.prepare(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
-    }
-
-    /// Runs the program with these arguments alone and kills it, without a chance to tidy up, as soon as `ready`.
-    pub fn kill_when(&self, arguments: &[&str], ready: impl Fn() -> bool) {
-        let mut program = Command::new(artifact::host());
-        program.args(arguments);
-        self.prepare(&mut program).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = program.spawn().expect("the program starts");
-        while !ready() && child.try_wait().expect("it is ours").is_none() {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        child.kill().expect("it is ours");
-        child.wait().expect("it is ours");
-    }
-
     /// Runs the program with these arguments alone.
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        let mut program = Command::new(artifact::host());
+        let mut program = self.host();
         program.args(arguments);
         self.finish(program)
     }
@@ -197,7 +166,7 @@ impl Bench {
     }
 
     fn arms_command(&self, further: &[&str]) -> Command {
-        let mut program = Command::new(artifact::host());
+        let mut program = self.host();
         program.arg("run").arg("--dataset").arg(&self.raw.folder).arg("--output").arg(self.results());
         let defaults = [
             ["--configuration", "3d_fullres"],
@@ -211,6 +180,8 @@ impl Bench {
             ["--workers", "1"],
             ["--threads", "1"],
             ["--device", "cpu"],
+            // bf16 on some machines, fp32 on others, unless it is said.
+            ["--precision", "fp32"],
         ];
         for pair in defaults.into_iter().filter(|[flag, _]| !further.contains(flag)) {
             program.args(pair);
@@ -221,32 +192,41 @@ impl Bench {
 
     /// Runs `command` to its end.
     pub fn finish(&self, mut command: Command) -> Ended {
-        Ended::new(self.prepare(&mut command).output().expect("the program starts"))
+        self.prepare(&mut command);
+        Ended::of(command)
+    }
+
+    /// The program, to be given arguments and run in the folder.
+    pub fn host(&self) -> Command {
+        let mut command = host(self.folder());
+        self.prepare(&mut command);
+        command
     }
 
     /// Makes `command` run in the folder, whatever the environment of these tests is.
     pub fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        // Cargo sets LD_LIBRARY_PATH for tests; the program has to find libtorch by itself.
-        for variable in [
-            "LD_LIBRARY_PATH",
-            "nnUNet_raw",
-            "nnUNet_results",
-            "nnUNet_n_proc_DA",
-            "nnUNet_def_n_proc",
-            "RUST_LOG",
-            "TRAINER_PLUGIN_PATH",
-            "TRAINER_LOCKED",
-        ] {
-            command.env_remove(variable);
-        }
-        command.env("nnUNet_preprocessed", self.folder().join("preprocessed")).env("XDG_CONFIG_HOME", self.folder().join("config"));
-        command.current_dir(self.folder())
+        without_environment(command, self.folder());
+        command.env("nnUNet_preprocessed", self.folder().join("preprocessed")).current_dir(self.folder())
     }
 
     /// The records of `metrics.jsonl` of fold 0.
     pub fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.fold().join("metrics.jsonl")).expect("a record an epoch");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        records(&self.fold())
+    }
+
+    /// Those records without what may differ from run to run.
+    pub fn lasting_records(&self) -> Vec<Value> {
+        self.lasting_records_of(&self.fold())
+    }
+
+    /// The same of another fold.
+    pub fn lasting_records_of(&self, fold: &Path) -> Vec<Value> {
+        let schema: Value = serde_json::from_str(&self.run(&["runs", "schema"]).expect_success().stdout).expect("JSON");
+        let varies = |name: &String| schema["properties"][name]["x-varies"] == true;
+        assert!(varies(&"seconds".to_owned()), "{schema}");
+        let mut records = records(fold);
+        records.iter_mut().for_each(|record| record.as_object_mut().expect("an object").retain(|name, _| !varies(name)));
+        records
     }
 
     /// The bytes of every tensor in fold 0's final checkpoint.
@@ -271,10 +251,58 @@ impl Bench {
     }
 }
 
+/// The program as a fresh account starts it: with `home` as its home, and nothing of what the environment of these tests says.
+///
+/// Every start of the program goes through here.
+pub fn host(home: &Path) -> Command {
+    let mut command = Command::new(artifact::host());
+    without_environment(&mut command, home);
+    command
+}
+
+/// Takes from `command` what the environment of these tests tells the program, and its user's folders.
+fn without_environment(command: &mut Command, home: &Path) {
+    // Cargo sets LD_LIBRARY_PATH for tests; the program has to find libtorch by itself.
+    let theirs = |name: &str| ["TRAINER_", "nnUNet_", "HOST_", "XDG_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(theirs)) {
+        command.env_remove(name);
+    }
+    for name in ["LD_LIBRARY_PATH", "RUST_LOG", "RUST_LOG_STYLE", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
+}
+
+/// Makes `command` raise a signal when it comes to `point` for the time that a number after it says: `"train.step 20"`.
+fn at(mut command: Command, point: &str, signal: &str) -> Command {
+    command.env(failpoint::VARIABLE, format!("{point} {signal}"));
+    command
+}
+
+/// `command` as a user who is not root: for root nothing is read-only, unless it gives up its privileges.
+fn unprivileged(command: Command) -> Command {
+    if !fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
+        return command;
+    }
+    let mut plain = Command::new("setpriv");
+    plain.args(["--bounding-set", "-all"]).arg(command.get_program()).args(command.get_args());
+    plain.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    plain
+}
+
 impl Ended {
+    /// Runs `command` to its end, in the environment that it was given.
+    pub fn of(mut command: Command) -> Self {
+        Self::new(command.output().expect("the program starts"))
+    }
+
     fn new(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Self { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or_else(|| -output.status.signal().expect("ended by one or the other")),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 
     /// Asserts success.
@@ -301,6 +329,11 @@ impl Ended {
             assert!(self.stderr.contains(word), "no {word:?} in: {}", self.stderr);
         }
     }
+}
+
+fn records(fold: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(fold.join("metrics.jsonl")).expect("a record an epoch");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 /// The bytes of every tensor in a checkpoint.

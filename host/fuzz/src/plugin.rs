@@ -1,5 +1,5 @@
 //! What the plugin targets do: the fuzzer's bytes are a library, which is read and checked as `host plugin inspect` does, and made ready for the
-//! dynamic loader. What that does with a damaged library is another matter: see `tests/tests/plugin_mutated.rs`.
+//! dynamic loader. What that does with a damaged library is another matter: see `tests/tests/plugins/plugin_mutated.rs`.
 //!
 //! Whatever the bytes are, there is a manifest or an error of one line. Panics and memory beyond the fuzzer's limit are findings.
 

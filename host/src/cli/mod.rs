@@ -129,6 +129,14 @@ pub struct DemoArgs {
     /// Seed of data and training
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+
+    /// Number of epochs
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub epochs: u64,
+
+    /// Training iterations an epoch
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub iterations: u64,
 }
 
 /// `host dataset …`.

@@ -54,7 +54,8 @@ fn command(args: &DemoArgs, raw: &Path, options: &Path) -> Vec<String> {
     let path = |path: &Path| path.display().to_string();
     let words = ["host", "run", "--plugin", "multi-output", "--configuration", "3d_fullres", "--fold", "0", "--overwrite"];
     let mut command: Vec<String> = words.map(str::to_owned).to_vec();
-    let numbers = [("--epochs", 6), ("--iterations", 30), ("--val-iterations", 4), ("--batch-size", 2), ("--seed", args.seed)];
+    let numbers =
+        [("--epochs", args.epochs), ("--iterations", args.iterations), ("--val-iterations", 4), ("--batch-size", 2), ("--seed", args.seed)];
     command.extend(numbers.iter().flat_map(|(flag, number)| [(*flag).to_owned(), number.to_string()]));
     let folder = |name| path(&args.output.join(name));
     let paths = [

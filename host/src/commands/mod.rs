@@ -16,6 +16,7 @@ mod trust;
 use crate::cli::{Cli, Command};
 use anyhow::Result;
 use clap::CommandFactory;
+use std::io::{Write, stdout};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,10 @@ pub fn execute(cli: Cli) -> Result<Outcome> {
         Command::Runs(command) => runs::execute(&command).map(|()| Outcome::Done),
         Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "host", &mut std::io::stdout());
+            // Into memory, where writing cannot fail: clap panics where it does.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "host", &mut script);
+            stdout().write_all(&script)?;
             Ok(Outcome::Done)
         }
     }

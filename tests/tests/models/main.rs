@@ -1,0 +1,8 @@
+//! Trained models, ours and nnU-Net's: prediction, evaluation, export, files of PyTorch.
+
+mod evaluation;
+mod export;
+mod prediction;
+mod prediction_refusals;
+mod pth;
+mod pth_mutated;

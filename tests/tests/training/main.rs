@@ -1,0 +1,19 @@
+//! Whole runs of the program: preparation, training, interruptions, arms, weights of terms, reports.
+
+mod arms;
+mod augmentation;
+mod configurations;
+mod dataset;
+mod demo;
+mod precision;
+mod preparation;
+mod rates;
+mod resume;
+mod runs;
+mod sampling;
+mod soak;
+mod threads;
+mod validation;
+mod variables;
+mod watchdogs;
+mod weighting;

@@ -1,0 +1,27 @@
+//! Stopping: Ctrl-C saves, and a run that goes on ends with the bytes of one that never stopped.
+
+use std::fs;
+use tests::artifact;
+use tests::program::Bench;
+
+const ARGUMENTS: [&str; 6] = ["--epochs", "3", "--iterations", "8", "--workers", "2"];
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bytes() {
+    let base = artifact::plugin("base");
+    let whole = Bench::new();
+    whole.train(&base, &ARGUMENTS).expect_success();
+
+    let stopped = Bench::new();
+    // In the middle of the second of three epochs.
+    stopped.train_interrupted(&base, &ARGUMENTS, "train.step 12");
+    let resume: Vec<&str> = ARGUMENTS.into_iter().chain(["--resume"]).collect();
+    stopped.train(&base, &resume).expect_success();
+
+    assert!(stopped.final_tensors() == whole.final_tensors(), "the resumed run has other weights");
+    let losses = |bench: &Bench| bench.records().iter().map(|record| record["train"].clone()).collect::<Vec<_>>();
+    assert_eq!(losses(&stopped), losses(&whole));
+    let summary = |bench: &Bench| fs::read_to_string(bench.fold().join("validation/summary.json")).expect("validated");
+    let folder = |bench: &Bench| bench.folder().display().to_string();
+    assert_eq!(summary(&stopped).replace(&folder(&stopped), ""), summary(&whole).replace(&folder(&whole), ""));
+}
