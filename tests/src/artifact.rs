@@ -237,7 +237,8 @@ pub fn fixtures() -> PathBuf {
 
 /// What `build` makes, which runs once for every `key`, and in one process at a time.
 fn once(key: &str, build: impl FnOnce() -> Built) -> Arc<Built> {
-    static ALL: Mutex<Option<HashMap<String, Arc<OnceLock<Arc<Built>>>>>> = Mutex::new(None);
+    type Once = Arc<OnceLock<Arc<Built>>>;
+    static ALL: Mutex<Option<HashMap<String, Once>>> = Mutex::new(None);
     let built = {
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.get_or_insert_default().entry(key.to_owned()).or_default())
