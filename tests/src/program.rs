@@ -263,11 +263,12 @@ pub fn host(home: &Path) -> Command {
 /// Takes from `command` what the environment of these tests tells the program, and its user's folders.
 fn without_environment(command: &mut Command, home: &Path) {
     // Cargo sets LD_LIBRARY_PATH for tests; the program has to find libtorch by itself.
-    let theirs = |name: &str| ["TRAINER_", "nnUNet_", "HOST_", "XDG_"].iter().any(|prefix| name.starts_with(prefix));
+    const PREFIXES: [&str; 8] = ["TRAINER_", "nnUNet_", "HOST_", "XDG_", "OMP_", "GOMP_", "KMP_", "MKL_"];
+    let theirs = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(theirs)) {
         command.env_remove(name);
     }
-    for name in ["LD_LIBRARY_PATH", "RUST_LOG", "RUST_LOG_STYLE", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+    for name in ["LD_LIBRARY_PATH", "RUST_LOG", "RUST_LOG_STYLE"] {
         command.env_remove(name);
     }
     command.env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
