@@ -16,7 +16,8 @@ fn a_resumed_run_ends_with_the_same_bytes() {
     // In the middle of the second of three epochs.
     stopped.train_interrupted(&base, &ARGUMENTS, "train.step 12");
     let resume: Vec<&str> = ARGUMENTS.into_iter().chain(["--resume"]).collect();
-    stopped.train(&base, &resume).expect_success();
+    let resumed = stopped.train(&base, &resume).expect_success();
+    assert!(resumed.stdout.contains("Resumed at epoch 1, iteration 3\n"), "Ctrl-C saves the step at which it is pressed: {resumed:#?}");
 
     assert!(stopped.final_tensors() == whole.final_tensors(), "the resumed run has other weights");
     let losses = |bench: &Bench| bench.records().iter().map(|record| record["train"].clone()).collect::<Vec<_>>();
