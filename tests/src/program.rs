@@ -272,6 +272,8 @@ fn without_environment(command: &mut Command, home: &Path) {
         command.env_remove(name);
     }
     command.env("HOME", home).env("XDG_CONFIG_HOME", home.join("config"));
+    // Threads of libtorch that wait for one another otherwise keep their cores busy, beside other work for many times as long as they compute.
+    command.env("OMP_WAIT_POLICY", "PASSIVE");
 }
 
 /// Makes `command` raise a signal when it comes to `point` for the time that a number after it says: `"train.step 20"`.

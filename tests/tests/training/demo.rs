@@ -45,7 +45,7 @@ fn the_demo_trains_validates_predicts_and_draws_what_it_says() {
     let home = artifact::folder();
     let host = |arguments: &[&str]| {
         let mut host = program::host(home.path());
-        // One thread of libtorch, as in other tests: several wait busily for each other where cores are taken.
+        // One thread of libtorch, as in other tests.
         host.current_dir(home.path()).args(arguments).env("OMP_NUM_THREADS", "1");
         Ended::of(host)
     };

@@ -5,6 +5,7 @@ mod augmentation;
 mod configurations;
 mod dataset;
 mod demo;
+mod memory;
 mod precision;
 mod preparation;
 mod rates;
