@@ -1,4 +1,4 @@
-//! `cargo verify`: all tests, in surroundings that do not depend on who runs them, to the end; then what failed, what did not run, and how long each took.
+//! `cargo verify`: all tests, in surroundings that do not depend on who runs them, to the end; then what failed, what did not run, and which took longest.
 //!
 //! [`run`] starts `cargo test` with its own umask, temporary folder and without the variables that tell the program something. What cargo and the tests
 //! print goes to the terminal as it comes, and line by line into a [`Summary`].
@@ -18,7 +18,7 @@ use summary::Summary;
 const TELLING: [&str; 4] = ["TRAINER_", "nnUNet_", "HOST_", "RUST_LOG"];
 
 unsafe extern "C" {
-    /// Of the C library.
+    /// The C library's: sets the bits that new files do not get, returns those before.
     fn umask(mask: u32) -> u32;
 }
 
@@ -68,7 +68,7 @@ fn test(arguments: &[&str], temporary: &Path) -> std::io::Result<(Summary, std::
     let (reader, writer) = std::io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
-    // It holds the pipe's other end: without it, reading ends with the child.
+    // `command` holds the pipe's writing end. Once it is dropped, reading ends when the child does.
     drop(command);
     let (mut summary, mut reader, mut line) = (Summary::default(), BufReader::new(reader), Vec::new());
     while reader.read_until(b'\n', &mut line)? > 0 {

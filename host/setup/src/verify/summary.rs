@@ -38,9 +38,10 @@ impl Summary {
         let Some(program) = self.programs.last_mut() else { return };
         if let Some(counts) = line.strip_prefix("test result: ") {
             let number = |word: &str| counts.split("; ").find_map(|part| part.split_once(word)?.0.rsplit(' ').next()?.parse().ok());
-            program.passed = number(" passed").unwrap_or(0);
-            program.seconds =
-                counts.rsplit_once("finished in ").and_then(|(_, time)| time.trim_end_matches('s').parse().ok()).unwrap_or(0.0);
+            // Documentation's tests run in parts, each with a result.
+            program.passed += number(" passed").unwrap_or(0);
+            let seconds = counts.rsplit_once("finished in ").and_then(|(_, time)| time.trim_end_matches('s').parse::<f64>().ok());
+            program.seconds += seconds.unwrap_or(0.0);
             program.ended = true;
         } else if let Some((test, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
             if outcome == "FAILED" {
@@ -90,7 +91,7 @@ impl Program {
             None => format!("cargo test {again} -- --exact {test}"),
         };
         let mut lines: Vec<String> = self.failed.iter().map(exact).collect();
-        if !self.ended && (self.again.is_some() || self.passed == 0) {
+        if !self.ended {
             lines.push(format!("cargo test {again}    (it ended in the middle of its tests)"));
         }
         lines
@@ -132,6 +133,9 @@ Caused by:
   process didn't exit successfully: `steady_memory-4e5f` (signal: 11, SIGSEGV: invalid memory reference)
    Doc-tests plugin_api
 
+running 3 tests
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.30s
+
 running 1 test
 test plugin-api/src/lib.rs - Trainer (line 12) ... FAILED
 
@@ -145,8 +149,8 @@ error: doctest failed, to rerun pass `-p plugin-api --doc`
         let mut summary = Summary::default();
         OUTPUT.lines().for_each(|line| summary.read(line));
         let expected = "\
-verify: 2 tests passed, 2 failed, 1 ignored, in 100 s
-  longest: training 88 s, host 2 s, Doc-tests plugin_api 0 s, steady_memory 0 s
+verify: 5 tests passed, 2 failed, 1 ignored, in 100 s
+  longest: training 88 s, host 2 s, Doc-tests plugin_api 1 s, steady_memory 0 s
 not run:
   fingerprint::real_data: needs data
 failed, and how to run each alone:
