@@ -229,6 +229,12 @@ impl Bench {
         records
     }
 
+    /// What `validation/summary.json` of fold 0 says, without the path of this folder.
+    pub fn summary(&self) -> String {
+        let text = fs::read_to_string(self.fold().join("validation/summary.json")).expect("validated");
+        text.replace(&self.folder().display().to_string(), "")
+    }
+
     /// The bytes of every tensor in fold 0's final checkpoint.
     pub fn final_tensors(&self) -> BTreeMap<String, Vec<u8>> {
         self.tensors("final")

@@ -33,11 +33,7 @@ fn assert_same(bench: &Bench, whole: &Bench, what: &str) {
     assert!(bench.final_tensors() == whole.final_tensors(), "{what}: other weights");
     assert!(bench.tensors("best") == whole.tensors("best"), "{what}: other weights of the best epoch");
     assert_eq!(bench.lasting_records(), whole.lasting_records(), "{what}");
-    let summary = |bench: &Bench| {
-        let text = fs::read_to_string(bench.fold().join("validation/summary.json")).expect("validated");
-        text.replace(&bench.folder().display().to_string(), "")
-    };
-    assert_eq!(summary(bench), summary(whole), "{what}");
+    assert_eq!(bench.summary(), whole.summary(), "{what}");
     let debug: Value = serde_json::from_slice(&fs::read(bench.fold().join("debug.json")).expect("written")).expect("JSON");
     assert_eq!(debug.pointer("/identity/machine/threads"), Some(&2.into()), "{what}");
 }
