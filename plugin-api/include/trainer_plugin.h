@@ -25,7 +25,7 @@
 #define TP_ERROR 1
 #define TP_PANIC 2
 
-#define TP_API "1.1.0"
+#define TP_API "1.2.0"
 
 #ifdef __cplusplus
 extern "C" {
@@ -209,6 +209,17 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 #define TP_ASKS_TRAINING ""
 #endif
 
+/* A plugin may say which functions do what the host would do itself: `activate` is softmax, sigmoid or nothing, by the output's kind; `forward`
+ * computes level i of a dense output from decoder map i alone, and an image-level output from the bottleneck and the finest decoder map. Define
+ * TP_KEEPS as "activate" or "activate", "forward" before including this. The host compares, and refuses a plugin that is different from what it says. */
+#ifdef TP_KEEPS
+#define TP_LIST_(...) #__VA_ARGS__
+#define TP_LIST(...) TP_LIST_(__VA_ARGS__)
+#define TP_SAYS_KEEPS ",\"keeps\":[" TP_LIST(TP_KEEPS) "]"
+#else
+#define TP_SAYS_KEEPS ""
+#endif
+
 /* Its licence, as an SPDX expression: define TP_LICENSE before including this. */
 #ifndef TP_LICENSE
 #define TP_LICENSE ""
@@ -219,7 +230,7 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
     __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
         "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"license\":\"" TP_LICENSE "\",\"api\":\"" TP_API                   \
         "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
-        TP_ASKS_AUGMENTATION TP_ASKS_TRAINING "\",\"panic\":\"unwind\"}";                                                           \
+        TP_ASKS_AUGMENTATION TP_ASKS_TRAINING "\"" TP_SAYS_KEEPS ",\"panic\":\"unwind\"}";                                           \
     TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }
 
 #endif

@@ -1,7 +1,7 @@
 //! Named outputs with heads, losses and deep supervision: what every trainer is built on.
 
 use crate::heads::{DenseHead, ImageHead};
-use crate::losses::{LossList, LossTerm, deep_supervision};
+use crate::losses::{Criterion, LossList, LossTerm, deep_supervision};
 use crate::options::{spelt, suggestion};
 use crate::task::{Kind, Output, Target, Task};
 use crate::tensors::{Batch, Features, Loss, Outputs, Pass, Step, Term, Value, Weight};
@@ -192,7 +192,7 @@ impl Base {
     }
 
     /// A loss of your own for output `name`: `loss` at every level that deep supervision gives a weight, summed with these weights. One that can
-    /// be below 0 says so: `Value { lowest: -1.0, ..value }`. Empty where no case of the batch has the output's target: nothing to learn, nothing to log.
+    /// be below 0 says so, `Value { lowest: -1.0, ..value }`, or is a [`Criterion`], see [`Base::supervise_by`]. Empty where no case of the batch has the output's target: nothing to learn, nothing to log.
     pub fn supervise(
         &self,
         name: &str,
@@ -203,6 +203,12 @@ impl Base {
     ) -> Result<Value> {
         let levels = self.levels(name, self.part(name)?, outputs, batch, step)?;
         Ok(Value { tensor: levels.sum(loss)?, lowest: 0.0, samples: Some(levels.samples()) })
+    }
+
+    /// The same for a [`Criterion`], one of [`losses`](crate::losses) or your own, which knows the least that it can be.
+    pub fn supervise_by(&self, name: &str, outputs: &Outputs, batch: &Batch, step: &Step, criterion: &dyn Criterion) -> Result<Value> {
+        let value = self.supervise(name, outputs, batch, step, |level| criterion.compute(level))?;
+        Ok(Value { lowest: criterion.lowest(), ..value })
     }
 
     /// All levels of an output that deep supervision gives a weight, with all that its losses take into account.

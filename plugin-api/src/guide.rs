@@ -15,6 +15,7 @@
 //! | [Extensions](extensions) | metrics of your own, gradients by hand |
 //! | [C and C++](c_and_cpp) | the other door |
 //! | [From nnU-Net](from_nnunet) | each command and each method of a Python trainer, and what it is here |
+//! | [Differences](differences) | where this differs from nnU-Net, on purpose |
 
 #[doc = include_str!("../guide/first_loss.md")]
 pub mod first_loss {}
@@ -54,3 +55,6 @@ pub mod c_and_cpp {}
 
 #[doc = include_str!("../guide/from_nnunet.md")]
 pub mod from_nnunet {}
+
+#[doc = include_str!("../guide/differences.md")]
+pub mod differences {}

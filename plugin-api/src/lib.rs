@@ -52,7 +52,7 @@
 //!     level.mean(&miss.f_pow_tensor_scalar(gamma)?.f_mul(&log_p)?.f_neg()?)
 //! }
 //!
-//! export_trainer!(MyLoss);
+//! export_trainer!(MyLoss, keeps = [activate, forward]);
 //! # fn main() {}
 //! ```
 //!

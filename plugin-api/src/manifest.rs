@@ -61,6 +61,22 @@ pub struct Manifest {
     /// How weights are moved unless the user says otherwise, in the words of the command line: `--optimiser adamw --schedule cosine`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<String>,
+    /// Methods of [`Trainer`](crate::Trainer) that it leaves as they are, see [`export_trainer!`](crate::export_trainer). Since 1.2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keeps: Vec<String>,
+}
+
+/// The trainer's `activate` is the default: softmax, sigmoid or nothing, by the kind of the output.
+pub const ACTIVATE: &str = "activate";
+/// The trainer's `forward` computes level i of a dense output from decoder map i alone, and an image-level output from the bottleneck and the
+/// finest decoder map, as [`Base`](crate::Base) does.
+pub const FORWARD: &str = "forward";
+
+impl Manifest {
+    /// Whether it says that `method`, [`ACTIVATE`] or [`FORWARD`], is kept. Hosts compare before they rely on it.
+    pub fn keeps(&self, method: &str) -> bool {
+        self.keeps.iter().any(|kept| kept == method)
+    }
 }
 
 /// Length of [`join`]'s result.
@@ -99,9 +115,13 @@ pub const fn join<const N: usize>(pieces: &[&str]) -> [u8; N] {
 ///
 /// `export_trainer!(Mine, augmentation = "da5")` asks for another augmentation than nnU-Net's default, see [`Manifest::augmentation`], and
 /// `export_trainer!(Mine, training = "--optimiser adamw")` for another optimiser, see [`Manifest::training`].
+///
+/// `export_trainer!(Mine, keeps = [activate, forward])` says which methods the trainer leaves as they are: [`ACTIVATE`], [`FORWARD`]. Where `activate` is
+/// kept, the host makes label maps in small pieces instead of asking the plugin for whole images; where both are, the model can be exported for stock
+/// nnU-Net. The host compares with the defaults whenever it loads the plugin, and refuses a plugin that is different from what it says.
 #[macro_export]
 macro_rules! export_trainer {
-    ($trainer:ty $(, augmentation = $augmentation:literal)? $(, training = $training:literal)?) => {
+    ($trainer:ty $(, augmentation = $augmentation:literal)? $(, training = $training:literal)? $(, keeps = [$kept:ident $(, $more:ident)*])?) => {
         const _: () = {
             const PIECES: &[&str] = &[
                 "{\"id\":\"",
@@ -122,10 +142,14 @@ macro_rules! export_trainer {
                 $crate::manifest::RUSTC,
                 "\",\"target\":\"",
                 $crate::manifest::TARGET,
-                "\",\"panic\":\"",
-                if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 $("\",\"augmentation\":\"", $augmentation,)?
                 $("\",\"training\":\"", $training,)?
+                concat!(
+                    "\"",
+                    $(",\"keeps\":[\"", $crate::kept_method!($kept), "\"", $(",\"", $crate::kept_method!($more), "\"",)* "]",)?
+                    ",\"panic\":\""
+                ),
+                if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 "\"}",
             ];
 
@@ -148,6 +172,18 @@ macro_rules! export_trainer {
                     )
                 };
         };
+    };
+}
+
+/// The word for a method that a trainer can keep; any other does not compile.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! kept_method {
+    (activate) => {
+        "activate"
+    };
+    (forward) => {
+        "forward"
     };
 }
 

@@ -2,9 +2,10 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
 
 /// What is to be trained: fixed for the life of a trainer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// 2 or 3.
     pub dims: usize,
@@ -66,8 +67,19 @@ pub enum Kind {
     Aux,
 }
 
+impl Kind {
+    /// What is predicted from `logits` (B, C, …) unless a trainer says otherwise: softmax over channels, sigmoid, or the logits themselves.
+    pub fn activate(self, logits: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Labels | Self::Class => logits.f_softmax(1, tch::Kind::Float),
+            Self::Regions => logits.f_sigmoid(),
+            Self::Regression | Self::Aux => Ok(logits.shallow_clone()),
+        }
+    }
+}
+
 /// A target.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// What it is.
     pub kind: Kind,

@@ -7,7 +7,6 @@ use crate::tensors::{Batch, Features, Loss, Outputs, Pass, Step};
 use crate::{Params, Result, bail};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use tch::Kind as Dtype;
 
 /// A trainer: heads and loss of one network. Called by one thread at a time, which may change between calls.
 ///
@@ -41,7 +40,8 @@ pub trait Trainer: Sized + Send {
         self.base().loss(outputs, batch, step)
     }
 
-    /// Logits (B, C, …) to predictions of the same shape. Default: softmax, sigmoid or nothing, by the output's kind.
+    /// Logits (B, C, …) to predictions of the same shape. Default: [`Kind::activate`] of every output. A trainer that overrides this must not say
+    /// that it [keeps](crate::export_trainer) `activate`.
     fn activate(&self, logits: Outputs) -> Result<Outputs> {
         activate_by_kind(self.outputs(), logits)
     }
@@ -75,12 +75,7 @@ fn activate_by_kind(declared: &[Output], logits: Outputs) -> Result<Outputs> {
     for (name, levels) in logits {
         let kind = declared.iter().find(|output| output.name == name).map_or(Kind::Aux, |output| output.kind);
         for level in levels {
-            let level = match kind {
-                Kind::Labels | Kind::Class => level.f_softmax(1, Dtype::Float)?,
-                Kind::Regions => level.f_sigmoid()?,
-                Kind::Regression | Kind::Aux => level,
-            };
-            active.push(&name, level);
+            active.push(&name, kind.activate(&level)?);
         }
     }
     Ok(active)

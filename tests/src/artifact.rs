@@ -66,7 +66,7 @@ pub fn fixture(name: &str) -> PathBuf {
 pub enum Api {
     /// A release, by its version, as it is kept in `fixtures/released`.
     Released(&'static str),
-    /// The next one: 1.2.0, whose root module has one function more.
+    /// The next one: 1.3.0, whose root module has one function more.
     Next,
     /// One of the same version whose table has one function more, which must not be.
     AnotherLayout,
@@ -126,7 +126,7 @@ impl Api {
                 copy_tree(&unpacked.path().join(package), folder, &|_, text| text);
             }
             Self::Next => changed(&|file, text| match file {
-                "Cargo.toml" => replace(&text, "version = \"1.1.0\"", "version = \"1.2.0\""),
+                "Cargo.toml" => replace(&text, "version = \"1.2.0\"", "version = \"1.3.0\""),
                 "abi.rs" => replace(&text, "    pub entry: &'static Entry,\n", &format!("    pub entry: &'static Entry,\n{FIELD}")),
                 "door.rs" => replace(&text, "entry: &Table::<T>::ENTRY }", "entry: &Table::<T>::ENTRY, another: destroy::<T> }"),
                 _ => text,

@@ -61,8 +61,22 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, ReadError> {
 
 /// Manifests are printed before anybody has decided to trust a plugin, and its id becomes part of folder names.
 fn check_texts(manifest: &Manifest) -> Result<(), ReadError> {
-    let Manifest { id, version, authors, license, description, api, libtorch, compiler, target, panic, requires, augmentation, training } =
-        manifest;
+    let Manifest {
+        id,
+        version,
+        authors,
+        license,
+        description,
+        api,
+        libtorch,
+        compiler,
+        target,
+        panic,
+        requires,
+        augmentation,
+        training,
+        keeps,
+    } = manifest;
     let refuse = |field, found: &str, expected| Err(ReadError::Text { field, found: found.to_owned(), expected });
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if id.is_empty() || id.starts_with('.') || !id.chars().all(is_name) {
@@ -79,7 +93,12 @@ fn check_texts(manifest: &Manifest) -> Result<(), ReadError> {
         ("target", target),
         ("panic", panic),
     ];
-    let lists = [("requires", requires.iter()), ("augmentation", augmentation.as_slice().iter()), ("training", training.as_slice().iter())];
+    let lists = [
+        ("requires", requires.iter()),
+        ("keeps", keeps.iter()),
+        ("augmentation", augmentation.as_slice().iter()),
+        ("training", training.as_slice().iter()),
+    ];
     let mut all = texts.into_iter().chain(lists.into_iter().flat_map(|(field, texts)| texts.map(move |text| (field, text))));
     match all.find(|(_, text)| text.contains(char::is_control)) {
         Some((field, text)) => refuse(field, text, "text of one line"),

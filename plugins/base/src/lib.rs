@@ -22,4 +22,4 @@ impl Trainer for Single {
     }
 }
 
-export_trainer!(Single);
+export_trainer!(Single, keeps = [activate, forward]);

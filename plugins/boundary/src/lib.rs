@@ -88,4 +88,4 @@ fn how_to_have(target: &str) -> String {
     format!(r#"add to "targets" in dataset.json: "{target}": {{"kind": "derived", "from": "segmentation", "op": "signed_distance"}}"#)
 }
 
-export_trainer!(Boundary);
+export_trainer!(Boundary, keeps = [activate, forward]);

@@ -60,10 +60,10 @@ impl Trainer for CentreLines {
         finest.deep_supervision_weights.iter_mut().enumerate().for_each(|(level, weight)| *weight = f64::from(level == 0));
         let mut loss = Loss::new();
         loss.term("segmentation", 1.0 - self.share, self.base.output_loss("segmentation", outputs, batch, step)?);
-        let cldice = self.base.supervise("segmentation", outputs, batch, &finest, |level| self.cldice.compute(level))?;
+        let cldice = self.base.supervise_by("segmentation", outputs, batch, &finest, &self.cldice)?;
         loss.term("cldice", self.share, cldice);
         Ok(loss)
     }
 }
 
-export_trainer!(CentreLines);
+export_trainer!(CentreLines, keeps = [activate, forward]);

@@ -103,4 +103,4 @@ impl Consistency {
     }
 }
 
-export_trainer!(Consistency);
+export_trainer!(Consistency, keeps = [activate, forward]);

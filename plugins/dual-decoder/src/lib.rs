@@ -119,4 +119,4 @@ impl Stage {
     }
 }
 
-export_trainer!(DualDecoder);
+export_trainer!(DualDecoder, keeps = [activate]);

@@ -40,4 +40,4 @@ impl Trainer for MultiOutput {
     }
 }
 
-export_trainer!(MultiOutput);
+export_trainer!(MultiOutput, keeps = [activate, forward]);

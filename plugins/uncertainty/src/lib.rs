@@ -55,10 +55,10 @@ impl Trainer for Uncertainty {
     }
 
     fn loss(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Loss> {
-        let dice = self.base.supervise("segmentation", outputs, batch, step, |level| Dice::default().compute(level))?;
+        let dice = self.base.supervise_by("segmentation", outputs, batch, step, &Dice::default())?;
         let cross_entropy = self.base.supervise("segmentation", outputs, batch, step, cross_entropy)?;
         let mut loss = Loss::new();
-        add(&mut loss, "dice", &self.dice, Value { lowest: Dice::default().lowest(), ..dice });
+        add(&mut loss, "dice", &self.dice, dice);
         add(&mut loss, "cross_entropy", &self.cross_entropy, cross_entropy);
         Ok(loss)
     }
@@ -84,4 +84,4 @@ fn cross_entropy(level: &Level) -> Result<Tensor> {
     }
 }
 
-export_trainer!(Uncertainty);
+export_trainer!(Uncertainty, keeps = [activate, forward]);

@@ -68,7 +68,8 @@ fn mine(level: &Level) -> Result<Tensor> {
     level.mean(&probabilities.f_sub(&truth)?.f_square()?)
 }
 
-export_trainer!(Mine);
+// `forward` and `activate` are those of `Base`: take out what you override.
+export_trainer!(Mine, keeps = [activate, forward]);
 
 #[cfg(test)]
 mod tests {
