@@ -25,6 +25,14 @@ pub struct EvaluateArgs {
     #[arg(long, default_value_t = 1.0, value_name = "MM")]
     pub tolerance: f64,
 
+    /// Compare files voxel by voxel although their headers say that they do not lie on each other
+    #[arg(long)]
+    pub ignore_geometry: bool,
+
+    /// Cases without a prediction are no failure
+    #[arg(long)]
+    pub chill: bool,
+
     /// Where summary.json and cases.csv go; default: the folder of predictions
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -36,6 +36,14 @@ pub struct ExportArgs {
     /// Which checkpoint of every fold
     #[arg(long, value_enum, default_value_t)]
     pub checkpoint: CheckpointName,
+
+    /// Plugin that trained it, an id or path, where its manifest does not say what it keeps; default: the id in the checkpoint
+    #[arg(long, value_name = "ID|PATH")]
+    pub plugin: Option<String>,
+
+    /// For nnU-Net without comparing what such a plugin does with what nnU-Net will do
+    #[arg(long)]
+    pub unchecked: bool,
 }
 
 /// Formats of models.

@@ -119,11 +119,28 @@ impl RecipeArgs {
         }
     }
 
-    /// Decides what is left open, for a run of `epochs`.
+    /// What a user asks for with these, beside what the manifest of the plugin asks for, for a run of `epochs`.
     ///
     /// # Errors
-    /// Names a value that cannot be.
-    pub fn resolve(&self, epochs: u64) -> Result<Recipe, String> {
+    /// Names a value that cannot be, and one of the user's that nothing would use.
+    pub fn resolve(&self, of_plugin: Self, epochs: u64) -> Result<Recipe, String> {
+        let recipe = self.clone().or(of_plugin).decide(epochs)?;
+        let sgd = recipe.optimiser == OptimiserName::Sgd;
+        let warmup = matches!(recipe.schedule, Schedule::WarmupPoly { .. });
+        let unused = [
+            (self.momentum.is_some() && !sgd, "--momentum", "--optimiser sgd"),
+            (self.betas.is_some() && sgd, "--betas", "--optimiser adam or adamw"),
+            (self.amsgrad == Some(true) && sgd, "--amsgrad", "--optimiser adam or adamw"),
+            (self.warmup.is_some() && !warmup, "--warmup", "--schedule warmup-poly"),
+        ];
+        match unused.iter().find(|(unused, ..)| *unused) {
+            Some((_, flag, with)) => Err(format!("{flag} is for {with}, and this run has another; leave it out, or give that")),
+            None => Ok(recipe),
+        }
+    }
+
+    /// Decides what is left open.
+    fn decide(&self, epochs: u64) -> Result<Recipe, String> {
         let default = Recipe::default();
         let optimiser = self.optimiser.unwrap_or(default.optimiser);
         let (learning_rate, weight_decay) = optimiser.default_rates();
@@ -190,16 +207,20 @@ mod tests {
     fn flags_win_over_what_a_plugin_asks_for() {
         let plugin = RecipeArgs::parse("--optimiser adamw --schedule warmup-poly --warmup 3").expect("words it knows");
         let user = RecipeArgs { warmup: Some(5), weight_decay: Some(0.0), ..RecipeArgs::default() };
-        let recipe = user.or(plugin).resolve(10).expect("possible");
+        let recipe = user.resolve(plugin, 10).expect("possible");
         assert_eq!((recipe.optimiser, recipe.learning_rate, recipe.weight_decay), (OptimiserName::Adamw, 3e-4, 0.0));
         assert_eq!(recipe.schedule, Schedule::WarmupPoly { epochs: 5 });
-        assert_eq!(RecipeArgs::default().resolve(1).expect("nnU-Net's"), Recipe::default());
+        assert_eq!(RecipeArgs::default().resolve(RecipeArgs::default(), 1).expect("nnU-Net's"), Recipe::default());
+        // What a plugin asks for with its optimiser does not come with another.
+        let plugin = RecipeArgs::parse("--optimiser adamw --betas 0.9,0.99 --warmup 3").expect("words it knows");
+        let user = RecipeArgs { optimiser: Some(OptimiserName::Sgd), ..RecipeArgs::default() };
+        assert_eq!(user.resolve(plugin, 10).expect("possible").optimiser, OptimiserName::Sgd);
     }
 
     #[test]
     fn what_cannot_be_is_named() {
         let refused = |text: &str| match RecipeArgs::parse(text) {
-            Ok(recipe) => recipe.resolve(10).expect_err("must be refused"),
+            Ok(recipe) => recipe.resolve(RecipeArgs::default(), 10).expect_err("must be refused"),
             Err(message) => message,
         };
         for (text, word) in [
@@ -209,6 +230,10 @@ mod tests {
             ("--schedule warmup-poly --warmup 10", "less than the 10 epochs"),
             ("--ema 1", "--ema is 1"),
             ("--accumulate 0", "--accumulate is 0"),
+            ("--momentum 0.9 --optimiser adam", "--momentum is for --optimiser sgd"),
+            ("--betas 0.9,0.99", "--betas is for --optimiser adam"),
+            ("--amsgrad", "--amsgrad is for --optimiser adam"),
+            ("--warmup 5", "--warmup is for --schedule warmup-poly"),
         ] {
             let message = refused(text);
             assert!(message.contains(word), "{text}: {message}");

@@ -140,6 +140,14 @@ pub struct RunArgs {
     /// Only predict and measure the validation cases with the final checkpoint
     #[arg(long, conflicts_with_all = ["resume", "resume_anyway", "overwrite"], help_heading = "Files")]
     pub validate_only: bool,
+
+    /// Predict and measure only so many validation cases, the first of the split
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "N", help_heading = "Validation")]
+    pub val_cases: Option<u64>,
+
+    /// Do not predict the validation cases once the training is done
+    #[arg(long, conflicts_with_all = ["validate_only", "val_cases"], help_heading = "Validation")]
+    pub no_validation: bool,
 }
 
 /// Which cases are drawn, and how often foreground.

@@ -8,7 +8,7 @@ use crate::predict::{Exporter, Extras, Prediction, Window, sliding_window, vecto
 use crate::preprocess::preprocess_image;
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
-use crate::session::Session;
+use crate::session::{Existing, Session};
 use anyhow::Result;
 use clap::Parser;
 use imaging::io::{read_image, read_labels};
@@ -41,7 +41,7 @@ pub fn execute(args: &DemoArgs) -> Result<Outcome> {
     }
 
     let run = run::Run::open(&run_args)?;
-    let mut session = run.sessions(run_args.fold[0])?.remove(0);
+    let mut session = run.sessions(run_args.fold[0], Existing::Refuse)?.remove(0);
     session.load_final()?;
     let picture = args.output.join("unseen.png");
     predict_unseen(&session, &raw, &picture)?;
@@ -77,7 +77,7 @@ fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {
     let (dims, patch, mirror, vectors) = (configuration.dims(), session.patch, &session.mirror, vector_outputs(&targets));
     let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
     let logits = sliding_window(std::slice::from_ref(&session.model), image.view(), &window)?;
-    let exporter = Exporter::new(&session.model, &targets, plans, configuration, Extras::default())?;
+    let exporter = Exporter::new(&session.model, &targets, plans, configuration, Extras::default());
     let exported = exporter.export(&session.model, logits, &properties)?;
 
     let raw_image = read_image(&image_path)?;

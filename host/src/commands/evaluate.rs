@@ -4,7 +4,7 @@ use super::Outcome;
 use super::environment::case_threads;
 use crate::cli::EvaluateArgs;
 use crate::dataset::Description;
-use crate::evaluate::folder::{self, Folders};
+use crate::evaluate::folder::{self, Evaluated, Folders};
 use crate::evaluate::paired::mean_interval;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
@@ -13,7 +13,7 @@ use std::io::{Write, stdout};
 /// Decides the resamples of the bootstrap.
 const SEED: u64 = 20_181;
 
-/// Measures all cases, and fails at the end if one could not be.
+/// Measures all cases, and fails at the end if one could not be, or was not predicted.
 pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
     ensure!(args.tolerance.is_finite() && args.tolerance >= 0.0, "--tolerance is {}; expected mm of at least 0", args.tolerance);
     let json = args.dataset_json.clone().or_else(|| folder::find_description(&args.prediction));
@@ -27,12 +27,13 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
         kind,
         ending: &description.file_ending,
         tolerance: args.tolerance,
+        ignore_geometry: args.ignore_geometry,
     };
     let bar = Bar::new("evaluating", 0);
     let show = |progress: crate::dataset::Progress| bar.set(progress.done as u64, progress.total as u64);
     let evaluated = folder::evaluate(&folders, case_threads(&args.threads)?, &show);
     drop(bar);
-    let (evaluation, bad) = evaluated.map_err(|e| anyhow!(e))?;
+    let Evaluated { evaluation, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;
 
     let output = args.output.as_ref().unwrap_or(&args.prediction);
     std::fs::create_dir_all(output).map_err(|e| anyhow!("cannot write to {}: {e}", output.display()))?;
@@ -49,9 +50,12 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
     }
     write!(stdout(), "{}", table::lines(&lines))?;
     writeln!(stdout(), "{} and cases.csv", output.join("summary.json").display())?;
-    if !bad.is_empty() {
-        bad.iter().for_each(|(case, reason)| log::warn!("case {case}: {reason}"));
-        bail!("{} of {} cases could not be measured; the others are in the summary", bad.len(), bad.len() + evaluation.cases());
+    doubts.iter().chain(&bad).for_each(|(case, reason)| log::warn!("case {case}: {reason}"));
+    unpredicted.iter().for_each(|case| log::warn!("case {case}: it was not predicted"));
+    let missing = bad.len() + unpredicted.len();
+    if !bad.is_empty() || !unpredicted.is_empty() && !args.chill {
+        let hint = if bad.is_empty() { " (--chill: those that were not predicted are no failure)" } else { "" };
+        bail!("{missing} of {} cases could not be measured; the others are in the summary{hint}", missing + evaluation.cases());
     }
     Ok(Outcome::Done)
 }

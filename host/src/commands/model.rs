@@ -3,7 +3,7 @@
 use super::Outcome;
 use super::environment::results;
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
-use crate::model::{Format, ModelFolder, save, unpack};
+use crate::model::{Format, ModelFolder, check_kept, save, unpack};
 use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -34,6 +34,10 @@ fn export(args: &ExportArgs) -> Result<()> {
         FormatName::Nnunet => Format::Nnunet,
         FormatName::Safetensors => Format::Safetensors,
     };
+    if format == Format::Nnunet {
+        let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
+        check_kept(&folder, &paths, args.plugin.as_deref(), args.unchecked)?;
+    }
     save(&folder, &checkpoints, format, &args.output)?;
     println!("{}: {} folds", args.output.display(), checkpoints.len());
     Ok(())

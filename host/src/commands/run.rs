@@ -6,6 +6,7 @@ use super::runs::compare_cases;
 use crate::assign::assign;
 use crate::cli::{ArmArg, CaseThreads, Oversampling, RunArgs, SamplingArgs};
 use crate::dataset::Dataset;
+use crate::dataset::splits::Fold;
 use crate::device;
 use crate::loading::Sampling;
 use crate::plan::PlanOptions;
@@ -34,21 +35,24 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
     };
     // What can be refused is refused before the first of several folds is trained for hours.
     for fold in args.fold.iter().filter(|_| !args.validate_only) {
-        run.sessions(*fold)?.iter().try_for_each(|session| session.check_existing(existing))?;
+        run.sessions(*fold, existing)?.iter().try_for_each(|session| session.check_existing(existing))?;
     }
+    run.setups.iter().filter(|_| !args.validate_only).for_each(|setup| plugin::remember(&setup.library));
     for fold in &args.fold {
-        let mut sessions = run.sessions(*fold)?;
+        let mut sessions = run.sessions(*fold, existing)?;
         if !args.validate_only && session::train(&mut sessions, existing, &STOP)? == End::Interrupted {
             return Ok(Outcome::Interrupted);
         }
-        for session in &mut sessions {
-            if session.validate(&STOP)? == End::Interrupted {
+        for session in sessions.iter_mut().filter(|_| !args.no_validation) {
+            if session.validate(args.val_cases, &STOP)? == End::Interrupted {
                 return Ok(Outcome::Interrupted);
             }
         }
     }
-    if run.setups.len() > 1 {
-        run.compare(args)?;
+    match run.setups.len() {
+        1 => {}
+        _ if args.no_validation => println!("The arms are not compared, since they were not validated (--validate-only does both)"),
+        _ => run.compare(args)?,
     }
     Ok(Outcome::Done)
 }
@@ -102,8 +106,10 @@ impl Run {
     }
 
     /// One fold of every run.
-    pub fn sessions(&self, fold: crate::dataset::splits::Fold) -> Result<Vec<Session<'_>>> {
-        self.setups.iter().map(|setup| of_arm(&setup.name, Session::new(&self.dataset, &self.prepared, setup, fold))).collect()
+    pub fn sessions(&self, fold: Fold, existing: Existing) -> Result<Vec<Session<'_>>> {
+        let streams = session::streams(&self.setups, fold, existing)?;
+        let session = |setup| Session::new(&self.dataset, &self.prepared, setup, fold, streams);
+        self.setups.iter().map(|setup| of_arm(&setup.name, session(setup))).collect()
     }
 
     /// The report on several runs, beside them.

@@ -112,6 +112,7 @@ pub const CASES: &[Case] = &[
     },
     Case { name: "fewer-levels", about: "as many levels as are asked for", run: shapes::fewer_levels },
     Case { name: "activate", about: "predictions are probabilities where the output's kind says so", run: shapes::activate },
+    Case { name: "keeps", about: "what the manifest says is kept is what the host would do itself", run: shapes::keeps },
     Case {
         name: "terms",
         about: "terms have names of their own, finite weights, and are not below what they call their lowest",

@@ -1,7 +1,8 @@
 //! Shapes, names and ranges of what comes back. What is declared is checked by [`LoadedTrainer`](crate::plugin::LoadedTrainer) itself.
 
 use super::rig::map;
-use super::{Content, Finding, Problem, Subject, must};
+use super::{Content, Finding, Problem, Rig, Subject, must};
+use crate::plugin::keeps::{METHODS, Trained, check_claims};
 use plugin_api::{Kind, Pass, Phase, Step, Weight};
 use tch::Kind as Dtype;
 
@@ -71,6 +72,26 @@ pub(super) fn activate(subject: &Subject) -> Result<(), Finding> {
         }
     }
     Ok(())
+}
+
+/// Methods that the manifest names, in both dimensions.
+pub(super) fn keeps(subject: &Subject) -> Result<(), Finding> {
+    let Subject { library, options, .. } = subject;
+    let said = &library.manifest.keeps;
+    if said.is_empty() {
+        return Err(Finding::Skipped("the manifest does not say that activate or forward is kept".to_owned()));
+    }
+    for dims in [3, 2] {
+        match subject.rig(Problem { dims, ..Problem::USUAL }) {
+            Ok(Rig { task, parameters, .. }) => check_claims(Trained { library, task: &task, options, parameters: &parameters })?,
+            Err(Finding::Skipped(_)) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    match said.iter().find(|method| !METHODS.contains(&method.as_str())) {
+        Some(unknown) => Err(Finding::Warning(format!("it keeps '{unknown}', which is none of {}", METHODS.join(", ")))),
+        None => Ok(()),
+    }
 }
 
 /// What the terms of a step are like.

@@ -31,6 +31,7 @@ pub use error::Error;
 pub use labels::Labels;
 pub use parallel::{Progress, Stage, for_each_case};
 pub use random_state::RandomState;
+pub(crate) use read::unnamed_labels;
 pub use read::{read_images, read_labels, read_regression};
 pub use target::{MOST_CHANNELS, Operation, Target, TargetKind, TargetSource, is_target_name};
 

@@ -116,7 +116,7 @@ pub(super) fn check_channels(path: &Path, found: usize, expected: usize) -> Resu
 }
 
 /// Values of a label map that `labels` does not name, with the number of their voxels.
-pub(super) fn unnamed_labels(map: &Volume<i16>, labels: &Labels) -> BTreeMap<i16, usize> {
+pub(crate) fn unnamed_labels(map: &Volume<i16>, labels: &Labels) -> BTreeMap<i16, usize> {
     let mut named = labels.values();
     named.extend(labels.ignore);
     let mut unnamed = BTreeMap::new();

@@ -69,6 +69,9 @@ pub struct Split {
     /// Cases to validate on.
     #[serde(rename = "val")]
     pub validation: Vec<String>,
+    /// It is none of the file's, but was drawn for a fold that the file does not have.
+    #[serde(skip)]
+    pub drawn: bool,
 }
 
 /// The split of `fold`, from `splits_final.json` in `preprocessed` (the folder of this data set's preprocessed data).
@@ -81,7 +84,7 @@ pub struct Split {
 /// are fewer than five cases to make five folds of.
 pub fn split_for(fold: Fold, preprocessed: &Path, raw: &Path, case_ids: &[String]) -> Result<Split, Error> {
     let ids = sorted(case_ids);
-    let Fold::Number(number) = fold else { return Ok(Split { train: ids.clone(), validation: ids }) };
+    let Fold::Number(number) = fold else { return Ok(Split { train: ids.clone(), validation: ids, drawn: false }) };
     let splits = load_or_create_splits(preprocessed, raw, &ids)?;
     let Some(split) = splits.get(number) else { return Ok(random_split(number, &ids)) };
     let known: BTreeSet<&String> = ids.iter().collect();
@@ -147,7 +150,7 @@ fn five_folds(ids: &[String]) -> Vec<Split> {
                 let indexed = ids.iter().enumerate();
                 indexed.filter(|(i, _)| chosen.contains(&(*i as u32)) == inside).map(|(_, id)| id.clone()).collect()
             };
-            Split { train: part(false), validation: part(true) }
+            Split { train: part(false), validation: part(true), drawn: false }
         })
         .collect()
 }
@@ -162,6 +165,7 @@ fn random_split(fold: usize, ids: &[String]) -> Split {
     Split {
         train: chosen.iter().map(|i| ids[*i as usize].clone()).collect(),
         validation: (0..n).filter(|i| !taken.contains(i)).map(|i| ids[i as usize].clone()).collect(),
+        drawn: true,
     }
 }
 
@@ -210,7 +214,7 @@ mod tests {
         let first = split(Fold::Number(0)).expect("there");
         assert_eq!(first, five_folds(&ids)[0]);
         assert_eq!((first.train.len(), first.validation.len()), (8, 2));
-        let manual = vec![Split { train: ids[..2].to_vec(), validation: ids[2..].to_vec() }];
+        let manual = vec![Split { train: ids[..2].to_vec(), validation: ids[2..].to_vec(), drawn: false }];
         write(&preprocessed.path().join(FILE), &manual).expect("written");
         assert_eq!(split(Fold::Number(0)).expect("read"), manual[0]);
         assert_eq!(split(Fold::Number(1)).expect("random").train.len(), 8);
@@ -222,7 +226,7 @@ mod tests {
         let preprocessed = tempfile::tempdir().expect("temporary folder");
         let raw = tempfile::tempdir().expect("temporary folder");
         let ids = ids(6);
-        let manual = vec![Split { train: ids[..3].to_vec(), validation: ids[3..].to_vec() }];
+        let manual = vec![Split { train: ids[..3].to_vec(), validation: ids[3..].to_vec(), drawn: false }];
         write(&raw.path().join(FILE), &manual).expect("written");
         let split = || split_for(Fold::Number(0), preprocessed.path(), raw.path(), &ids);
         assert_eq!(split().expect("copied"), manual[0]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Error, json, mean, nan_mean};
+use super::{Error, Notes, json, mean, nan_mean};
 
 /// One case: a score for each class, and the true class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,16 +82,17 @@ impl Summary {
         nan_mean((0..self.classes.len()).map(|class| self.auc(class)))
     }
 
-    /// Writes `summary.json`.
+    /// Writes `summary.json`. `notes` say which cases it is about.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
         let record = Record {
             auc_per_class: (0..self.classes.len()).map(|class| self.auc(class)).collect(),
             classes: &self.classes,
             mean: MeanRecord { auc: self.macro_auc(), accuracy: self.accuracy(), majority_rate: self.majority_rate() },
             metric_per_case: &self.cases,
+            notes,
         };
         Ok(json::write(path, &record)?)
     }
@@ -120,6 +121,8 @@ struct Record<'a> {
     classes: &'a [String],
     mean: MeanRecord,
     metric_per_case: &'a [Case],
+    #[serde(flatten)]
+    notes: &'a Notes,
 }
 
 #[derive(Serialize)]

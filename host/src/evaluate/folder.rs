@@ -1,8 +1,8 @@
 //! Predictions of a whole folder against the references of another, case by case on several threads.
 
 use super::{Files, classification, regression, segmentation};
-use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, visible_names};
-use imaging::io::{read_image, read_labels};
+use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, unnamed_labels, visible_names};
+use imaging::io::{Geometry, read_image, read_labels};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,21 @@ pub struct Folders<'a> {
     pub ending: &'a str,
     /// Surfaces that are at most so many mm apart count as equal.
     pub tolerance: f64,
+    /// Files are compared although they differ in spacing or direction.
+    pub ignore_geometry: bool,
+}
+
+/// What is known of all cases. Case and reason, where there is one.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// Those that could be measured.
+    pub evaluation: Evaluation,
+    /// Those that could not.
+    pub bad: Vec<(String, String)>,
+    /// Those that have no prediction.
+    pub unpredicted: Vec<String>,
+    /// What was measured, or left out, and should be looked at.
+    pub doubts: Vec<(String, String)>,
 }
 
 /// The cases that could be measured.
@@ -38,17 +53,15 @@ enum Measured {
     Class(classification::Case),
 }
 
-/// Measures every case that has a prediction, and tells which could not be: case, and why.
+/// Measures every case that has a prediction, and tells what could not be measured and what is doubtful.
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn evaluate(
-    folders: &Folders,
-    threads: usize,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<(Evaluation, Vec<(String, String)>), String> {
+pub fn evaluate(folders: &Folders, threads: usize, progress: &(dyn Fn(Progress) + Sync)) -> Result<Evaluated, String> {
+    let Pairs { pairs, unpredicted, without_reference } = Pairs::find(folders)?;
     let mut bad = Vec::new();
-    let pairs = pairs(folders, &mut bad)?;
+    let mut doubts: Vec<(String, String)> =
+        without_reference.into_iter().map(|case| (case, "it has a prediction, but no reference; left out".to_owned())).collect();
     let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), measure(folders, pair)));
     let measured = for_each_case(&pairs, threads, Stage::Evaluate, progress, work)?;
     let mut evaluation = match folders.kind {
@@ -57,15 +70,24 @@ pub fn evaluate(
         TargetKind::Class { classes } => Evaluation::Class(classification::Summary::new(classes.clone())),
     };
     for (case, measured) in measured {
+        let measured = match measured {
+            Ok((measured, found)) => {
+                doubts.extend(found.into_iter().map(|doubt| (case.clone(), doubt)));
+                measured
+            }
+            Err(reason) => {
+                bad.push((case, reason));
+                continue;
+            }
+        };
         match (&mut evaluation, measured) {
-            (Evaluation::Labels(summary), Ok(Measured::Labels(case))) => summary.add(case),
-            (Evaluation::Regression(summary), Ok(Measured::Regression(case))) => summary.add(case),
-            (Evaluation::Class(summary), Ok(Measured::Class(case))) => summary.add(case),
-            (_, Ok(_)) => unreachable!("all are of one kind"),
-            (_, Err(reason)) => bad.push((case, reason)),
+            (Evaluation::Labels(summary), Measured::Labels(case)) => summary.add(case),
+            (Evaluation::Regression(summary), Measured::Regression(case)) => summary.add(case),
+            (Evaluation::Class(summary), Measured::Class(case)) => summary.add(case),
+            _ => unreachable!("all are of one kind"),
         }
     }
-    Ok((evaluation, bad))
+    Ok(Evaluated { evaluation, bad, unpredicted, doubts })
 }
 
 struct Pair {
@@ -79,30 +101,48 @@ enum Reference {
     Class(usize),
 }
 
-/// Cases that have both; those of the reference that are not predicted are `bad`.
-fn pairs(folders: &Folders, bad: &mut Vec<(String, String)>) -> Result<Vec<Pair>, String> {
-    let Folders { reference, prediction, ending, .. } = folders;
-    let (references, ending) = match folders.kind {
-        TargetKind::Class { classes } => (class_references(reference, classes)?, ".json"),
-        _ => {
-            let names = visible_names(reference).map_err(|e| e.to_string())?;
-            let file = |name: &String| Some((name.strip_suffix(ending)?.to_owned(), Reference::File(reference.join(name))));
-            (names.iter().filter_map(file).collect::<BTreeMap<_, _>>(), *ending)
+/// Predictions and references, brought together by case.
+struct Pairs {
+    pairs: Vec<Pair>,
+    unpredicted: Vec<String>,
+    without_reference: Vec<String>,
+}
+
+impl Pairs {
+    fn find(folders: &Folders) -> Result<Self, String> {
+        let Folders { reference, prediction, ending, .. } = folders;
+        let (references, ending) = match folders.kind {
+            TargetKind::Class { classes } => (class_references(reference, classes)?, ".json"),
+            _ => {
+                let file = |case: String| (case.clone(), Reference::File(reference.join(format!("{case}{ending}"))));
+                (cases_in(reference, ending)?.map(file).collect::<BTreeMap<_, _>>(), *ending)
+            }
+        };
+        if references.is_empty() {
+            return Err(format!("{} has no reference that ends in {ending}", reference.display()));
         }
-    };
-    if references.is_empty() {
-        return Err(format!("{} has no reference that ends in {ending}", reference.display()));
-    }
-    let mut pairs = Vec::new();
-    for (case, reference) in references {
-        let prediction = prediction.join(format!("{case}{ending}"));
-        if prediction.is_file() {
-            pairs.push(Pair { case, prediction, reference });
-        } else {
-            bad.push((case, format!("{} does not exist: it was not predicted", prediction.display())));
+        let without_reference = cases_in(prediction, ending)?.filter(|case| !references.contains_key(case));
+        let without_reference = without_reference.filter(|case| !BESIDE_PREDICTIONS.contains(&&*format!("{case}{ending}"))).collect();
+        let (mut pairs, mut unpredicted) = (Vec::new(), Vec::new());
+        for (case, reference) in references {
+            let prediction = prediction.join(format!("{case}{ending}"));
+            if prediction.is_file() {
+                pairs.push(Pair { case, prediction, reference });
+            } else {
+                unpredicted.push(case);
+            }
         }
+        Ok(Self { pairs, unpredicted, without_reference })
     }
-    Ok(pairs)
+}
+
+/// What lies beside predictions and is none: ours and nnU-Net's.
+const BESIDE_PREDICTIONS: [&str; 4] = ["dataset.json", "plans.json", "summary.json", "predict_from_raw_data_args.json"];
+
+/// Names of the files in `folder` that end in `ending`, without that.
+fn cases_in<'a>(folder: &Path, ending: &'a str) -> Result<impl Iterator<Item = String> + use<'a>, String> {
+    let names = visible_names(folder).map_err(|e| e.to_string())?;
+    Ok(names.into_iter().filter_map(move |name| name.strip_suffix(ending).map(str::to_owned)))
 }
 
 fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, Reference>, String> {
@@ -127,34 +167,61 @@ pub fn read_scores(path: &Path, classes: &[String]) -> Result<Vec<f64>, String> 
     classes.iter().map(|class| named.get(class).copied().ok_or_else(|| wrong(&format!("has no score for class {class:?}")))).collect()
 }
 
-fn measure(folders: &Folders, pair: &Pair) -> Result<Measured, String> {
+/// What is measured of a case, and what is doubtful about it.
+fn measure(folders: &Folders, pair: &Pair) -> Result<(Measured, Vec<String>), String> {
     let told = |e: &dyn std::fmt::Display| e.to_string();
     match (folders.kind, &pair.reference) {
-        (TargetKind::Labels(labels), Reference::File(path)) => labels_case(folders, labels, pair, path).map(Measured::Labels),
+        (TargetKind::Labels(labels), Reference::File(path)) => {
+            let (case, doubts) = labels_case(folders, labels, pair, path)?;
+            Ok((Measured::Labels(case), doubts))
+        }
         (TargetKind::Regression { .. }, Reference::File(path)) => {
             let files = Files { prediction: pair.prediction.clone(), reference: path.clone() };
             let (prediction, reference) = (read_image(&pair.prediction).map_err(|e| told(&e))?, read_image(path).map_err(|e| told(&e))?);
             let case = regression::case_metrics(files, &prediction.volume, &reference.volume, None).map_err(|e| told(&e))?;
-            Ok(Measured::Regression(case))
+            let doubt = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?;
+            Ok((Measured::Regression(case), doubt.into_iter().collect()))
         }
         (TargetKind::Class { classes }, Reference::Class(index)) => {
             let scores = read_scores(&pair.prediction, classes)?;
-            Ok(Measured::Class(classification::case_metrics(pair.case.clone(), scores, *index).map_err(|e| told(&e))?))
+            let case = classification::case_metrics(pair.case.clone(), scores, *index).map_err(|e| told(&e))?;
+            Ok((Measured::Class(case), Vec::new()))
         }
         _ => unreachable!("references are of the target's kind"),
     }
 }
 
-fn labels_case(folders: &Folders, labels: &Labels, pair: &Pair, path: &Path) -> Result<segmentation::Case, String> {
+fn labels_case(folders: &Folders, labels: &Labels, pair: &Pair, path: &Path) -> Result<(segmentation::Case, Vec<String>), String> {
     let files = Files { prediction: pair.prediction.clone(), reference: path.to_owned() };
     let prediction = read_labels(&pair.prediction).map_err(|e| e.to_string())?;
     let reference = read_labels(path).map_err(|e| e.to_string())?;
     let (foreground, ignore) = (labels.foreground(), labels.ignore);
     let mut case =
         segmentation::case_metrics(files, &prediction.volume, &reference.volume, &foreground, ignore).map_err(|e| e.to_string())?;
+    let mut doubts: Vec<String> = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?.into_iter().collect();
+    for (what, map) in [("prediction", &prediction.volume), ("reference", &reference.volume)] {
+        let unnamed: Vec<String> = unnamed_labels(map, labels).iter().map(|(value, voxels)| format!("{value} ({voxels} voxels)")).collect();
+        if !unnamed.is_empty() {
+            doubts.push(format!("its {what} has values that dataset.json does not name, and that count nowhere: {}", unnamed.join(", ")));
+        }
+    }
     let scale = (reference.geometry.spacing(), folders.tolerance);
     case.surfaces = Some(segmentation::case_surfaces(&prediction.volume, &reference.volume, &foreground, ignore, scale));
-    Ok(case)
+    Ok((case, doubts))
+}
+
+/// Refuses a prediction whose voxels are of another size than the reference's, or run in another direction; one that lies elsewhere is doubtful.
+fn lie_on_each_other(folders: &Folders, pair: &Pair, prediction: &Geometry, reference: &Geometry) -> Result<Option<String>, String> {
+    let refused = prediction.spacing_differs(reference).or_else(|| prediction.direction_differs(reference));
+    let doubt = refused.clone().or_else(|| prediction.origin_differs(reference));
+    let told = |difference: String| format!("{} and its reference differ: {difference}", pair.prediction.display());
+    match refused {
+        Some(difference) if !folders.ignore_geometry => Err(format!(
+            "{}. One of them is turned, mirrored, or of another resolution; compare files that belong together, or give --ignore-geometry",
+            told(difference)
+        )),
+        _ => Ok(doubt.map(told)),
+    }
 }
 
 impl Evaluation {
@@ -233,10 +300,11 @@ impl Evaluation {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), super::Error> {
+        let notes = super::Notes::default();
         match self {
-            Self::Labels(summary) => summary.write(path),
-            Self::Regression(summary) => summary.write(path),
-            Self::Class(summary) => summary.write(path),
+            Self::Labels(summary) => summary.write(path, &notes),
+            Self::Regression(summary) => summary.write(path, &notes),
+            Self::Class(summary) => summary.write(path, &notes),
         }
     }
 }

@@ -61,6 +61,26 @@ pub struct Files {
     pub reference: PathBuf,
 }
 
+/// What a `summary.json` says of the cases that were measured, beside nnU-Net's keys; nothing where all of a split of the file were.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Notes {
+    /// The split is none of splits_final.json: how it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Only some of the split's validation cases were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_cases: Option<Share>,
+}
+
+/// Some of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// How many there are.
+    pub all: usize,
+    /// How many were measured.
+    pub measured: usize,
+}
+
 impl Files {
     fn check_shapes(&self, found: [usize; 4], expected: [usize; 4]) -> Result<(), Error> {
         if found == expected {

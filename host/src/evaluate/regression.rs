@@ -5,7 +5,7 @@ use std::path::Path;
 use imaging::Volume;
 use serde::Serialize;
 
-use super::{Error, Files, json, mean};
+use super::{Error, Files, Notes, json, mean};
 
 /// Errors in the unit of the target; over all channels and valid voxels of a case, or the mean over cases.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -100,14 +100,15 @@ impl Summary {
         }))
     }
 
-    /// Writes `summary.json`, laid out as nnU-Net's for segmentation.
+    /// Writes `summary.json`, laid out as nnU-Net's for segmentation. `notes` say which cases it is about.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
         let record = Record {
             mean: MeanRecord { metrics: self.mean(), constant_mae: self.constant_mae() },
             metric_per_case: self.cases.iter().map(|case| CaseRecord { metrics: case.metrics, files: &case.files }).collect(),
+            notes,
         };
         Ok(json::write(path, &record)?)
     }
@@ -159,6 +160,8 @@ impl Distribution {
 struct Record<'a> {
     mean: MeanRecord,
     metric_per_case: Vec<CaseRecord<'a>>,
+    #[serde(flatten)]
+    notes: &'a Notes,
 }
 
 #[derive(Serialize)]

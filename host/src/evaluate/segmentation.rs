@@ -7,7 +7,7 @@ use imaging::Volume;
 use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
 
-use super::{Error, Files, json, mean, nan_mean};
+use super::{Error, Files, Notes, json, mean, nan_mean};
 
 /// Overlap for one class or region; `N` is `u64` for one case and `f64` for a mean over cases. Fields have the names and
 /// the order of `summary.json`.
@@ -256,11 +256,11 @@ impl Summary {
         Some((0..self.foreground.len()).map(mean).collect())
     }
 
-    /// Writes nnU-Net's `summary.json`, with the surfaces' metrics beside those that nnU-Net has.
+    /// Writes nnU-Net's `summary.json`, with the surfaces' metrics beside those that nnU-Net has. `notes` say which cases it is about.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
         let keys: Vec<String> = self.foreground.iter().map(|(_, values)| key(values)).collect();
         let keys = || keys.iter().map(String::as_str);
         let surfaces = self.surfaces();
@@ -270,8 +270,8 @@ impl Summary {
             files: &case.files,
         });
         let means = self.mean().enumerate().map(|(i, (_, overlap))| Both { overlap, surface: surfaces.as_ref().map(|all| all[i]) });
-        let record =
-            Record { foreground_mean: self.foreground_mean(), mean: keys().zip(means).collect(), metric_per_case: cases.collect() };
+        let (foreground_mean, mean) = (self.foreground_mean(), keys().zip(means).collect());
+        let record = Record { foreground_mean, mean, metric_per_case: cases.collect(), notes };
         Ok(json::write(path, &record)?)
     }
 }
@@ -290,6 +290,8 @@ struct Record<'a> {
     foreground_mean: Metrics<f64>,
     mean: BTreeMap<&'a str, Both<f64>>,
     metric_per_case: Vec<CaseRecord<'a>>,
+    #[serde(flatten)]
+    notes: &'a Notes,
 }
 
 #[derive(Serialize)]
@@ -377,7 +379,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("validation/summary.json");
-        summary.write(&path).unwrap();
+        summary.write(&path, &Notes::default()).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), include_str!("../../../tests/golden/summary.json"));
     }
 }

@@ -11,6 +11,7 @@
 //! plugin is found by its id, or where the user says.
 
 mod checkpoint;
+mod kept;
 mod nnunet;
 mod pretrain;
 pub mod pth;
@@ -21,7 +22,7 @@ use crate::dataset::splits::Fold;
 use crate::dataset::{self, Description, TargetKind};
 use crate::network::{self, Model, Precision, all_told, task};
 use crate::plan::{self, Configuration, Plans, check_patch};
-use crate::plugin::{self, Library, LoadError, LoadedTransform, SearchError};
+use crate::plugin::{self, Library, LoadError, SearchError};
 use crate::train::{CheckpointError, Origin};
 use indexmap::IndexMap;
 use plugin_api::Task;
@@ -29,8 +30,9 @@ use std::path::{Path, PathBuf};
 use tch::Device;
 
 pub use checkpoint::Checkpoint;
+pub use kept::check_kept;
 pub use pretrain::{Treatment, pretrain, table};
-pub use save::{Format, save};
+pub use save::{Format, describe_plugin, save};
 pub use unpack::unpack;
 
 /// A model cannot be opened or built.
@@ -117,13 +119,13 @@ pub struct TrainedModel {
     pub targets: IndexMap<String, TargetKind>,
 }
 
-/// What all folds of a model have from its first.
+/// The first fold of a model, which the others must be like.
 struct First {
+    path: PathBuf,
     origin: Origin,
     configuration: Configuration,
-    library: Library,
     task: Task,
-    transform: Option<LoadedTransform>,
+    library: Library,
 }
 
 impl ModelFolder {
@@ -216,25 +218,33 @@ impl ModelFolder {
     /// # Errors
     /// When the plugin is not there, a checkpoint cannot be read, or they do not belong together.
     pub fn load(&self, checkpoints: &[PathBuf], plugin: Option<&str>, device: Device, precision: Precision) -> Result<TrainedModel, Error> {
+        let channels = self.description.channel_names.len();
         let mut first: Option<First> = None;
         let mut folds = Vec::new();
         for path in checkpoints {
             let checkpoint = Checkpoint::read(path, &self.plans)?;
+            let configuration = self.configuration(&checkpoint)?;
+            let task = self.task(&checkpoint, &configuration)?;
             let first = match &first {
                 Some(first) => first,
                 None => {
-                    let library = Library::load(&find_plugin(plugin, &checkpoint.origin.plugin, path)?)?;
-                    checkpoint.origin.tell_other_build(&library);
-                    first.insert(self.first(&checkpoint, library, device)?)
+                    let origin = checkpoint.origin.clone();
+                    let library = Library::load(&find_plugin(plugin, &origin, path)?)?;
+                    origin.tell_other_build(&library);
+                    first.insert(First { path: path.clone(), origin, configuration, task: task.clone(), library })
                 }
             };
-            check_same(&first.origin, &checkpoint.origin, &checkpoints[0], path)?;
-            folds.push(self.build(&checkpoint, first, device, precision)?);
+            first.check_same(&checkpoint, &task)?;
+            let First { origin, configuration, library, .. } = first;
+            let model = Model::new(&configuration.architecture, channels, library, &task, &origin.options, device, precision)?;
+            checkpoint.copy_to(&model.parameters)?;
+            model.check_keeps()?;
+            folds.push(model);
         }
-        let Some(First { origin: Origin { patch, mirror, .. }, configuration, transform, .. }) = first else {
+        let Some(First { origin: Origin { patch, mirror, .. }, configuration, .. }) = first else {
             return Err(Error::NoModel { path: self.path.clone(), reason: "no fold is named".to_owned() });
         };
-        let targets = target_kinds(&folds[0], &self.description, transform.as_ref());
+        let targets = target_kinds(&folds[0], &self.description);
         Ok(TrainedModel { folds, configuration, patch, mirror, targets })
     }
 
@@ -256,53 +266,82 @@ impl ModelFolder {
         Ok(configuration)
     }
 
-    fn first(&self, checkpoint: &Checkpoint, library: Library, device: Device) -> Result<First, Error> {
-        let configuration = self.configuration(checkpoint)?;
-        let targets = all_told(&self.description.targets);
-        let task = task(&configuration.architecture, &configuration.patch_size, &configuration.spacing, targets);
-        let mut task = Task { device: crate::device::name(device), ..task };
-        let origin = checkpoint.origin.clone();
-        let transform = LoadedTransform::create(&library, &mut task, &origin.options).map_err(network::Error::from)?;
-        Ok(First { origin, configuration, library, task, transform })
-    }
-
-    fn build(&self, checkpoint: &Checkpoint, first: &First, device: Device, precision: Precision) -> Result<Model, Error> {
-        let First { origin, configuration, library, task, .. } = first;
-        let channels = self.description.channel_names.len();
-        let model = Model::new(&configuration.architecture, channels, library, task, &origin.options, device, precision)?;
-        checkpoint.copy_to(&model.parameters)?;
-        Ok(model)
+    /// What the trainer of `checkpoint` was told. Where the checkpoint does not say, as nnU-Net's and our oldest do not, it was the patch that it was
+    /// trained on, and what plan and data set say.
+    fn task(&self, checkpoint: &Checkpoint, configuration: &Configuration) -> Result<Task, Error> {
+        let Origin { patch, task: told, .. } = &checkpoint.origin;
+        let patch = &patch[3 - configuration.dims()..];
+        let planned = task(&configuration.architecture, patch, &configuration.spacing, all_told(&self.description.targets));
+        let Some(told) = told else { return Ok(planned) };
+        let form = |target: &plugin_api::task::Target| (target.kind, target.channels);
+        let changed = told.targets.iter().find(|(name, told)| planned.targets.get(*name).is_none_or(|target| form(target) != form(told)));
+        if let Some((name, _)) = changed {
+            let reason = format!("was trained for another target '{name}' than dataset.json has; was that edited?");
+            return Err(Error::Broken { path: checkpoint.path.clone(), reason });
+        }
+        match difference(told, &Task { targets: told.targets.clone(), ..planned }) {
+            Some(what) => {
+                let reason = format!("says that its trainer was told of another {what} than its network has");
+                Err(Error::Broken { path: checkpoint.path.clone(), reason })
+            }
+            None => Ok(told.clone()),
+        }
     }
 }
 
-/// Kind of the target of every output of `model` that has one, be it of the data set or made by `transform`.
-pub fn target_kinds(model: &Model, description: &Description, transform: Option<&LoadedTransform>) -> IndexMap<String, TargetKind> {
+/// What two tasks differ in of all that heads may depend on, if anything.
+fn difference(a: &Task, b: &Task) -> Option<&'static str> {
+    let differences = [
+        (a.dims != b.dims || a.patch_size != b.patch_size, "patch"),
+        (a.spacing != b.spacing, "spacing"),
+        (a.features != b.features || a.strides != b.strides, "architecture"),
+        (a.targets != b.targets, "set of targets"),
+    ];
+    differences.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+}
+
+impl First {
+    /// Refuses a checkpoint that does not belong to the same model.
+    fn check_same(&self, other: &Checkpoint, task: &Task) -> Result<(), Error> {
+        let (first, origin) = (&self.origin, &other.origin);
+        let differences = [
+            (first.plugin != origin.plugin || first.options != origin.options, "plugin or options"),
+            (first.plan != origin.plan, "configuration"),
+            (first.patch != origin.patch, "patch"),
+            (first.mirror != origin.mirror, "axes of mirroring"),
+        ];
+        let what = differences.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what).or(difference(&self.task, task));
+        match what {
+            Some(what) => Err(Error::Folds { first: self.path.clone(), second: other.path.clone(), what }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Kind of the target of every output of `model` that has one, be it of the data set or made by the plugin.
+pub fn target_kinds(model: &Model, description: &Description) -> IndexMap<String, TargetKind> {
     let kind = |target: &String| match description.targets.get(target) {
         Some(target) => Some(&target.kind),
-        None => transform?.kinds().get(target),
+        None => model.transform.as_ref()?.kinds().get(target),
     };
     let outputs = model.trainer.outputs().iter();
     outputs.filter_map(|output| Some((output.name.clone(), kind(output.target.as_ref()?)?.clone()))).collect()
 }
 
-/// An id from a file must not lead to a path: that could be a library which came with the model.
-fn find_plugin(asked: Option<&str>, id: &str, checkpoint: &Path) -> Result<PathBuf, Error> {
-    if asked.is_none() && plugin::is_path(id) {
+/// The library that is asked for; else the very one that trained `checkpoint`, where this user trained with it; else the one with its id in the search
+/// path. What a file says must not lead to a path: that could be a library which came with the model.
+fn find_plugin(asked: Option<&str>, origin: &Origin, checkpoint: &Path) -> Result<PathBuf, Error> {
+    if let Some(asked) = asked {
+        return Ok(plugin::resolve(asked)?);
+    }
+    let id = &origin.plugin;
+    if plugin::is_path(id) {
         let reason = format!("names the plugin {id:?}; expected an id. If you trust that library, name it with --plugin");
         return Err(Error::Broken { path: checkpoint.to_owned(), reason });
     }
-    Ok(plugin::resolve(asked.unwrap_or(id))?)
-}
-
-fn check_same(first: &Origin, other: &Origin, first_path: &Path, other_path: &Path) -> Result<(), Error> {
-    let differences = [
-        (first.plugin != other.plugin || first.options != other.options, "plugin or options"),
-        (first.plan != other.plan, "configuration"),
-        (first.patch != other.patch, "patch"),
-        (first.mirror != other.mirror, "axes of mirroring"),
-    ];
-    match differences.iter().find(|(differs, _)| *differs) {
-        Some((_, what)) => Err(Error::Folds { first: first_path.to_owned(), second: other_path.to_owned(), what }),
-        None => Ok(()),
+    if let Some(path) = origin.library.as_ref().and_then(|library| plugin::remembered(&library.sha256)) {
+        log::info!("plugin {id} as this model was trained with it: {}", path.display());
+        return Ok(path);
     }
+    Ok(plugin::resolve(id)?)
 }

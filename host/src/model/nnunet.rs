@@ -49,6 +49,7 @@ pub fn read(path: &Path, plans: &Plans) -> Result<(Origin, Weights), Error> {
         patch: configuration.patch_zyx(),
         plan: serde_json::to_value(configuration).expect("plain data"),
         mirror,
+        task: None,
     };
     Ok((origin, weights))
 }

@@ -5,6 +5,7 @@ use super::{Checkpoint, Error, ModelFolder};
 use crate::dataset::splits::Fold;
 use crate::dataset::write_json;
 use crate::train::{LibraryRecord, Origin, write_weights};
+use plugin_api::Output;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
             }
             Format::Safetensors => {
                 write_weights(&target.join("checkpoint_final.safetensors"), &origin, &weights)?;
-                plugin = Some(describe(&origin));
+                plugin = Some(describe_plugin(&origin, None));
             }
         }
     }
@@ -65,12 +66,15 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
     std::fs::rename(temporary.keep(), output).map_err(failed)
 }
 
-/// `plugin.json`: which plugin trained it, as far as the checkpoint says.
-fn describe(origin: &Origin) -> Value {
+/// `plugin.json`: which plugin trained a network, as far as its checkpoint says, and the `outputs` where they are known.
+pub fn describe_plugin(origin: &Origin, outputs: Option<&[Output]>) -> Value {
     let mut plugin = json!({"id": origin.plugin, "version": origin.plugin_version, "options": origin.options});
     if let Some(LibraryRecord { sha256, manifest }) = &origin.library {
         plugin["sha256"] = json!(sha256);
         plugin["manifest"] = json!(manifest);
+    }
+    if let Some(outputs) = outputs {
+        plugin["outputs"] = json!(outputs);
     }
     plugin
 }

@@ -2,9 +2,12 @@
 
 use super::{Error, Parameters, Precision, Unet};
 use crate::plan::Architecture;
-use crate::plugin::{Library, LoadedTrainer};
+use crate::plugin::keeps::{self, Trained};
+use crate::plugin::{Library, LoadedTrainer, LoadedTransform};
 use crate::shim::{Autocast, Seeded, mix};
 use plugin_api::{Features, Outputs, Pass, Task};
+use serde_json::Value;
+use std::sync::Arc;
 use tch::{Device, Tensor};
 
 /// Keeps the trunk's draws apart from the heads'.
@@ -20,23 +23,54 @@ pub struct Model {
     pub parameters: Parameters,
     /// Arithmetic of trunk and heads.
     pub precision: Precision,
+    /// What the trainer was told: the host's task, and the targets that the plugin makes.
+    pub task: Task,
+    /// What makes these, if the plugin makes any.
+    pub transform: Option<Arc<LoadedTransform>>,
+    options: Value,
 }
 
 impl Model {
-    /// Builds the trunk of `architecture` and lets the plugin add its heads. Initial values depend on `task.seed`.
+    /// Builds the trunk of `architecture` and lets the plugin add its targets to `task`, which says whose network it is, and its heads. `device` is
+    /// where it computes now, wherever it was trained. Initial values depend on `task.seed`.
     pub fn new(
         architecture: &Architecture,
         input_channels: usize,
         library: &Library,
         task: &Task,
-        options: &serde_json::Value,
+        options: &Value,
         device: Device,
         precision: Precision,
     ) -> Result<Self, Error> {
+        let mut task = Task { device: crate::device::name(device), ..task.clone() };
+        let transform = LoadedTransform::create(library, &mut task, options)?.map(Arc::new);
         let mut parameters = Parameters::new(device, task.seed);
         let trunk = Unet::new(architecture, input_channels, &mut parameters)?;
-        let trainer = LoadedTrainer::create(library, task, options, &mut parameters)?;
-        Ok(Self { trunk, trainer, parameters, precision })
+        let trainer = LoadedTrainer::create(library, &task, options, &mut parameters)?;
+        Ok(Self { trunk, trainer, parameters, precision, task, transform, options: options.clone() })
+    }
+
+    /// Compares what the plugin says that it keeps with what the trainer does with the weights that it has now.
+    ///
+    /// # Errors
+    /// When that is not the same.
+    pub fn check_keeps(&self) -> Result<(), Error> {
+        keeps::check_claims(self.trained())
+    }
+
+    /// How a method of the trainer, with the weights that it has now, [differs](keeps::difference) from the default.
+    pub fn difference(&self, method: &'static str) -> Result<Option<String>, Error> {
+        keeps::difference(self.trained(), method)
+    }
+
+    /// A second trainer with the weights of this one, and what holds them: for calls that the training must not notice.
+    pub fn another_trainer(&self) -> Result<(LoadedTrainer, Parameters), Error> {
+        self.trained().copy()
+    }
+
+    fn trained(&self) -> Trained<'_> {
+        let Self { trainer, task, options, parameters, .. } = self;
+        Trained { library: trainer.library(), task, options, parameters }
     }
 
     /// Outputs of `image` `(B, C, [Z,] Y, X)` in f32, `levels` levels each. `seed` seeds what trunk and heads draw.

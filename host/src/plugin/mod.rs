@@ -1,10 +1,10 @@
 //! Trainer plugins: the only folder that knows the binary interface.
 //!
-//! `search` finds a library by path or id, `file` reads it, `manifest` what it says of itself without running it, `permissions` asks who else
+//! `search` finds a library by path or id, `remembered` the one that trained a model, `file` reads it, `manifest` what it says of itself without running it, `permissions` asks who else
 //! can write to it, `gate` whether this host has what it needs, `trust` whether the user wants it; `library` loads it through one of its two
 //! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors
 //! into borrowed C structures and back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `error` is how
-//! a call fails, `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
+//! a call fails, [`keeps`] compares methods with the defaults that they are said to be, `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
 //! they paste.
 
 mod child;
@@ -13,10 +13,12 @@ mod error;
 mod extensions;
 mod file;
 mod gate;
+pub mod keeps;
 mod library;
 mod manifest;
 mod marshal;
 mod permissions;
+mod remembered;
 mod search;
 mod services;
 mod shell;
@@ -32,6 +34,7 @@ pub use file::LibraryFile;
 pub use gate::LoadError;
 pub use library::Library;
 pub use manifest::{ReadError, read as read_manifest};
+pub use remembered::{remember, remembered};
 pub use search::{Found, SearchError, is_path, library_file, list, resolve};
 pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{LoadedTrainer, Observation};

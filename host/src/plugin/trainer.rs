@@ -12,6 +12,7 @@ use super::services::host_services;
 use crate::network::Parameters;
 use crate::shim::{KeepModes, Seeded, generator_digest, mix};
 use plugin_api::abi::{self, Instance, Sink, Str};
+use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Kind, Outputs, Pass, Step, Task, Term, Weight};
 use std::sync::Once;
 use tch::{Device, Tensor};
@@ -113,6 +114,11 @@ impl LoadedTrainer {
         self.observed.replace(Some(Vec::new())).unwrap_or_default()
     }
 
+    /// Where its tensors live.
+    pub(super) fn device(&self) -> Device {
+        self.device
+    }
+
     /// Its outputs, in order.
     pub fn outputs(&self) -> &[plugin_api::Output] {
         &self.outputs
@@ -120,17 +126,9 @@ impl LoadedTrainer {
 
     /// Heads: features to logits in f32, checked against the declared outputs.
     pub fn forward(&self, features: &Features, pass: &Pass, seed: u64) -> Result<Outputs, CallError> {
-        const CALL: &str = "forward";
-        let lent = LentFeatures::new(features);
-        let c_pass =
-            abi::Pass { levels: u32::try_from(pass.levels).unwrap_or(u32::MAX), training: pass.training.into(), amp: pass.amp.into() };
-        let mut outputs = Outputs::new();
-        self.call(CALL, seed, |error| {
-            // SAFETY: everything lent outlives the call.
-            unsafe { (self.library.entry.forward)(self.instance, &lent.as_c(), &c_pass, output_sink(&mut outputs), error) }
-        })?;
+        const CALL: &str = FORWARD;
         let mut checked = Outputs::new();
-        for (name, levels) in outputs {
+        for (name, levels) in self.forward_unchecked(features, pass, seed)? {
             let Some(declared) = self.outputs.iter().find(|output| output.name == name) else {
                 return Err(self.error(CALL, format!("returned an output '{name}' that it did not declare")));
             };
@@ -148,6 +146,19 @@ impl LoadedTrainer {
             }
         }
         Ok(checked)
+    }
+
+    /// The same, whatever it returns.
+    pub(super) fn forward_unchecked(&self, features: &Features, pass: &Pass, seed: u64) -> Result<Outputs, CallError> {
+        let lent = LentFeatures::new(features);
+        let c_pass =
+            abi::Pass { levels: u32::try_from(pass.levels).unwrap_or(u32::MAX), training: pass.training.into(), amp: pass.amp.into() };
+        let mut outputs = Outputs::new();
+        self.call(FORWARD, seed, |error| {
+            // SAFETY: everything lent outlives the call.
+            unsafe { (self.library.entry.forward)(self.instance, &lent.as_c(), &c_pass, output_sink(&mut outputs), error) }
+        })?;
+        Ok(outputs)
     }
 
     /// Named terms, each a finite f32 scalar; `outputs` in f32. Where the plugin computes gradients by hand, the terms carry these.
@@ -193,7 +204,7 @@ impl LoadedTrainer {
 
     /// Logits to predictions, same shapes.
     pub fn activate(&self, logits: &Outputs) -> Result<Outputs, CallError> {
-        const CALL: &str = "activate";
+        const CALL: &str = ACTIVATE;
         let lent = LentOutputs::new(logits);
         let mut active = Outputs::new();
         self.call(CALL, 2, |error| {

@@ -86,7 +86,7 @@ impl Cases<'_> {
     /// When the plugin fails at what concerns all cases.
     pub fn predict(&self, tell: impl Fn() + Sync) -> Result<Done, network::Error> {
         let TrainedModel { folds, configuration, targets, .. } = self.model;
-        let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras)?;
+        let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras);
         // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
         let layout = Layout { output: self.output, targets, ending: &self.folder.description.file_ending };
         let (inputs, folder, exporter, tell) = (self.inputs, self.folder, &exporter, &tell);
@@ -128,7 +128,7 @@ impl Cases<'_> {
                 })
             });
             match outputs {
-                // Who does not listen any more has panicked, which is told once all threads have ended.
+                // A closed channel means that the writer thread panicked; the panic is reported after the join.
                 Ok(outputs) => {
                     if to_files.send(Predicted { input, properties, geometry, outputs }).is_err() {
                         break;

@@ -9,9 +9,10 @@ use imaging::io::{Geometry, write_atomically, write_image, write_labels};
 use imaging::resample::{Rule, resample_argmax, resample_image, resample_regions};
 use imaging::{Volume, VolumeView};
 use indexmap::IndexMap;
-use plugin_api::{Kind, Outputs};
+use plugin_api::Outputs;
+use plugin_api::manifest::ACTIVATE;
 use std::path::Path;
-use tch::{Kind::Float, Tensor};
+use tch::Tensor;
 
 /// What is predicted for one output, in the raw image's frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,20 +52,30 @@ pub struct Exporter<'a> {
     plans: &'a Plans,
     configuration: &'a Configuration,
     extras: Extras,
-    /// Whether the plugin's activations are softmax and sigmoid, so that it need not be asked.
+    /// The plugin leaves activation as it is, so that it need not be asked.
     by_kind: bool,
 }
 
 impl<'a> Exporter<'a> {
-    /// For `model`, whose outputs have these `targets`.
+    /// For `model`, whose outputs have these `targets`, and whose plugin keeps what it [says](Model::check_keeps).
     pub fn new(
         model: &Model,
         targets: &'a IndexMap<String, TargetKind>,
         plans: &'a Plans,
         configuration: &'a Configuration,
         extras: Extras,
-    ) -> Result<Self, network::Error> {
-        Ok(Self { targets, plans, configuration, extras, by_kind: activates_by_kind(model, configuration.dims())? })
+    ) -> Self {
+        let plugin = &model.trainer.library().manifest;
+        let by_kind = plugin.keeps(ACTIVATE);
+        if !by_kind {
+            log::info!(
+                "plugin {} {} is asked for predictions, which takes memory for all classes at the size of the image: its manifest does not say that it \
+                 keeps `activate`",
+                plugin.id,
+                plugin.version
+            );
+        }
+        Self { targets, plans, configuration, extras, by_kind }
     }
 
     /// Whether [`Self::export_without_plugin`] can be called, from any thread.
@@ -110,7 +121,7 @@ impl<'a> Exporter<'a> {
             let done = match kind {
                 TargetKind::Labels(labels) if !self.extras.probabilities => self.stream(&logits, labels, properties)?,
                 _ => {
-                    let active = activate(&self.resampled(&logits, properties)?, network::output_kind(kind))?;
+                    let active = network::output_kind(kind).activate(&self.resampled(&logits, properties)?)?;
                     self.finish(&active, kind, properties)?
                 }
             };
@@ -238,41 +249,6 @@ pub fn write(path: &Path, prediction: &Prediction, kind: &TargetKind, geometry: 
 /// The order in which regions are painted; nnU-Net ignores one where there are no regions.
 fn region_order(labels: &Labels) -> Option<&[i16]> {
     labels.region_order.as_deref().filter(|_| labels.has_regions())
-}
-
-/// Whether the plugin's activations are softmax and sigmoid, which do not change what is largest or above one half: told by what it makes of
-/// a few numbers.
-fn activates_by_kind(model: &Model, dims: usize) -> Result<bool, network::Error> {
-    let outputs = model.trainer.outputs().iter().filter(|output| output.kind != Kind::Aux);
-    let (mut logits, mut expected) = (Outputs::new(), Outputs::new());
-    for output in outputs {
-        let mut shape = vec![1, output.channels];
-        shape.resize(if output.kind == Kind::Class { 2 } else { 2 + dims }, 3);
-        let count = shape.iter().product::<i64>();
-        let numbers = Tensor::f_arange(count, (Float, model.parameters.device()))?.f_mul_scalar(1.7)?.f_sin()?.f_mul_scalar(4.0)?;
-        let numbers = numbers.f_view(shape.as_slice())?;
-        let active = activate(&numbers, output.kind)?;
-        logits.push(&output.name, numbers);
-        expected.push(&output.name, active);
-    }
-    let active = model.trainer.activate(&logits)?;
-    for (name, levels) in expected.iter() {
-        let same =
-            active.get(name).ok().and_then(|levels| levels.first()).is_some_and(|level| level.allclose(&levels[0], 1e-5, 1e-6, false));
-        if !same {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// What plugins make of logits unless they say otherwise.
-fn activate(logits: &Tensor, kind: Kind) -> Result<Tensor, network::Error> {
-    Ok(match kind {
-        Kind::Labels | Kind::Class => logits.f_softmax(1, Float)?,
-        Kind::Regions => logits.f_sigmoid()?,
-        _ => logits.shallow_clone(),
-    })
 }
 
 /// Labels of the most probable class; or regions painted in their order, later over earlier

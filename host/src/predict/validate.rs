@@ -4,7 +4,7 @@ use super::{Error, Exported, Exporter, Extras, Layout, Prediction, Window, slidi
 use crate::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
 };
-use crate::evaluate::{Files, classification, regression, segmentation};
+use crate::evaluate::{Files, Notes, classification, regression, segmentation};
 use crate::network::Model;
 use crate::preprocess::{Prepared, StoredCase, case_path};
 use crate::report::Bar;
@@ -31,6 +31,8 @@ pub struct Validation<'a> {
     pub cases: &'a [String],
     /// The fold's `validation` folder.
     pub folder: PathBuf,
+    /// What summaries say of the choice of cases.
+    pub notes: Notes,
     /// Set by Ctrl-C.
     pub stop: &'a AtomicBool,
 }
@@ -52,7 +54,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
     }
     let Prepared { plans, configuration, .. } = validation.prepared;
-    let exporter = Exporter::new(model, targets, plans, configuration, Extras::default())?;
+    let exporter = Exporter::new(model, targets, plans, configuration, Extras::default());
     let vectors = vector_outputs(targets);
     let bar = Bar::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
@@ -81,7 +83,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     }
     let mut lines = Lines::new();
     for (name, summary) in &summaries {
-        let result = summary.finish()?;
+        let result = summary.finish(&validation.notes)?;
         // Such a target is made of patches in training, never of whole cases.
         let of_plugin = !validation.dataset.description.targets.contains_key(&summary.target);
         let result = if of_plugin { format!("not measured: the plugin makes its target '{}'", summary.target) } else { result };
@@ -184,21 +186,21 @@ impl Summary {
     }
 
     /// Writes `summary.json` and says the result in words.
-    fn finish(&self) -> Result<String, Error> {
+    fn finish(&self, notes: &Notes) -> Result<String, Error> {
         let path: &Path = &self.folder.join("summary.json");
         match &self.metrics {
             Metrics::Labels { summary, .. } => {
-                summary.write(path)?;
+                summary.write(path, notes)?;
                 let each: Vec<String> = summary.mean().map(|(name, mean)| format!("{name} {:.4}", mean.dice)).collect();
                 Ok(format!("mean Dice {:.4} ({})", summary.foreground_mean().dice, each.join(", ")))
             }
             Metrics::Regression(summary) => {
-                summary.write(path)?;
+                summary.write(path, notes)?;
                 let mean = summary.mean();
                 Ok(format!("MAE {:.4}, RMSE {:.4} (best constant: MAE {:.4})", mean.mae, mean.rmse, summary.constant_mae()))
             }
             Metrics::Class(summary) => {
-                summary.write(path)?;
+                summary.write(path, notes)?;
                 let (accuracy, auc, majority) = (summary.accuracy(), summary.macro_auc(), summary.majority_rate());
                 Ok(format!("accuracy {accuracy:.4}, AUC {auc:.4} (majority: accuracy {majority:.4})"))
             }

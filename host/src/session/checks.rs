@@ -2,7 +2,8 @@
 
 use super::{Session, Settings};
 use crate::cli::RecipeArgs;
-use crate::dataset::Dataset;
+use crate::dataset::splits::Split;
+use crate::dataset::{Case, Dataset, TargetSource};
 use crate::loading::check_foreground;
 use crate::network::{Model, Unet};
 use crate::plan::{Configuration, check_patch, three_dimensional};
@@ -12,6 +13,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Task};
+use std::collections::BTreeSet;
 
 /// Refuses what need not wait until the data set is preprocessed: cascades, which are planned and preprocessed but not trained yet, and
 /// settings that do not fit the plans or the data set.
@@ -52,7 +54,7 @@ pub(super) fn recipe(library: &Library, settings: &Settings) -> Result<Recipe> {
     let plugin = &library.manifest;
     let asked = plugin.training.as_deref().map(RecipeArgs::parse).transpose();
     let asked = asked.map_err(|e| anyhow!("plugin {}: its manifest asks for training {:?}: {e}", plugin.id, plugin.training))?;
-    settings.recipe.clone().or(asked.unwrap_or_default()).resolve(settings.epochs).map_err(|e| anyhow!(e))
+    settings.recipe.resolve(asked.unwrap_or_default(), settings.epochs).map_err(|e| anyhow!(e))
 }
 
 /// Outputs must name targets that there are, of their kind.
@@ -77,6 +79,28 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Some case must have the target of every output: else its term would never be there, and its metric NaN to the end.
+pub(super) fn check_presence(model: &Model, dataset: &Dataset, split: &Split) -> Result<()> {
+    for output in model.trainer.outputs() {
+        // What a plugin makes of other targets is seen when it is made.
+        let Some((name, target)) = output.target.as_ref().and_then(|name| dataset.description.targets.get_key_value(name)) else {
+            continue;
+        };
+        let from = if let TargetSource::Derived { from, .. } = &target.source { from } else { name };
+        let has = |case: &&Case| matches!(case.targets.get(from), Some(Some(_)));
+        let with: BTreeSet<&str> = dataset.cases.iter().filter(has).map(|case| case.id.as_str()).collect();
+        ensure!(
+            split.train.iter().any(|id| with.contains(id.as_str())),
+            "output '{}' learns target '{name}', which none of the {} training cases of this fold has ({} cases of the data set do); add its files, or \
+             leave the output out",
+            output.name,
+            split.train.len(),
+            with.len()
+        );
     }
     Ok(())
 }

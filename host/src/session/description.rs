@@ -6,7 +6,7 @@ use crate::loading::PipelineChoice;
 use crate::model::{self, Checkpoint, ModelFolder, Treatment, pretrain};
 use crate::network::Model;
 use crate::report::{RunLog, table};
-use crate::train::{Identity, OptimiserName, Progress, Recipe, Weighting};
+use crate::train::{Identity, OptimiserName, Origin, Progress, Recipe, Weighting};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -14,16 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Session<'_> {
     /// What prediction needs, beside the folds.
-    pub(super) fn write_description(&self) -> Result<()> {
-        let library = self.model.trainer.library();
-        let plugin = json!({
-            "id": library.manifest.id,
-            "version": library.manifest.version,
-            "sha256": library.sha256,
-            "manifest": library.manifest,
-            "options": self.settings.options,
-            "outputs": self.model.trainer.outputs(),
-        });
+    pub(super) fn write_description(&self, origin: &Origin) -> Result<()> {
+        let plugin = model::describe_plugin(origin, Some(self.model.trainer.outputs()));
         let folder = self.folder.parent().unwrap_or(&self.folder);
         let files = [
             ("plans.json", serde_json::to_value(&self.prepared.plans)?),
@@ -46,7 +38,7 @@ impl Session<'_> {
             "command": std::env::args().collect::<Vec<_>>(),
             "started": seconds(SystemTime::now()),
             "resumed_at": {"epoch": progress.epoch, "iteration": progress.iteration},
-            "seed": self.task.seed,
+            "seed": self.settings.seed,
             "identity": identity,
             "library": library.path,
             "task": self.task,
@@ -70,6 +62,9 @@ impl Session<'_> {
         log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
         log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
         log.line(&format!("{train} training and {validation} validation cases, data key {key}"));
+        if let Some(how) = self.drawn_split() {
+            log.line(&format!("Split {how}"));
+        }
         let PipelineChoice { pipeline, changes } = &self.settings.augmentation;
         let wish = library.manifest.augmentation.as_deref();
         let asker = if pipeline.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };

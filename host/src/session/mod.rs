@@ -9,16 +9,17 @@ mod description;
 use crate::cli::RecipeArgs;
 use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
+use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
 use crate::model::{Checkpoint, target_kinds};
 use crate::network::{Model, Precision, all_told, task};
-use crate::plugin::{Library, LoadedTransform};
+use crate::plugin::Library;
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
 use crate::train::{
-    self, Arm, Average, EXAMPLES, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Training,
-    Watchdogs,
+    self, Arm, Average, EXAMPLES, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Streams,
+    Training, Watchdogs,
 };
 use anyhow::{Result, anyhow, bail, ensure};
 use imaging::augment::Augmentation;
@@ -108,16 +109,17 @@ pub struct Session<'a> {
     pub dataset: &'a Dataset,
     /// Plans and store.
     pub prepared: &'a Prepared,
-    /// What the trainer was told.
+    /// What the trainer was told, its own targets included.
     pub task: Task,
-    /// What the plugin makes of every sample, if it makes targets of its own.
-    pub transform: Option<Arc<LoadedTransform>>,
     /// Trunk, heads and parameters.
     pub model: Model,
     /// Patch (z, y, x).
     pub patch: [usize; 3],
     /// Axes of mirroring.
     pub mirror: Vec<usize>,
+    /// What the host has to tell: the task before the plugin added targets.
+    told: Task,
+    streams: Streams,
     name: &'a str,
     inherited: Option<description::Inherited>,
     split: Split,
@@ -149,6 +151,22 @@ struct Begun {
     progress: train::Progress,
 }
 
+/// What is random in a fold of `setups`, which see the same batches, is keyed by: what their checkpoints say, where they go on with any.
+///
+/// # Errors
+/// When a checkpoint cannot be read.
+pub fn streams(setups: &[Setup], fold: Fold, existing: Existing) -> Result<Streams> {
+    if matches!(existing, Existing::Resume { .. }) {
+        for path in setups.iter().filter_map(|setup| train::newest_checkpoint(&setup.folder.join(format!("fold_{fold}")))) {
+            let found = train::checkpoint_streams(&path)?;
+            if found != Streams::NEW {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(Streams::NEW)
+}
+
 /// Trains one fold of one run, or of several that are compared, on the same batches.
 ///
 /// # Errors
@@ -159,7 +177,7 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) ->
     // The last that can be refused; from here on files are written, or removed.
     let first = &sessions[0];
     let (train, validation) = first.loader_options();
-    let transforms: Vec<_> = sessions.iter().map(|session| session.transform.clone()).collect();
+    let transforms: Vec<_> = sessions.iter().map(|session| session.model.transform.clone()).collect();
     let source = |cases: &[String]| Arc::new(Source { transforms: transforms.clone(), ..first.source(cases) });
     let (batches, iterations) = (first.recipe.accumulate, first.settings.validation_iterations);
     // One that has stopped early sees no more batches.
@@ -173,8 +191,8 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) ->
 }
 
 impl<'a> Session<'a> {
-    /// Builds the model of `setup` and checks everything. Writes nothing.
-    pub fn new(dataset: &'a Dataset, prepared: &'a Prepared, setup: &'a Setup, fold: Fold) -> Result<Self> {
+    /// Builds the model of `setup` and checks everything. What is random is keyed by `streams`. Writes nothing.
+    pub fn new(dataset: &'a Dataset, prepared: &'a Prepared, setup: &'a Setup, fold: Fold, streams: Streams) -> Result<Self> {
         let Setup { name, library, settings, folder } = setup;
         let configuration = &prepared.configuration;
         let (patch_size, patch, augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
@@ -182,21 +200,23 @@ impl<'a> Session<'a> {
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let targets = all_told(&dataset.description.targets);
-        let mut task = Task {
+        let told = Task {
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
             epochs: settings.epochs,
             iterations: settings.iterations,
             device: device::name(settings.device),
-            seed: settings.seed,
+            seed: streams.seed(settings.seed, fold),
             ..task(&configuration.architecture, &patch_size, &configuration.spacing, targets)
         };
         let channels = dataset.description.channel_names.len();
         let Settings { options, device, precision, .. } = settings;
-        let transform = LoadedTransform::create(library, &mut task, options)?.map(Arc::new);
-        let model = Model::new(&configuration.architecture, channels, library, &task, options, *device, *precision)?;
+        let model = Model::new(&configuration.architecture, channels, library, &told, options, *device, *precision)?;
+        let task = model.task.clone();
         checks::check_outputs(&model, &task)?;
+        checks::check_presence(&model, dataset, &split)?;
         let inherited = settings.pretrained.as_ref().map(|asked| description::Inherited::load(asked, &model)).transpose()?;
+        model.check_keeps()?;
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
         let mirror = flipped.filter_map(|axis| axis.checked_sub(3 - task.dims)).collect();
@@ -205,7 +225,8 @@ impl<'a> Session<'a> {
             dataset,
             prepared,
             task,
-            transform,
+            told,
+            streams,
             model,
             patch,
             mirror,
@@ -272,7 +293,7 @@ impl<'a> Session<'a> {
         if existing == Existing::Overwrite && self.folder.exists() {
             std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
         }
-        self.write_description()?;
+        self.write_description(&identity.origin)?;
         let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name)?;
         // Nobody else writes here: the log is locked.
         let folders = [&self.folder, &self.folder.join(EXAMPLES)];
@@ -317,35 +338,49 @@ impl<'a> Session<'a> {
         );
         trained.tell_other_build(library);
         checkpoint.copy_to(&self.model.parameters)?;
+        self.model.check_keeps()?;
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());
         Ok(())
     }
 
     /// Kind of the target of every output that has one.
     pub fn targets(&self) -> IndexMap<String, TargetKind> {
-        target_kinds(&self.model, &self.dataset.description, self.transform.as_deref())
+        target_kinds(&self.model, &self.dataset.description)
     }
 
-    /// Predicts and measures the validation cases with the final checkpoint.
-    pub fn validate(&mut self, stop: &AtomicBool) -> Result<End> {
+    /// Predicts and measures the validation cases, or the first `most` of them, with the final checkpoint.
+    pub fn validate(&mut self, most: Option<u64>, stop: &AtomicBool) -> Result<End> {
         self.load_final()?;
+        let all = self.split.validation.len();
+        let measured = most.map_or(all, |most| usize::try_from(most).unwrap_or(all).min(all));
+        let notes = Notes { split: self.drawn_split(), validation_cases: (measured < all).then_some(Share { all, measured }) };
         let validation = Validation {
             dataset: self.dataset,
             prepared: self.prepared,
             targets: self.targets(),
             patch: self.patch,
             mirror: &self.mirror,
-            cases: &self.split.validation,
+            cases: &self.split.validation[..measured],
             folder: self.folder.join("validation"),
+            notes,
             stop,
         };
         let Some(lines) = validate(&self.model, &validation)? else {
             return Ok(End::Interrupted);
         };
         let mut log = RunLog::append(&self.folder, self.name)?;
-        log.line(&format!("Validation of {} cases, {}:", self.split.validation.len(), validation.folder.display()));
+        let of = if measured < all { format!(" of {all}") } else { String::new() };
+        log.line(&format!("Validation of {measured}{of} cases, {}:", validation.folder.display()));
         lines.iter().for_each(|line| log.line(line));
         Ok(End::Finished)
+    }
+
+    /// How the split was made, where it is none of splits_final.json.
+    fn drawn_split(&self) -> Option<String> {
+        let (train, validation) = (self.split.train.len(), self.split.validation.len());
+        self.split
+            .drawn
+            .then(|| format!("not in splits_final.json: {train} training and {validation} validation cases, drawn as nnU-Net does"))
     }
 
     fn source(&self, cases: &[String]) -> Source {
@@ -361,7 +396,7 @@ impl<'a> Session<'a> {
     fn loader_options(&self) -> (LoaderOptions, LoaderOptions) {
         let augmentation = self.augmentation.clone();
         let train = LoaderOptions {
-            seed: self.settings.seed,
+            seed: self.task.seed,
             phase: crate::loading::Phase::Train,
             batch_size: self.task.batch_size as usize,
             patch: self.patch,
@@ -417,10 +452,12 @@ impl<'a> Session<'a> {
             plan: serde_json::to_value(&self.prepared.configuration)?,
             patch: self.patch,
             mirror: self.mirror.clone(),
+            task: Some(self.told.clone()),
         };
         Ok(Identity {
             origin,
             data_key: data_key.to_owned(),
+            streams: self.streams,
             pretrained: self.inherited.as_ref().map(|inherited| inherited.sha256.clone()),
             epochs: self.task.epochs,
             iterations: self.task.iterations,

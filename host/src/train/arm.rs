@@ -111,9 +111,6 @@ impl Arm<'_> {
         let epoch = self.progress.epoch;
         self.progress.weighting.after_epoch(&self.identity.recipe.weighting);
         let record = self.record(validated, data);
-        if let Err(error) = self.identity.recipe.weighting.check_names(record.train.keys().map(String::as_str)) {
-            self.warn(&error.to_string());
-        }
         record.lines().iter().for_each(|line| self.log.line(line));
         for term in self.progress.sums.constant().map(str::to_owned).collect::<Vec<_>>() {
             self.warn(&format!("term '{term}' had the same value in every step of an epoch"));

@@ -4,7 +4,7 @@
 //! (`velocity`, `ema`, …), the plugin's state as bytes under `plugin_state`. Header: [`Progress`] and [`Identity`] as JSON. Written to a
 //! temporary file, synced and renamed, so that a crash or a full disk leaves the previous checkpoint.
 
-use super::identity::{Difference, Identity};
+use super::identity::{Difference, Identity, Streams};
 use super::loss_scale::LossScale;
 use super::weighting::Cosines;
 use crate::network::{self, Model};
@@ -156,6 +156,25 @@ impl From<tch::TchError> for Error {
     fn from(error: tch::TchError) -> Self {
         Self::Network(error.into())
     }
+}
+
+/// What the random numbers of the training that wrote `path` are keyed by.
+///
+/// # Errors
+/// When the file cannot be read or is no checkpoint of ours.
+pub fn streams(path: &Path) -> Result<Streams, Error> {
+    #[derive(Deserialize)]
+    struct Header {
+        identity: Keyed,
+    }
+    #[derive(Deserialize)]
+    struct Keyed {
+        #[serde(default)]
+        streams: Streams,
+    }
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let (_, header): (_, Header) = open(&bytes).map_err(|reason| Error::Broken { path: path.to_owned(), reason })?;
+    Ok(header.identity.streams)
 }
 
 /// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`.

@@ -1,10 +1,11 @@
 //! A picture of the first sample of a validation batch: every output beside its target.
 
+use super::metrics::Predicted;
 use crate::network;
 use crate::report::picture::overlay::{self, Row, best_planes};
 use crate::report::picture::{self, Layer};
 use imaging::Volume;
-use plugin_api::{Batch, Kind, Output, Outputs, Task};
+use plugin_api::{Batch, Kind, Output, Task};
 use std::path::Path;
 use tch::{Device, Kind as Dtype, Tensor};
 
@@ -34,16 +35,14 @@ enum Map {
     Values(Volume<f32>),
 }
 
-/// Draws `outputs` (logits) of the first sample of `batch` to `path`, predictions on the left, targets on the right, and returns the PNG.
-pub fn draw(path: &Path, outputs: &Outputs, batch: &Batch, declared: &[Output], task: &Task) -> Result<Vec<u8>, Error> {
+/// Draws what is `predicted` for the first sample of `batch` to `path`, predictions on the left, targets on the right, and returns the PNG.
+pub fn draw(path: &Path, predicted: &Predicted, batch: &Batch, declared: &[Output], task: &Task) -> Result<Vec<u8>, Error> {
     let image: Volume<f32> = volume(&batch.image, Dtype::Float)?;
     let mut maps = Vec::new();
     for output in declared {
-        let (Ok(levels), Some(target)) = (outputs.get(&output.name), output.target.as_ref().and_then(|name| batch.targets.get(name)))
-        else {
-            continue;
-        };
-        maps.extend(pair(output.kind, &levels[0], &target.levels[0])?);
+        let target = output.target.as_ref().and_then(|name| batch.targets.get(name));
+        let (Some(map), Some(target)) = (predicted.get(&output.name), target) else { continue };
+        maps.extend(pair(output.kind, map, &target.levels[0], predicted)?);
     }
     let spacing = [if task.dims == 2 { 1.0 } else { task.spacing[0] }, task.spacing[task.dims - 2], task.spacing[task.dims - 1]];
     let labels = maps.iter().find_map(|[_, target]| if let Map::Labels(labels) = target { Some(labels) } else { None });
@@ -57,18 +56,18 @@ pub fn draw(path: &Path, outputs: &Outputs, batch: &Batch, declared: &[Output], 
     Ok(std::fs::read(path)?)
 }
 
-/// Prediction and target.
-fn pair(kind: Kind, logits: &Tensor, target: &Tensor) -> Result<Option<[Map; 2]>, Error> {
+/// Prediction and target, by the `map` that is `predicted` for an output.
+fn pair(kind: Kind, map: &Tensor, target: &Tensor, predicted: &Predicted) -> Result<Option<[Map; 2]>, Error> {
     Ok(match kind {
-        Kind::Labels => Some([Map::Labels(volume(&logits.f_argmax(1, true)?, Dtype::Int16)?), Map::Labels(volume(target, Dtype::Int16)?)]),
+        Kind::Labels => Some([Map::Labels(volume(&map.f_argmax(1, true)?, Dtype::Int16)?), Map::Labels(volume(target, Dtype::Int16)?)]),
         Kind::Regions => {
-            let regions = logits.size()[1];
-            // A sigmoid above one half is a logit above zero. The last channel of a target may be what is ignored.
-            let on = [logits.f_gt(0.0)?, target.f_narrow(1, 0, regions)?];
+            let regions = map.size()[1];
+            // The last channel of a target may be what is ignored.
+            let on = [predicted.regions(map)?, target.f_narrow(1, 0, regions)?];
             let [prediction, target] = on.map(|on| volume(&painted(&on)?, Dtype::Int16));
             Some([Map::Labels(prediction?), Map::Labels(target?)])
         }
-        Kind::Regression => Some([Map::Values(volume(logits, Dtype::Float)?), Map::Values(volume(target, Dtype::Float)?)]),
+        Kind::Regression => Some([Map::Values(volume(map, Dtype::Float)?), Map::Values(volume(target, Dtype::Float)?)]),
         Kind::Class | Kind::Aux => None,
     })
 }

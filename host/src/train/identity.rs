@@ -1,9 +1,12 @@
 //! What a checkpoint belongs to: going on under anything else would be another training.
 
 use super::recipe::Recipe;
+use crate::dataset::splits::Fold;
 use crate::network::Precision;
 use crate::plugin::Library;
-use plugin_api::Manifest;
+use crate::shim::mix;
+use plugin_api::manifest::{ACTIVATE, FORWARD};
+use plugin_api::{Manifest, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,6 +28,9 @@ pub struct Origin {
     pub patch: [usize; 3],
     /// Axes of mirroring, in training and so in prediction.
     pub mirror: Vec<usize>,
+    /// What the host told the trainer: its heads may depend on it. Not in nnU-Net's checkpoints, nor in ours from before 2026-12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
 }
 
 /// The very plugin that trained a network.
@@ -43,7 +49,32 @@ impl LibraryRecord {
     }
 }
 
+/// Plugins that ship with the host and keep both methods, also as they were when manifests could not say so.
+const KEEP_BOTH: [&str; 6] = ["base", "boundary", "cldice", "consistency", "multi-output", "uncertainty"];
+
+/// Whether what a network was trained with is what the host, and nnU-Net, would do themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Its plugin says that it keeps `activate` and `forward`.
+    Both,
+    /// Its plugin says that it keeps one of them only.
+    One,
+    /// Its plugin says nothing.
+    Unsaid,
+}
+
 impl Origin {
+    /// What its plugin said of the methods that it keeps.
+    pub fn keeps(&self) -> Keeps {
+        let said = self.library.as_ref().map_or(&[][..], |library| &library.manifest.keeps);
+        match [ACTIVATE, FORWARD].map(|method| said.iter().any(|kept| kept == method)) {
+            [true, true] => Keeps::Both,
+            [false, false] if KEEP_BOTH.contains(&self.plugin.as_str()) => Keeps::Both,
+            [false, false] => Keeps::Unsaid,
+            _ => Keeps::One,
+        }
+    }
+
     /// Says so if `library` is another build than the one that trained this.
     pub fn tell_other_build(&self, library: &Library) {
         if let Some(trained) = self.library.as_ref().filter(|trained| trained.sha256 != library.sha256) {
@@ -51,6 +82,31 @@ impl Origin {
             let (id, version) = (&manifest.id, &manifest.version);
             log::info!("trained with {id} {version} of sha256 {sha256}, used with {} {} of sha256 {}", now.id, now.version, library.sha256);
         }
+    }
+}
+
+/// What all random numbers of a training are keyed by, beside their place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Streams {
+    /// The user's seed alone, so that all folds begin with the same weights and draw the same: as it was until 2026-12.
+    #[default]
+    Seed,
+    /// Seed and fold.
+    SeedAndFold,
+}
+
+impl Streams {
+    /// Of a training that begins.
+    pub const NEW: Self = Self::SeedAndFold;
+
+    /// The number that all streams of `fold` are made from, where the user gives `seed`. Arms of one fold share it.
+    pub fn seed(self, seed: u64, fold: Fold) -> u64 {
+        let fold = match fold {
+            Fold::Number(number) => number as u64,
+            Fold::All => u64::MAX,
+        };
+        if self == Self::Seed { seed } else { mix(&[seed, fold]) }
     }
 }
 
@@ -62,6 +118,9 @@ pub struct Identity {
     pub origin: Origin,
     /// Hash of data, sampler, pipeline and seed.
     pub data_key: String,
+    /// What its random numbers are keyed by. Not in the oldest checkpoints.
+    #[serde(default)]
+    pub streams: Streams,
     /// Hash of the checkpoint whose weights it began with, if any. Not in the oldest checkpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<String>,
@@ -115,6 +174,8 @@ impl Identity {
             (Some(found), Some(expected)) => found.manifest = expected.manifest.clone(),
             (found, expected) => *found = expected.clone(),
         }
+        // What it says that matters to a training is compared elsewhere, by its own name.
+        found.origin.task.clone_from(&expected.origin.task);
         let value = |identity: &Self| serde_json::to_value(identity).expect("plain data");
         let mut all = Vec::new();
         compare("", &value(&found), &value(expected), &mut all);
@@ -171,6 +232,16 @@ fn cpu_features() -> Vec<&'static str> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn every_fold_has_streams_of_its_own() {
+        let folds = [Fold::Number(0), Fold::Number(1), Fold::Number(4), Fold::All];
+        let seeds = folds.map(|fold| Streams::NEW.seed(0, fold));
+        assert_eq!(seeds.iter().collect::<std::collections::BTreeSet<_>>().len(), folds.len());
+        assert_ne!(seeds, folds.map(|fold| Streams::NEW.seed(1, fold)));
+        // As in trainings that were begun before folds had their own.
+        assert_eq!(folds.map(|fold| Streams::default().seed(7, fold)), [7; 4]);
+    }
 
     #[test]
     fn differences_are_named_by_their_place() {

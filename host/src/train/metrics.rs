@@ -4,10 +4,48 @@
 //! Regression: mean absolute error where the target is valid. Class: accuracy.
 
 use crate::network::Error;
+use crate::plugin::LoadedTrainer;
 use indexmap::IndexMap;
 use plugin_api::extensions::Metric;
+use plugin_api::manifest::ACTIVATE;
 use plugin_api::{Batch, Kind, Level, Output, Outputs, Task};
 use tch::{Kind as Dtype, Tensor};
+
+/// What is measured, and drawn, of a validation batch: one level an output, the finest.
+#[derive(Debug)]
+pub struct Predicted {
+    outputs: Outputs,
+    /// A region is where its channel is above this.
+    threshold: f64,
+}
+
+impl Predicted {
+    /// Of `outputs` (logits) of `trainer`. Logits decide as their softmax or sigmoid would, so they are taken as they are where the plugin keeps that;
+    /// else it is asked.
+    pub fn of(trainer: &LoadedTrainer, outputs: &Outputs) -> Result<Self, Error> {
+        let mut logits = Outputs::new();
+        for output in trainer.outputs().iter().filter(|output| output.kind != Kind::Aux) {
+            if let Some(finest) = outputs.get(&output.name).ok().and_then(|levels| levels.first()) {
+                logits.push(&output.name, finest.shallow_clone());
+            }
+        }
+        Ok(match trainer.library().manifest.keeps(ACTIVATE) {
+            // A sigmoid above one half is a logit above zero.
+            true => Self { outputs: logits, threshold: 0.0 },
+            false => Self { outputs: trainer.activate(&logits)?, threshold: 0.5 },
+        })
+    }
+
+    /// What is predicted for output `name`, (B, C, …), or (B, C) for a class.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.outputs.get(name).ok().and_then(|levels| levels.first())
+    }
+
+    /// Where the regions of `predicted`, the logits or probabilities of an output of this, are.
+    pub fn regions(&self, predicted: &Tensor) -> Result<Tensor, tch::TchError> {
+        predicted.f_gt(self.threshold)
+    }
+}
 
 /// Sums of one epoch.
 #[derive(Debug)]
@@ -43,15 +81,13 @@ impl Online {
     }
 
     /// Adds a validation batch.
-    pub fn add(&mut self, outputs: &Outputs, batch: &Batch, task: &Task) -> Result<(), Error> {
+    pub fn add(&mut self, predicted: &Predicted, batch: &Batch, task: &Task) -> Result<(), Error> {
         for (output, sums) in &mut self.sums {
             let target = output.target.as_ref().and_then(|name| Some((batch.targets.get(name)?, task.targets.get(name)?)));
-            let (Some((target, spec)), Some(logits)) = (target, outputs.get(&output.name).ok().and_then(|levels| levels.first())) else {
-                continue;
-            };
-            let level = Level::new(logits, target, spec, 0).map_err(|e| Error::Architecture(format!("output '{}': {e}", output.name)))?;
+            let (Some((target, spec)), Some(map)) = (target, predicted.get(&output.name)) else { continue };
+            let level = Level::new(map, target, spec, 0).map_err(|e| Error::Architecture(format!("output '{}': {e}", output.name)))?;
             if let Some(level) = level {
-                count(output.kind, sums, &level)?;
+                count(output.kind, sums, &level, predicted)?;
             }
         }
         Ok(())
@@ -110,7 +146,8 @@ pub fn score(metrics: &IndexMap<String, IndexMap<String, f64>>, ema: &IndexMap<S
     Some(if values.contains_key("mae") { -value } else { value })
 }
 
-fn count(kind: Kind, sums: &mut Sums, level: &Level) -> Result<(), Error> {
+/// Adds what `level`, whose logits are what is `predicted` for its output, says of that.
+fn count(kind: Kind, sums: &mut Sums, level: &Level, predicted: &Predicted) -> Result<(), Error> {
     match (kind, sums) {
         (Kind::Labels, Sums::Overlap(classes)) => {
             let (prediction, target) = (level.logits.f_argmax(1, true)?, &level.target);
@@ -120,8 +157,7 @@ fn count(kind: Kind, sums: &mut Sums, level: &Level) -> Result<(), Error> {
             }
         }
         (Kind::Regions, Sums::Overlap(classes)) => {
-            // A sigmoid above one half is a logit above zero.
-            let prediction = level.logits.f_gt(0.0)?;
+            let prediction = predicted.regions(&level.logits)?;
             for (i, class) in classes.iter_mut().enumerate() {
                 let region = |map: &Tensor| map.f_narrow(1, i as i64, 1);
                 overlap(class, &region(&prediction)?, &region(&level.target)?, level.mask.as_ref())?;
@@ -179,8 +215,9 @@ mod tests {
             level
         };
         let mut sums = Sums::Overlap(vec![[0.0; 2]; 2]);
-        count(Kind::Labels, &mut sums, &level(&[0, 1, 1, 2, 9], &[0, 1, 0, 2, 2])).unwrap();
-        count(Kind::Labels, &mut sums, &level(&[0, 0, 1, 0, 0], &[1, 0, 1, 0, 0])).unwrap();
+        let logits = Predicted { outputs: Outputs::new(), threshold: 0.0 };
+        count(Kind::Labels, &mut sums, &level(&[0, 1, 1, 2, 9], &[0, 1, 0, 2, 2]), &logits).unwrap();
+        count(Kind::Labels, &mut sums, &level(&[0, 0, 1, 0, 0], &[1, 0, 1, 0, 0]), &logits).unwrap();
         let Sums::Overlap(classes) = sums else { unreachable!() };
         // Class 1: TP 2, FP 1, FN 1. Class 2: TP 1.
         assert_eq!(classes, [[4.0, 6.0], [2.0, 2.0]]);

@@ -3,7 +3,7 @@
 //! [`Training::run`] is the loop, over one [`Arm`] or several that see the same batches. An epoch is `iterations` steps (`step`: forward, the
 //! plugin's terms, their weighted sum, backward, clip, `optimiser`, `average`), then validation batches (`validation`) for the online
 //! `metrics`, a `record`, and a `checkpoint`. What a run is made with is its `recipe`; `weighting` says how much terms count; `watch` looks
-//! after it. Everything random is keyed by (seed, epoch, iteration), so a checkpoint needs no generator's state.
+//! after it. Everything random is keyed by (seed, fold, epoch, iteration), so a checkpoint needs no generator's state.
 
 mod arm;
 mod average;
@@ -39,8 +39,9 @@ pub use average::Average;
 pub use batch::Loaded;
 pub use checkpoint::{
     Error as CheckpointError, Keeping, Progress, load as load_checkpoint, newest as newest_checkpoint, path as checkpoint_path,
+    streams as checkpoint_streams,
 };
-pub use identity::{Identity, LibraryRecord, Machine, Origin};
+pub use identity::{Identity, Keeps, LibraryRecord, Machine, Origin, Streams};
 pub use optimiser::Optimiser;
 pub use recipe::{OptimiserName, Recipe};
 pub use record::EpochRecord;

@@ -6,7 +6,8 @@ use super::weighting::{Seen, SeenSums};
 use super::{Arm, Error};
 use crate::network::{self, Precision};
 use crate::shim::mix;
-use plugin_api::{Batch, Phase, Step, Term};
+use plugin_api::{Batch, Outputs, Phase, Step, Target, Term};
+use tch::Tensor;
 
 /// What the batches of a step say of its terms.
 #[derive(Default)]
@@ -66,6 +67,9 @@ impl Arm<'_> {
         let levels = supervised_levels(step);
         let (outputs, features) = self.model.forward_with_features(&batch.image, levels, true, step.seed)?;
         let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
+        if self.progress.updates == 0 {
+            self.check_names(&terms, &outputs, batch, step)?;
+        }
         self.look_at_terms(&terms, step, &mut looks.seen)?;
         self.weigh(&mut terms)?;
         for term in self.reach.dead(&terms, &features)? {
@@ -82,6 +86,25 @@ impl Arm<'_> {
         looks.sums.add(&terms, batch.cases.len())
     }
 
+    /// Refuses schedules of terms that do not exist, by the `terms` of the first batch. Where cases lack targets, their terms are not among these: then
+    /// by those of another trainer, on the same batch as if nothing lacked.
+    fn check_names(&self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), network::Error> {
+        let weighting = &self.identity.recipe.weighting;
+        let names = |terms: &[Term]| terms.iter().map(|term| term.name.clone()).collect::<Vec<_>>();
+        let mut known = names(terms);
+        let complete = !self.task.targets.values().any(|target| target.optional);
+        if complete || weighting.check_names(known.iter().map(String::as_str)).is_ok() {
+            return weighting.check_names(known.iter().map(String::as_str));
+        }
+        let mut detached = Outputs::new();
+        for (name, levels) in outputs.iter() {
+            levels.iter().for_each(|level| detached.push(name, level.detach().set_requires_grad(true)));
+        }
+        let (mut trainer, _parameters) = self.model.another_trainer()?;
+        known.extend(names(&trainer.loss_of_any_kind(&detached, &with_all_targets(batch)?, step)?));
+        weighting.check_names(known.iter().map(String::as_str))
+    }
+
     /// Gives terms the weights of the recipe.
     pub(super) fn weigh(&self, terms: &mut [Term]) -> Result<(), network::Error> {
         self.identity.recipe.weighting.apply(terms, &self.progress.weighting, self.progress.epoch, self.task.epochs)
@@ -90,10 +113,6 @@ impl Arm<'_> {
     /// What the weighting and the report of conflicts want to know of terms as the plugin gives them.
     fn look_at_terms(&mut self, terms: &[Term], step: &Step, seen: &mut SeenSums) -> Result<(), network::Error> {
         let weighting = &self.identity.recipe.weighting;
-        // Without targets that cases may lack, every step has every term.
-        if self.progress.updates == 0 && !self.task.targets.values().any(|target| target.optional) {
-            weighting.check_names(terms.iter().map(|term| term.name.as_str()))?;
-        }
         let compare = terms.len() > 1 && step.micro_step == 0 && self.conflicts.is_some_and(|every| step.iteration.is_multiple_of(every));
         let gradients = match compare || weighting.looks_at_gradients() {
             true => {
@@ -183,6 +202,17 @@ impl Arm<'_> {
             deep_supervision_weights: self.level_weights.clone(),
         }
     }
+}
+
+/// `batch` as if all cases had all targets.
+fn with_all_targets(batch: &Batch) -> Result<Batch, network::Error> {
+    let targets = batch.targets.iter().map(|(name, target)| {
+        let levels = target.levels.iter().map(Tensor::shallow_clone).collect();
+        let target = Target { levels, valid: Vec::new(), presence: target.presence.f_ones_like()? };
+        Ok((name.clone(), target))
+    });
+    let targets = targets.collect::<Result<_, network::Error>>()?;
+    Ok(Batch { image: batch.image.shallow_clone(), cases: batch.cases.clone(), targets })
 }
 
 /// Levels that deep supervision gives a weight: the heads of the others need not be computed.

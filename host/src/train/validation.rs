@@ -1,6 +1,6 @@
 //! The validation batches of an epoch: terms, online metrics, an example to look at.
 
-use super::metrics::Online;
+use super::metrics::{Online, Predicted};
 use super::step::supervised_levels;
 use super::terms::TermSums;
 use super::watch::OnNonfinite;
@@ -43,12 +43,13 @@ impl Arm<'_> {
         let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
         self.weigh(&mut terms)?;
         validated.sums.add(&terms, batch.cases.len())?;
-        validated.online.add(&outputs, batch, self.task)?;
+        let predicted = Predicted::of(&self.model.trainer, &outputs)?;
+        validated.online.add(&predicted, batch, self.task)?;
         validated.online.add_own(self.model.trainer.metrics(&outputs, batch, step)?);
         if step.iteration == 0 && self.examples.is_some_and(|every| step.epoch.is_multiple_of(every)) {
             let path = self.folder.join(EXAMPLES).join(format!("epoch_{:04}.png", step.epoch));
             // A picture is not worth a training.
-            match example::draw(&path, &outputs, batch, self.model.trainer.outputs(), self.task) {
+            match example::draw(&path, &predicted, batch, self.model.trainer.outputs(), self.task) {
                 Ok(png) => self.log.picture(png),
                 Err(error) => log::warn!("{}: {error}", path.display()),
             }

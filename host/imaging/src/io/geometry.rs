@@ -105,19 +105,30 @@ impl Geometry {
 
     /// How this geometry differs from another beyond rounding, in words; `None` when it does not. Files of one case should agree.
     pub fn differs_from(&self, other: &Self) -> Option<String> {
-        let close = |a: &f64, b: &f64, tolerance: f64| (a - b).abs() <= tolerance;
-        if !self.spacing.iter().zip(&other.spacing).all(|(a, b)| close(a, b, SPACING_TOLERANCE * b.abs())) {
-            return Some(format!("spacing {:?} and {:?} mm (z, y, x)", self.spacing, other.spacing));
-        }
-        if !self.origin.iter().zip(&other.origin).all(|(a, b)| close(a, b, ORIGIN_TOLERANCE_MM)) {
-            return Some(format!("origin {:?} and {:?} mm (x, y, z)", self.origin, other.origin));
-        }
-        let entries = |direction: &[[f64; 3]; 3]| direction.as_flattened().to_vec();
-        if !entries(&self.direction).iter().zip(&entries(&other.direction)).all(|(a, b)| close(a, b, DIRECTION_TOLERANCE)) {
-            return Some(format!("direction {:?} and {:?} (columns: x, y, z axis)", self.direction, other.direction));
-        }
-        None
+        self.spacing_differs(other).or_else(|| self.origin_differs(other)).or_else(|| self.direction_differs(other))
     }
+
+    /// How the spacing differs: then the same voxels are of another size.
+    pub fn spacing_differs(&self, other: &Self) -> Option<String> {
+        let close = self.spacing.iter().zip(&other.spacing).all(|(a, b)| (a - b).abs() <= SPACING_TOLERANCE * b.abs());
+        (!close).then(|| format!("spacing {:?} and {:?} mm (z, y, x)", self.spacing, other.spacing))
+    }
+
+    /// How the origin differs: then the same voxels are elsewhere.
+    pub fn origin_differs(&self, other: &Self) -> Option<String> {
+        let close = all_close(&self.origin, &other.origin, ORIGIN_TOLERANCE_MM);
+        (!close).then(|| format!("origin {:?} and {:?} mm (x, y, z)", self.origin, other.origin))
+    }
+
+    /// How the direction differs: then one of the two is turned or mirrored.
+    pub fn direction_differs(&self, other: &Self) -> Option<String> {
+        let close = all_close(self.direction.as_flattened(), other.direction.as_flattened(), DIRECTION_TOLERANCE);
+        (!close).then(|| format!("direction {:?} and {:?} (columns: x, y, z axis)", self.direction, other.direction))
+    }
+}
+
+fn all_close(a: &[f64], b: &[f64], tolerance: f64) -> bool {
+    a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance)
 }
 
 /// Where an image begins and how its axes run; in which frame, the user says.

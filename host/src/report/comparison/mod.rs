@@ -73,6 +73,8 @@ pub struct Comparison {
     pub plugins: [Value; 2],
     /// By output, label and metric.
     pub rows: Vec<Row>,
+    /// What one should know of the cases, beside the numbers.
+    pub notes: Vec<String>,
 }
 
 /// One metric of one label of one output.
@@ -91,6 +93,8 @@ pub struct Row {
     pub paired: Paired,
     /// The test's p, corrected for all rows of the comparison (Holm).
     pub p_holm: f64,
+    /// Cases in which a value of the two is NaN: they count in nothing of the above.
+    pub undefined: Vec<String>,
     /// Case, value of the first run, value of the second.
     #[serde(skip)]
     pub cases: Vec<(String, f64, f64)>,
@@ -100,14 +104,22 @@ impl Comparison {
     /// Pairs the cases that both runs have.
     pub fn new(first: &Results, second: &Results) -> Result<Self, Error> {
         let mut rows = Vec::new();
+        let mut notes = [first.notes.as_slice(), &second.notes].concat();
         for table in &first.tables {
             let Some(other) = second.counterpart(table) else { continue };
             let pair = |(case, a): (&String, &f64)| Some((case.clone(), *a, *other.values.get(case)?));
             let cases: Vec<(String, f64, f64)> = table.values.iter().filter_map(pair).collect();
             let values: Vec<(f64, f64)> = cases.iter().map(|(_, a, b)| (*a, *b)).collect();
+            let undefined: Vec<String> = cases.iter().filter(|(_, a, b)| !(b - a).is_finite()).map(|(case, ..)| case.clone()).collect();
+            let words = [table.output.as_str(), &table.label, table.metric];
+            let what = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+            if !undefined.is_empty() {
+                let (left_out, all) = (undefined.len(), cases.len());
+                notes.push(format!("{what}: {left_out} of {all} cases are left out, since a value is NaN: {}", some_of(&undefined)));
+            }
             let Some(paired) = paired::compare(&values, SEED) else { continue };
             let (output, label, larger_is_better) = (table.output.clone(), table.label.clone(), table.larger_is_better());
-            rows.push(Row { output, label, metric: table.metric, larger_is_better, paired, p_holm: f64::NAN, cases });
+            rows.push(Row { output, label, metric: table.metric, larger_is_better, paired, p_holm: f64::NAN, undefined, cases });
         }
         if rows.is_empty() {
             return Err(Error::NothingInCommon { first: first.name.clone(), second: second.name.clone() });
@@ -115,7 +127,7 @@ impl Comparison {
         let corrected = paired::holm(&rows.iter().map(|row| row.paired.p).collect::<Vec<_>>());
         rows.iter_mut().zip(corrected).for_each(|(row, p)| row.p_holm = p);
         let plugins = [first, second].map(|results| results.plugin.clone());
-        Ok(Self { first: first.name.clone(), second: second.name.clone(), plugins, rows })
+        Ok(Self { first: first.name.clone(), second: second.name.clone(), plugins, rows, notes })
     }
 
     /// As lines for the console: what the first row says in words, then all rows.
@@ -141,16 +153,30 @@ impl Comparison {
         let Paired { pairs, difference, interval: [low, high], p, .. } = &main.paired;
         let _ = writeln!(text, "{verdict}: {what} {difference:+.4}, 95 % interval [{low:+.4}, {high:+.4}], p = {p:.2e}, {pairs} cases");
         let difference = format!("{second}-{first}");
-        let header =
-            ["OUTPUT", "LABEL", "METRIC", "CASES", first, second, &difference, "95 % INTERVAL", "LARGER", "SMALLER", "P", "P (HOLM)"];
+        let header = [
+            "OUTPUT",
+            "LABEL",
+            "METRIC",
+            "CASES",
+            "NAN",
+            first,
+            second,
+            &difference,
+            "95 % INTERVAL",
+            "LARGER",
+            "SMALLER",
+            "P",
+            "P (HOLM)",
+        ];
         let mut cells = vec![header.map(str::to_owned).to_vec()];
-        for Row { output, label, metric, paired, p_holm, .. } in rows {
+        for Row { output, label, metric, paired, p_holm, undefined, .. } in rows {
             let Paired { pairs, first, second, difference, interval: [low, high], larger, smaller, p } = paired;
             cells.push(vec![
                 output.clone(),
                 label.clone(),
                 (*metric).to_owned(),
                 pairs.to_string(),
+                undefined.len().to_string(),
                 format!("{first:.4}"),
                 format!("{second:.4}"),
                 format!("{difference:+.4}"),
@@ -161,7 +187,9 @@ impl Comparison {
                 format!("{p_holm:.1e}"),
             ]);
         }
-        text + &table::lines(&cells)
+        text += &table::lines(&cells);
+        self.notes.iter().for_each(|note| text += &format!("{note}\n"));
+        text
     }
 
     /// For every row the differences of all cases, smallest first.
@@ -188,6 +216,13 @@ impl Comparison {
     }
 }
 
+/// The first few of `names`, and how many there are beside.
+fn some_of(names: &[String]) -> String {
+    const FEW: usize = 8;
+    let more = names.len().saturating_sub(FEW);
+    names[..names.len() - more].join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
 /// Writes `report.txt`, `report.json`, `report.png`, and `differences.csv` with every case, to `folder`; returns the text.
 pub fn write(folder: &Path, comparisons: &[Comparison]) -> Result<String, Error> {
     let to_file = |name: &str, content: &str| imaging::io::write_atomically(&folder.join(name), |file| file.write_all(content.as_bytes()));
@@ -206,4 +241,33 @@ pub fn write(folder: &Path, comparisons: &[Comparison]) -> Result<String, Error>
     to_file("differences.csv", &csv)?;
     chart::write(&folder.join("report.png"), &comparisons.iter().flat_map(Comparison::panels).collect::<Vec<_>>())?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_without_a_number_are_counted_and_named() {
+        let results = |name: &str, values: [f64; 4]| {
+            let cases = values.iter().enumerate().map(|(i, value)| (format!("fold_0/case_{i}"), *value));
+            let table = Table {
+                output: "segmentation".to_owned(),
+                target: "segmentation".to_owned(),
+                label: "ball".to_owned(),
+                metric: "Dice",
+                values: cases.collect(),
+            };
+            let (name, folder) = (name.to_owned(), PathBuf::new());
+            Results { name, folder, plugin: Value::Null, data_keys: Vec::new(), tables: vec![table], notes: vec!["only some".to_owned()] }
+        };
+        let (first, second) = (results("a", [0.5, f64::NAN, 0.7, 0.8]), results("b", [0.6, 0.5, f64::NAN, 0.9]));
+        let comparison = Comparison::new(&first, &second).expect("two pairs");
+        assert_eq!((comparison.rows[0].paired.pairs, comparison.rows[0].undefined.len()), (2, 2));
+        let text = comparison.text();
+        for words in ["segmentation ball Dice: 2 of 4 cases are left out, since a value is NaN: fold_0/case_1, fold_0/case_2", "only some"]
+        {
+            assert!(text.contains(words), "{text}");
+        }
+    }
 }

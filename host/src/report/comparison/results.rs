@@ -21,6 +21,8 @@ pub struct Results {
     pub data_keys: Vec<String>,
     /// By output, label and metric.
     pub tables: Vec<Table>,
+    /// What its summaries say of the choice of cases.
+    pub notes: Vec<String>,
 }
 
 /// One metric of one label of one output, case by case.
@@ -55,7 +57,8 @@ impl Results {
         let dataset = folder.join("dataset.json");
         let dataset = Description::parse(&dataset, read_json(&dataset)?).map_err(|e| Error::broken(&dataset, &e))?;
         let plugin = ["id", "version", "sha256", "manifest"].iter().map(|key| ((*key).to_owned(), plugin[key].clone())).collect();
-        let mut results = Self { name: name.to_owned(), folder: folder.clone(), plugin, data_keys: Vec::new(), tables: Vec::new() };
+        let mut results =
+            Self { name: name.to_owned(), folder: folder.clone(), plugin, data_keys: Vec::new(), tables: Vec::new(), notes: Vec::new() };
         for fold in folds {
             let debug = read_json(&fold.join("debug.json"))?;
             results.data_keys.push(debug["identity"]["data_key"].as_str().unwrap_or_default().to_owned());
@@ -64,10 +67,12 @@ impl Results {
             for output in &outputs {
                 let Some(target) = output.target.as_deref().filter(|_| output.kind != Kind::Aux) else { continue };
                 let validation = if first { fold.join("validation") } else { fold.join("validation").join(&output.name) };
-                first = false;
                 let path = validation.join("summary.json");
-                let cases =
-                    read_json(&path)?["metric_per_case"].as_array().cloned().ok_or_else(|| Error::broken(&path, &"no metric_per_case"))?;
+                let summary = read_json(&path)?;
+                if std::mem::take(&mut first) {
+                    results.notes.extend(notes(&summary).into_iter().map(|note| format!("{name}, {number}: {note}")));
+                }
+                let cases = summary["metric_per_case"].as_array().cloned().ok_or_else(|| Error::broken(&path, &"no metric_per_case"))?;
                 let names = label_names(&dataset, target);
                 for case in &cases {
                     let id = format!("{number}/{}", case_name(case, &dataset.file_ending));
@@ -99,6 +104,14 @@ impl Results {
         let output = outputs.iter().find(|output| **output == other.output).or(if outputs.len() == 1 { outputs.first() } else { None })?;
         self.tables.iter().find(|table| table.output == **output && table.label == other.label && table.metric == other.metric)
     }
+}
+
+/// What `summary` says of the choice of its cases ([`crate::evaluate::Notes`]).
+fn notes(summary: &Value) -> Vec<String> {
+    let share = &summary["validation_cases"];
+    let some = share["measured"].as_u64().map(|measured| format!("only {measured} of {} validation cases were measured", share["all"]));
+    let split = summary["split"].as_str().map(|split| format!("its split is {split}"));
+    some.into_iter().chain(split).collect()
 }
 
 /// Key in `summary.json` and name of the labels or regions of `target`, in their order; none for other targets.

@@ -152,7 +152,8 @@ impl Weighting {
         if above < -1e-6 {
             let found = above + term.lowest;
             return Err(Error::Weighting(format!(
-                "term '{}' is {found}, below {}, which its plugin says is the least that it can be; {} needs the right bound",
+                "term '{}' is {found}, below {}, which its plugin says is the least that it can be; {} needs the right bound: the plugin gives it with \
+                 Base::supervise_by or Value::lowest",
                 term.name,
                 term.lowest,
                 self.strategy.name()

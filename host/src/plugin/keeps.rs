@@ -1,0 +1,188 @@
+//! Whether methods of a trainer are what a plugin's manifest says that it keeps: the defaults.
+//!
+//! [`difference`] makes a trainer of its own with the weights of the one that is asked about, since a trainer that panics must not be called
+//! again, and one that counts its calls must not notice. It gives that trainer made-up logits, or maps, and looks at every bit of what comes back.
+
+use super::error::CallError;
+use super::library::Library;
+use super::trainer::LoadedTrainer;
+use crate::network::{Error, Parameters};
+use plugin_api::manifest::{ACTIVATE, FORWARD};
+use plugin_api::{Features, Kind, Outputs, Pass, Task};
+use serde_json::Value;
+use tch::{Device, Kind as Dtype, Tensor};
+
+/// Methods that a manifest can name in `keeps`.
+pub const METHODS: [&str; 2] = [ACTIVATE, FORWARD];
+
+/// A trainer as it is, or would be, in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Trained<'a> {
+    /// Its plugin.
+    pub library: &'a Library,
+    /// What it was told.
+    pub task: &'a Task,
+    /// Its options.
+    pub options: &'a Value,
+    /// Its weights, among others.
+    pub parameters: &'a Parameters,
+}
+
+/// Finds claims of the manifest that are wrong.
+///
+/// # Errors
+/// When a method that is said to be kept differs from the default.
+pub fn check_claims(trained: Trained) -> Result<(), Error> {
+    let library = trained.library;
+    for method in METHODS.into_iter().filter(|method| library.manifest.keeps(method)) {
+        if let Some(difference) = difference(trained, method)? {
+            let message =
+                format!("{difference}; but its manifest says that it keeps {method}: take that out of `keeps` and build it again");
+            return Err(CallError::new(library, method, message).into());
+        }
+    }
+    Ok(())
+}
+
+/// How `method` of the trainer differs from the default, if it does, in words that go on from the method's name.
+///
+/// # Errors
+/// When a call fails.
+pub fn difference(trained: Trained, method: &'static str) -> Result<Option<String>, Error> {
+    if method == ACTIVATE {
+        return difference_in_activate(&trained.copy()?.0, trained.task.dims);
+    }
+    // The smallest maps that the heads accept; edges are those of the bottleneck.
+    let edges = (0..).map(|i| 1i64 << i);
+    let fits =
+        |edge: &i64| *edge == 1 || sizes(trained.task, *edge)[0].iter().zip(&trained.task.patch_size).all(|(size, patch)| size <= patch);
+    let mut refused = None;
+    for edge in edges.take_while(fits) {
+        let (trainer, _parameters) = trained.copy()?;
+        match difference_in_forward(&trainer, trained.task, edge) {
+            Err(Error::Plugin(error)) => refused = Some(error),
+            other => return other,
+        }
+    }
+    Err(refused.expect("edge 1 was tried").into())
+}
+
+impl Trained<'_> {
+    /// A trainer with the same weights, and what holds them.
+    pub fn copy(&self) -> Result<(LoadedTrainer, Parameters), Error> {
+        let mut parameters = Parameters::new(self.parameters.device(), self.task.seed);
+        let trainer = LoadedTrainer::create(self.library, self.task, self.options, &mut parameters)?;
+        let _no_grad = tch::no_grad_guard();
+        for (name, parameter) in parameters.iter() {
+            if let Some(original) = self.parameters.get(name) {
+                parameter.tensor.shallow_clone().f_copy_(&original.tensor)?;
+            }
+        }
+        Ok((trainer, parameters))
+    }
+}
+
+/// Compares what `activate` makes of confident logits, of unsure ones, and of such as decide by a hair, with what the host would make of them.
+fn difference_in_activate(trainer: &LoadedTrainer, dims: usize) -> Result<Option<String>, Error> {
+    // Centre and spread: flat, nearly tied, usual, confident, and nearly tied far from 0.
+    for (centre, spread) in [(0.0, 0.0), (0.0, 1e-3), (0.0, 0.5), (0.0, 4.0), (0.0, 40.0), (40.0, 0.0), (-40.0, 1e-3)] {
+        let (mut logits, mut expected) = (Outputs::new(), Outputs::new());
+        for output in trainer.outputs().iter().filter(|output| output.kind != Kind::Aux) {
+            let mut shape = vec![3, output.channels];
+            shape.resize(if output.kind == Kind::Class { 2 } else { 2 + dims }, 4);
+            let values = waves(&shape, 0, trainer.device())?.f_mul_scalar(spread)?.f_add_scalar(centre)?;
+            expected.push(&output.name, output.kind.activate(&values)?);
+            logits.push(&output.name, values);
+        }
+        let active = trainer.activate(&logits)?;
+        for (name, levels) in expected.iter() {
+            let Some(found) = active.get(name).ok().and_then(|levels| levels.first()) else { continue };
+            let off = f64::try_from((found.f_to_kind(Dtype::Float)? - &levels[0]).f_abs()?.f_max()?)?;
+            // Softmax and sigmoid may be computed in another order.
+            if off > 1e-5 * (1.0 + centre.abs() + spread) {
+                return Ok(Some(format!("differs by {off:.1e} from the default on output '{name}', for logits of {centre} ± {spread}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Finds a level that depends on more than it should: NaN in whatever it must not depend on changes its bits.
+fn difference_in_forward(trainer: &LoadedTrainer, task: &Task, edge: i64) -> Result<Option<String>, Error> {
+    let features = features(task, edge, trainer.device())?;
+    let levels = features.decoder.len();
+    for wanted in [levels, 1] {
+        let expected = forward(trainer, &features, wanted)?;
+        for level in 0..wanted {
+            let found = forward(trainer, &alone(&features, level, true)?, wanted)?;
+            for output in trainer.outputs().iter().filter(|output| !matches!(output.kind, Kind::Aux | Kind::Class)) {
+                if level < output.levels && !same_bits(&found, &expected, &output.name, level)? {
+                    let name = &output.name;
+                    return Ok(Some(format!("computes level {level} of output '{name}' from more than decoder map {level}")));
+                }
+            }
+        }
+        let found = forward(trainer, &alone(&features, 0, false)?, wanted)?;
+        for output in trainer.outputs().iter().filter(|output| output.kind == Kind::Class) {
+            if !same_bits(&found, &expected, &output.name, 0)? {
+                let name = &output.name;
+                return Ok(Some(format!("computes output '{name}' from more than the bottleneck and the finest decoder map")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn forward(trainer: &LoadedTrainer, features: &Features, levels: usize) -> Result<Outputs, Error> {
+    let _no_grad = tch::no_grad_guard();
+    Ok(trainer.forward_unchecked(features, &Pass { training: false, levels, amp: false }, 0)?)
+}
+
+/// NaN everywhere but in decoder map `level`, and in the bottleneck unless that is to be ruined, too.
+fn alone(features: &Features, level: usize, without_bottleneck: bool) -> Result<Features, Error> {
+    let ruined = |map: &Tensor| map.f_full_like(f64::NAN);
+    let decoder = features.decoder.iter().enumerate();
+    let decoder = decoder.map(|(i, map)| if i == level { Ok(map.shallow_clone()) } else { ruined(map) });
+    let bottleneck = if without_bottleneck { ruined(&features.bottleneck)? } else { features.bottleneck.shallow_clone() };
+    let skips = features.skips.iter().map(ruined);
+    Ok(Features { decoder: decoder.collect::<Result<_, _>>()?, bottleneck, skips: skips.collect::<Result<_, _>>()? })
+}
+
+fn same_bits(found: &Outputs, expected: &Outputs, output: &str, level: usize) -> Result<bool, Error> {
+    let bits = |outputs: &Outputs| {
+        let level = outputs.get(output).ok().and_then(|levels| levels.get(level)).filter(|level| level.defined());
+        level.map(|level| level.f_to_kind(Dtype::Float)?.f_contiguous()?.f_view_dtype(Dtype::Int)).transpose()
+    };
+    Ok(match (bits(found)?, bits(expected)?) {
+        (Some(found), Some(expected)) => found.size() == expected.size() && found.f_equal(&expected)?,
+        (found, expected) => found.is_none() && expected.is_none(),
+    })
+}
+
+/// Maps of every stage, as a trunk makes them whose bottleneck has `edge` voxels along every axis.
+fn features(task: &Task, edge: i64, device: Device) -> Result<Features, Error> {
+    let sizes = sizes(task, edge);
+    let map = |stage: usize, phase: i64| {
+        let shape = [&[1, task.features[stage]], &*sizes[stage]].concat();
+        waves(&shape, phase, device)
+    };
+    let levels = task.levels();
+    let maps = |phase: i64| (0..levels).map(move |stage| (stage, phase + stage as i64));
+    Ok(Features {
+        decoder: maps(1).map(|(stage, phase)| map(stage, phase)).collect::<Result<_, _>>()?,
+        bottleneck: map(levels, 20)?,
+        skips: maps(40).map(|(stage, phase)| map(stage, phase)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// `([z,] y, x)` of every stage, finest first.
+fn sizes(task: &Task, edge: i64) -> Vec<Vec<i64>> {
+    let size = |stage: usize, axis: usize| edge * task.strides[stage + 1..].iter().map(|stride| stride[axis]).product::<i64>();
+    (0..task.strides.len()).map(|stage| (0..task.dims).map(|axis| size(stage, axis)).collect()).collect()
+}
+
+/// Numbers from −1 to 1 that do not repeat themselves; others for another `phase`.
+fn waves(shape: &[i64], phase: i64, device: Device) -> Result<Tensor, Error> {
+    let numbers = Tensor::f_arange(shape.iter().product::<i64>(), (Dtype::Float, device))?;
+    Ok(numbers.f_mul_scalar(1.7)?.f_add_scalar(phase as f64)?.f_sin()?.f_view(shape)?)
+}
