@@ -3,14 +3,12 @@
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::fs;
-use tests::artifact;
 use tests::program::Bench;
+use tests::{artifact, checkpoint};
 
 /// The JSON in the header of fold 0's checkpoint `which`.
 fn header(bench: &Bench, which: &str) -> Value {
-    let bytes = fs::read(bench.fold().join(format!("checkpoint_{which}.safetensors"))).expect("trained");
-    let (_, header) = SafeTensors::read_metadata(&bytes).expect("safetensors");
-    serde_json::from_str(&header.metadata().as_ref().expect("told")["checkpoint"]).expect("JSON")
+    checkpoint::header(&bench.fold().join(format!("checkpoint_{which}.safetensors")))
 }
 
 fn losses(bench: &Bench) -> Vec<f64> {

@@ -1,5 +1,6 @@
 //! `--validate-only`: the validation cases, predicted and measured with the final checkpoint, and nothing else.
 
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -45,4 +46,29 @@ fn validation_alone_measures_the_final_checkpoint_and_trains_nothing() {
         let ended = bench.train(&base, &["--validate-only", flag]);
         assert!(ended.code == 2 && ended.stderr.contains("cannot be used with"), "{ended:#?}");
     }
+}
+
+#[test]
+fn short_tries_validate_some_cases_or_none() {
+    let (bench, base) = (Bench::new(), artifact::plugin("base"));
+    let ended = bench.train(&base, &["--no-validation"]).expect_success();
+    assert!(!ended.stdout.contains("Validation of") && !bench.fold().join("validation").exists(), "{}", ended.stdout);
+
+    let measured = |further: &[&str]| {
+        let ended = bench.train(&base, &[&["--validate-only"], further].concat()).expect_success();
+        let summary: Value = serde_json::from_str(&bench.summary().replace(": NaN", ": null")).expect("JSON");
+        (ended.stdout, summary)
+    };
+    let (told, summary) = measured(&["--val-cases", "1"]);
+    assert!(told.contains("Validation of 1 of 2 cases"), "{told}");
+    assert_eq!(summary["validation_cases"], json!({"all": 2, "measured": 1}));
+    assert_eq!(summary["metric_per_case"].as_array().map(Vec::len), Some(1));
+    // As many as there are is all of them, which needs no word.
+    let (told, whole) = measured(&["--val-cases", "9"]);
+    assert!(told.contains("Validation of 2 cases") && whole.get("validation_cases").is_none(), "{told} {whole}");
+    assert_eq!(whole["metric_per_case"][0], summary["metric_per_case"][0], "the first of the split");
+
+    let arms = ["--arm", &format!("a={}", base.display()), "--arm", &format!("b={}", base.display())];
+    let ended = bench.train_arms(&[&arms[..], &["--val-cases", "1"]].concat()).expect_success();
+    assert!(ended.stdout.contains("a, fold_0: only 1 of 2 validation cases were measured"), "{}", ended.stdout);
 }
