@@ -50,7 +50,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let largest = largest(args, &model)?;
     let mirror = mirror(args, &model)?;
 
-    let layout = Layout { output: &args.output, targets: &model.targets, ending: &folder.description.file_ending };
+    let layout = Layout { output: &args.output, targets: &model.targets, ending: &folder.description.file_ending, plans: &folder.plans };
     let inputs: Vec<Input> = inputs.into_iter().skip(args.parts.index).step_by(args.parts.count).collect();
     let wanted: Vec<Input> = inputs.iter().filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
     write_description(args, &folder, &layout)?;

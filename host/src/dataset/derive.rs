@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_ignore_label_and_what_lies_outside_are_background() {
         let names = [("background", vec![0]), ("whole", vec![1, 2]), ("core", vec![2])].map(|(name, values)| (name.to_owned(), values));
-        let kind = Labels { names: names.into(), ignore: Some(3), region_order: None };
+        let kind = Labels { names: names.into(), ignore: Some(3), ..Labels::default() };
         let labels = [-1, 1, 1, 2, 3, 3, 0, 0];
         let origin = Origin { kind: &kind, labels: &labels, spatial: [1, 1, 8], spacing: [1.0, 1.0, 0.5] };
         let memory = &mut DeriveMemory::default();

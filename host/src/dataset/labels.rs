@@ -9,11 +9,13 @@ use super::Error;
 use super::description::Entry;
 
 /// What the values of a label map mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// Label values of every name, in the order of the file, background included, ignore label not. More than one value
     /// makes a region.
     pub names: IndexMap<String, Vec<i16>>,
+    /// Names whose values the file has as a list, be it of one.
+    pub lists: BTreeSet<String>,
     /// Value of voxels that are not annotated: one above the highest label.
     pub ignore: Option<i16>,
     /// With regions: the label that each region paints at export, in the order of [`Labels::foreground`]; later ones win.
@@ -57,6 +59,16 @@ impl Labels {
         foreground
     }
 
+    /// What nnU-Net calls each of the [foreground](Self::foreground) in `summary.json`: Python's `str` of a label value, or of the tuple of a region's.
+    pub fn summary_keys(&self) -> Vec<String> {
+        let key = |(name, values): (String, Vec<i16>)| match values[..] {
+            [value] if self.has_regions() && self.lists.contains(&name) => format!("({value},)"),
+            [value] => value.to_string(),
+            _ => format!("({})", values.iter().map(i16::to_string).collect::<Vec<_>>().join(", ")),
+        };
+        self.foreground().into_iter().map(key).collect()
+    }
+
     /// Names with their values, for messages: `background (0), left (1), ignore (2)`.
     pub fn summary(&self) -> String {
         let join = |values: &[i16]| values.iter().map(i16::to_string).collect::<Vec<_>>().join(", ");
@@ -69,6 +81,7 @@ impl Labels {
     pub(super) fn parse(parent: &Entry) -> Result<Self, Error> {
         let entry = parent.required("labels", "an object such as {\"background\": 0, \"organ\": 1}")?;
         let mut names = IndexMap::new();
+        let mut lists = BTreeSet::new();
         let mut ignore = None;
         for (name, value) in entry.object("an object such as {\"background\": 0, \"organ\": 1}")? {
             let value = entry.child(name, value);
@@ -76,6 +89,9 @@ impl Labels {
                 ignore = Some(label_value(&value, "one label value (the ignore label cannot be a region)")?);
             } else {
                 names.insert(name.clone(), label_values(&value)?);
+                if value.value.is_array() {
+                    lists.insert(name.clone());
+                }
             }
         }
         match names.get("background").map(Vec::as_slice) {
@@ -96,7 +112,7 @@ impl Labels {
             ),
             None => None,
         };
-        let labels = Self { names, ignore, region_order };
+        let labels = Self { names, lists, ignore, region_order };
         labels.check(&entry)?;
         Ok(labels)
     }
@@ -165,13 +181,15 @@ mod tests {
     #[test]
     fn regions() {
         let labels = parse(json!({
-            "labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3},
+            "labels": {"background": 0, "whole": [1, 2, 3], "core": [3], "enhancing": 2},
             "regions_class_order": [1, 2, 3]
         }))
         .expect("valid");
+        // As Python's str has them.
+        assert_eq!(labels.summary_keys(), ["(1, 2, 3)", "(3,)", "2"]);
         assert!(labels.has_regions());
         assert_eq!(labels.channels(), 3);
-        assert_eq!(labels.foreground()[1], ("core".to_owned(), vec![2, 3]));
+        assert_eq!(labels.foreground()[1], ("core".to_owned(), vec![3]));
         assert_eq!(labels.region_order, Some(vec![1, 2, 3]));
     }
 

@@ -81,7 +81,7 @@ impl Operation {
         let labels = |foreground: &[String]| {
             let names = std::iter::once("background").chain(foreground.iter().map(String::as_str));
             let names = names.enumerate().map(|(value, name)| (name.to_owned(), vec![value as i16])).collect();
-            TargetKind::Labels(Labels { names, ignore: None, region_order: None })
+            TargetKind::Labels(Labels { names, ..Labels::default() })
         };
         match self {
             Self::SignedDistance => TargetKind::Regression { channels: 1, pad: 0.0, vectors: false },

@@ -65,7 +65,7 @@ pub fn evaluate(folders: &Folders, threads: usize, progress: &(dyn Fn(Progress) 
     let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), measure(folders, pair)));
     let measured = for_each_case(&pairs, threads, Stage::Evaluate, progress, work)?;
     let mut evaluation = match folders.kind {
-        TargetKind::Labels(labels) => Evaluation::Labels(segmentation::Summary::new(labels.foreground())),
+        TargetKind::Labels(labels) => Evaluation::Labels(segmentation::Summary::new(labels)),
         TargetKind::Regression { .. } => Evaluation::Regression(regression::Summary::default()),
         TargetKind::Class { classes } => Evaluation::Class(classification::Summary::new(classes.clone())),
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::dataset::Labels;
 use imaging::Volume;
 use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
@@ -207,13 +208,14 @@ impl ConfusionTable {
 #[derive(Clone, Debug)]
 pub struct Summary {
     foreground: Vec<(String, Vec<i16>)>,
+    keys: Vec<String>,
     cases: Vec<Case>,
 }
 
 impl Summary {
-    /// Without cases yet; `foreground` as for [`case_metrics`].
-    pub fn new(foreground: Vec<(String, Vec<i16>)>) -> Self {
-        Self { foreground, cases: Vec::new() }
+    /// Without cases yet, of the foreground of `labels`.
+    pub fn new(labels: &Labels) -> Self {
+        Self { foreground: labels.foreground(), keys: labels.summary_keys(), cases: Vec::new() }
     }
 
     /// Adds a case that was measured with the same `foreground`.
@@ -261,8 +263,7 @@ impl Summary {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
-        let keys: Vec<String> = self.foreground.iter().map(|(_, values)| key(values)).collect();
-        let keys = || keys.iter().map(String::as_str);
+        let keys = || self.keys.iter().map(String::as_str);
         let surfaces = self.surfaces();
         let both = |overlap, surface: Option<&Vec<Surface>>, class: usize| Both { overlap, surface: surface.map(|all| all[class]) };
         let cases = self.cases.iter().map(|case| CaseRecord {
@@ -273,14 +274,6 @@ impl Summary {
         let (foreground_mean, mean) = (self.foreground_mean(), keys().zip(means).collect());
         let record = Record { foreground_mean, mean, metric_per_case: cases.collect(), notes };
         Ok(json::write(path, &record)?)
-    }
-}
-
-/// nnU-Net's key in `summary.json`: Python's `str` of the label value, or of the tuple of a region's.
-pub fn key(values: &[i16]) -> String {
-    match values {
-        [value] => value.to_string(),
-        values => format!("({})", values.iter().map(i16::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -312,6 +305,7 @@ struct Both<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn files(name: &str) -> Files {
         Files { prediction: format!("pred/{name}.nii.gz").into(), reference: format!("ref/{name}.nii.gz").into() }
@@ -323,6 +317,11 @@ mod tests {
 
     fn classes(regions: &[&[i16]]) -> Vec<(String, Vec<i16>)> {
         regions.iter().map(|values| (format!("{values:?}"), values.to_vec())).collect()
+    }
+
+    fn summary(regions: &[&[i16]]) -> Summary {
+        let (names, lists) = (classes(regions).into_iter().collect(), BTreeSet::new());
+        Summary::new(&Labels { names, lists, ignore: None, region_order: None })
     }
 
     #[test]
@@ -345,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_absent_class_is_nan_in_its_case_left_out_of_the_mean_and_spreads_only_when_absent_everywhere() {
-        let mut summary = Summary::new(classes(&[&[1], &[2]]));
+        let mut summary = summary(&[&[1], &[2]]);
         for (name, prediction, reference) in [("b", [0, 0], [0, 0]), ("a", [1, 1], [1, 0])] {
             let case = case_metrics(files(name), &map(&prediction), &map(&reference), &summary.foreground, None).unwrap();
             summary.add(case);
@@ -372,7 +371,7 @@ mod tests {
             let data = (0..60).map(|i| i16::try_from((i * i * a + i * b) / 3 % labels).unwrap()).collect();
             Volume::new([1, 3, 4, 5], data)
         };
-        let mut summary = Summary::new(classes(&[&[1, 2, 3], &[2, 3], &[3], &[6]]));
+        let mut summary = summary(&[&[1, 2, 3], &[2, 3], &[3], &[6]]);
         for (name, a, b, c, d) in [("a", 7, 3, 7, 4), ("b", 5, 1, 2, 9), ("c", 11, 2, 11, 2)] {
             let (prediction, reference) = (values(a, b, 4), values(c, d, 5));
             summary.add(case_metrics(files(name), &prediction, &reference, &summary.foreground, Some(4)).unwrap());

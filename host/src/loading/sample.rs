@@ -12,7 +12,7 @@ use super::cases::{Cases, Opened, foreground};
 use super::made::{Circumstances, put_made};
 use super::sampler::{Locations, Voxels, patch_origin};
 use super::targets::{put_derived, put_labels, put_regression};
-use super::{Batch, Error, Levels, LoaderOptions, Phase, Source, random};
+use super::{Batch, Error, Levels, LoaderOptions, Source, random};
 use crate::dataset::{DeriveMemory, Origin, SEGMENTATION, Target, TargetKind, TargetSource};
 use crate::preprocess::StoredCase;
 
@@ -168,8 +168,7 @@ impl Maker {
         for (number, target) in source.targets.values().enumerate() {
             self.derive(target, (source, options), recipe, number, (batch, index));
         }
-        // nnU-Net masks training patches only.
-        if options.phase == Phase::Train
+        if options.augmentation.mask
             && let Some(segmentation) = source.targets.get_index_of(SEGMENTATION)
         {
             mask(batch.image.slot(index), &self.patches[segmentation], &source.use_mask_for_norm);

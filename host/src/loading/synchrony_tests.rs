@@ -59,7 +59,7 @@ fn cube(position: [f32; 3]) -> i16 {
 fn labels_of_cubes() -> Labels {
     let count = SHAPE.map(|n| n.div_ceil(CUBE)).iter().product::<usize>();
     let names = (0..=count).map(|value| (format!("cube {value}"), vec![value as i16])).collect();
-    Labels { names, ignore: None, region_order: None }
+    Labels { names, ..Labels::default() }
 }
 
 fn source(folder: &std::path::Path) -> Source {
@@ -67,8 +67,7 @@ fn source(folder: &std::path::Path) -> Source {
     let files = |kind| target(kind, TargetSource::Maps(String::new()), None);
     let regression = |channels, vectors| TargetKind::Regression { channels, pad: 0.0, vectors };
     let derive = |operation, kind| target(kind, TargetSource::Derived { from: SEGMENTATION.to_owned(), operation }, None);
-    let one_label =
-        Labels { names: [("background".to_owned(), vec![0]), ("a".to_owned(), vec![1])].into(), ignore: None, region_order: None };
+    let one_label = Labels { names: [("background".to_owned(), vec![0]), ("a".to_owned(), vec![1])].into(), ..Labels::default() };
     let halves = ["cube 200".to_owned(), "cube 201".to_owned()];
     let targets = [
         (SEGMENTATION, files(TargetKind::Labels(labels_of_cubes()))),

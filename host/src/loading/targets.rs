@@ -103,7 +103,7 @@ mod tests {
 
     fn labels(names: &[(&str, &[i16])], ignore: Option<i16>) -> Labels {
         let names = names.iter().map(|(name, values)| ((*name).to_owned(), values.to_vec())).collect();
-        Labels { names, ignore, region_order: None }
+        Labels { names, ignore, ..Labels::default() }
     }
 
     /// What nnU-Net's last transforms make of a label map: `imaging/tests/golden/make_augment.py`.

@@ -15,7 +15,7 @@ const ITERATIONS: u64 = 4;
 
 fn segmentation() -> TargetKind {
     let names = [("background", 0), ("a", 1), ("b", 2)].map(|(name, value)| (name.to_owned(), vec![value]));
-    TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None })
+    TargetKind::Labels(Labels { names: names.into(), ..Labels::default() })
 }
 
 fn of_files(kind: TargetKind) -> Target {
@@ -263,15 +263,16 @@ fn no_two_samples_share_random_numbers() {
 fn training_patches_are_zero_outside_the_mask_where_the_plan_says_so() {
     let (_folder, source) = store();
     let source = Arc::new(source);
-    let plain = LoaderOptions { augmentation: Augmentation::none(), ..options([14, 20, 18], 1) };
-    let corner = |phase| {
-        let batch = &batches(&source, LoaderOptions { phase, ..plain.clone() }, 0, 1)[0];
+    let corner = |mask| {
+        let augmentation = Augmentation { mask, ..Augmentation::none() };
+        let batch = &batches(&source, LoaderOptions { augmentation, ..options([14, 20, 18], 1) }, 0, 1)[0];
         let voxels = 14 * 20 * 18;
         // Of the first sample, which is not forced: outermost voxels of the masked and of the other channel.
         (batch.image.data[0] == 0.0, batch.image.data[voxels] == 0.0)
     };
-    assert_eq!(corner(Phase::Train), (true, false));
-    assert_eq!(corner(Phase::Validate), (false, false));
+    assert_eq!(corner(true), (true, false));
+    // As validation patches are, and those of nnUNetTrainerNoDA.
+    assert_eq!(corner(Augmentation::none().mask), (false, false));
 }
 
 #[test]

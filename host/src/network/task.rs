@@ -112,7 +112,7 @@ pub fn made_kind(target: &Told) -> Result<TargetKind, String> {
             let values = |i: i16| if *kind == Kind::Regions { (i..=last).collect() } else { vec![i] };
             names.extend(classes.iter().cloned().zip((1..=last).map(values)));
             let region_order = (*kind == Kind::Regions).then(|| (1..=last).collect());
-            TargetKind::Labels(Labels { names, ignore, region_order })
+            TargetKind::Labels(Labels { names, lists: BTreeSet::new(), ignore, region_order })
         }
         Kind::Class => TargetKind::Class { classes: classes.clone() },
         Kind::Regression | Kind::Aux => TargetKind::Regression { channels: count, pad: 0.0, vectors: *vectors },

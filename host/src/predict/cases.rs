@@ -8,10 +8,11 @@
 //! So at most three images and three sets of logits are in memory. A case that cannot be predicted is told at the end and does not stop the
 //! others. Everything that calls the plugin stays on the caller's thread.
 
-use super::{BadInput, Exported, Exporter, Extras, Input, Prediction, Window, npz, sliding_window, write};
+use super::{BadInput, Exported, Exporter, Extras, Input, Prediction, Window, npz, pickled, sliding_window, write};
 use crate::dataset::TargetKind;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network;
+use crate::plan::Plans;
 use crate::preprocess::{Properties, preprocess_image};
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{Row, Sheet, best_planes};
@@ -88,7 +89,7 @@ impl Cases<'_> {
         let TrainedModel { folds, configuration, targets, .. } = self.model;
         let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras);
         // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
-        let layout = Layout { output: self.output, targets, ending: &self.folder.description.file_ending };
+        let layout = Layout { output: self.output, targets, ending: &self.folder.description.file_ending, plans: &self.folder.plans };
         let (inputs, folder, exporter, tell) = (self.inputs, self.folder, &exporter, &tell);
         let writing = Writing { exporter, layout, largest: &self.largest, preview: self.preview };
         let (to_network, prepared) = sync_channel(1);
@@ -207,7 +208,7 @@ impl Writing<'_> {
                 self.largest.get(name).into_iter().flatten().for_each(|group| keep_largest_component(labels, group));
             }
         }
-        self.layout.write(input, &exported, &geometry)?;
+        self.layout.write(input, &exported, &geometry, &properties)?;
         if self.preview == 0 {
             return Ok(());
         }
@@ -243,6 +244,8 @@ pub struct Layout<'a> {
     pub targets: &'a IndexMap<String, TargetKind>,
     /// Of image files.
     pub ending: &'a str,
+    /// The model's.
+    pub plans: &'a Plans,
 }
 
 impl Layout<'_> {
@@ -263,7 +266,13 @@ impl Layout<'_> {
     }
 
     /// Writes the files of one case; the one that says that an output is complete comes after what is beside it.
-    fn write(&self, input: &Input, exported: &IndexMap<String, Exported>, geometry: &Geometry) -> Result<(), String> {
+    fn write(
+        &self,
+        input: &Input,
+        exported: &IndexMap<String, Exported>,
+        geometry: &Geometry,
+        properties: &Properties,
+    ) -> Result<(), String> {
         for (name, Exported { prediction, probabilities, regions }) in exported {
             let folder = self.folder(name);
             for (region, mask) in regions {
@@ -273,6 +282,8 @@ impl Layout<'_> {
             if let Some(probabilities) = probabilities {
                 let path = folder.join(format!("{}.npz", input.id));
                 npz::write(&path, "probabilities", probabilities).map_err(|error| error.to_string())?;
+                let path = path.with_extension("pkl");
+                pickled::write(&path, properties, geometry, self.plans).map_err(|error| error.to_string())?;
             }
             write(&self.path(name, &input.id), prediction, &self.targets[name.as_str()], geometry).map_err(|error| error.to_string())?;
         }

@@ -291,8 +291,8 @@ mod tests {
     fn an_order_of_regions_counts_only_where_there_are_regions() {
         let labels = |second: Vec<i16>| Labels {
             names: IndexMap::from([("background".to_owned(), vec![0]), ("one".to_owned(), vec![1]), ("more".to_owned(), second)]),
-            ignore: None,
             region_order: Some(vec![1, 2]),
+            ..Labels::default()
         };
         // Plain labels: three channels, the largest wins. Regions: two channels, later ones are painted over earlier ones.
         let plain = Tensor::from_slice(&[0.6f32, 0.1, 0.3, 0.2, 0.1, 0.7]).view([3, 1, 1, 2]);

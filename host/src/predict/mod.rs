@@ -12,6 +12,7 @@ mod export;
 mod gaussian;
 mod inputs;
 mod npz;
+mod pickled;
 mod tiles;
 mod validate;
 mod window;

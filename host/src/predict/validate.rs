@@ -46,7 +46,12 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let outputs = model.trainer.outputs();
     let targets = &validation.targets;
     let mut summaries: IndexMap<&str, Summary> = IndexMap::new();
-    let layout = Layout { output: &validation.folder, targets, ending: &validation.dataset.description.file_ending };
+    let layout = Layout {
+        output: &validation.folder,
+        targets,
+        ending: &validation.dataset.description.file_ending,
+        plans: &validation.prepared.plans,
+    };
     for output in outputs {
         let Some(kind) = targets.get(&output.name) else { continue };
         let folder = layout.folder(&output.name);
@@ -108,9 +113,7 @@ enum Metrics {
 impl Summary {
     fn new(kind: &TargetKind, target: &str, folder: PathBuf) -> Self {
         let metrics = match kind {
-            TargetKind::Labels(labels) => {
-                Metrics::Labels { labels: labels.clone(), summary: segmentation::Summary::new(labels.foreground()) }
-            }
+            TargetKind::Labels(labels) => Metrics::Labels { labels: labels.clone(), summary: segmentation::Summary::new(labels) },
             TargetKind::Regression { .. } => Metrics::Regression(regression::Summary::default()),
             TargetKind::Class { classes } => Metrics::Class(classification::Summary::new(classes.clone())),
         };

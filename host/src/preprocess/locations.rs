@@ -91,7 +91,7 @@ mod tests {
 
     fn labels(names: &[(&str, &[i16])], ignore: Option<i16>) -> Labels {
         let names: IndexMap<_, _> = names.iter().map(|(name, values)| ((*name).to_owned(), values.to_vec())).collect();
-        Labels { names, ignore, region_order: None }
+        Labels { names, ignore, ..Labels::default() }
     }
 
     /// 2 × 3 × 4 voxels: -1, 0, 1, 2, 3 in turn.
@@ -143,7 +143,7 @@ mod tests {
             let names = std::iter::once(("background".to_owned(), vec![0]))
                 .chain(labels.into_iter().enumerate().map(|(index, values)| (format!("{index}"), values)))
                 .collect();
-            let found = class_locations(&map, &Labels { names, ignore, region_order: None });
+            let found = class_locations(&map, &Labels { names, ignore, ..Labels::default() });
             let digest = |voxels: &Vec<[i32; 3]>| {
                 let coordinates = voxels.as_flattened().iter();
                 (voxels.len(), coordinates.fold(0u32, |digest, value| digest.wrapping_mul(31).wrapping_add(*value as u32)))

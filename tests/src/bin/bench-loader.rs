@@ -74,7 +74,7 @@ fn options(workers: usize) -> LoaderOptions {
 
 fn source(folder: &Path) -> Source {
     let names = [("background", 0), ("a", 1), ("b", 2)].map(|(name, value)| (name.to_owned(), vec![value]));
-    let kind = TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None });
+    let kind = TargetKind::Labels(Labels { names: names.into(), ..Labels::default() });
     let target = Target { kind, source: TargetSource::Maps("labelsTr".to_owned()), optional: false, weighs: None };
     Source {
         store: folder.to_owned(),

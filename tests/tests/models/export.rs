@@ -181,3 +181,28 @@ fn stock_nnunet_predicts_the_same_with_an_exported_model() {
         assert!(differ as f64 <= 1e-4 * voxels as f64, "{configuration}: {differ} of {voxels} voxels differ");
     }
 }
+
+#[test]
+#[ignore = "needs nnU-Net: ../shared/peer/setup.sh, then cargo test -p tests --test models -- --ignored"]
+fn stock_nnunet_ensembles_our_probabilities() {
+    let program = peer::program("nnUNetv2_ensemble");
+    let bench = Bench::new();
+    bench.train(&artifact::plugin("base"), &["--iterations", "40", "--no-validation"]).expect_success();
+    let model = bench.fold().parent().expect("a model").to_owned();
+    let [images, ours, theirs] = [bench.raw.folder.join("imagesTr"), bench.folder().join("ours"), bench.folder().join("theirs")];
+    let mut host = bench.host();
+    host.arg("predict").arg("--input").arg(&images).arg("--output").arg(&ours).arg("--model").arg(&model);
+    host.args(["--device", "cpu", "--threads", "1", "--precision", "fp32", "--save-probabilities"]);
+    bench.finish(host).expect_success();
+    let mut stock = Command::new(&program);
+    // The mean of a prediction and itself.
+    stock.arg("-i").arg(&ours).arg(&ours).arg("-o").arg(&theirs).args(["-np", "1"]);
+    let ended = bench.finish(stock);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let cases = (0..tests::case::CASES).map(|case| theirs.join(format!("case_{case:03}.nii")));
+    let Agreement { differ, voxels, .. } = compare(&ours, &cases.collect::<Vec<_>>());
+    // Probabilities are compared in place of logits.
+    assert!(differ as f64 <= 1e-3 * voxels as f64, "{differ} of {voxels} voxels differ");
+    let header = |folder: &Path| imaging::io::read_labels(&folder.join("case_000.nii")).expect("written").geometry;
+    assert_eq!(header(&ours).differs_from(&header(&theirs)), None);
+}

@@ -210,6 +210,8 @@ fn outputs_of_every_kind_are_written_and_cases_chosen() {
     let table = fs::read_to_string(output.join("volume_class/classes.csv")).expect("there");
     assert!(table.starts_with("case,class,") && table.lines().nth(1).is_some_and(|line| line.starts_with(&format!("{name},"))), "{table}");
     let (shape, probabilities) = read_npz(&output.join(format!("{name}.npz")), "probabilities");
+    let pickle = fs::read(output.join(format!("{name}.pkl"))).expect("where the image lies, for nnUNetv2_ensemble");
+    assert!(pickle.starts_with(b"\x80\x02") && pickle.ends_with(b"."), "a pickle of protocol 2");
     assert_eq!(shape[1..], image.volume.spatial());
     let sums = (0..probabilities.len() / shape[0])
         .map(|voxel| (0..shape[0]).map(|c| probabilities[c * probabilities.len() / shape[0] + voxel]).sum::<f32>());

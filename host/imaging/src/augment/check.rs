@@ -55,6 +55,8 @@ impl Augmentation {
             probability("spatial.axis_probability", spatial.axis_probability)?;
             probability("spatial.scaling_probability", spatial.scaling_probability)?;
             range("spatial.scaling", spatial.scaling, 0.05, 20.0)?;
+            let possible = spatial.box_scale.is_none_or(|scale| (0.05..=1.0).contains(&scale));
+            require(possible, "spatial.box_scale", spatial.box_scale, "none, or a factor from 0.05 to 1")?;
             require(spatial.in_plane || patch[0] > 1, "spatial.in_plane", false, "true, since patches have one slice")?;
         }
         if let Some(turn) = &self.turn {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::intensity::Operation;
 use super::placement::Placement;
-use super::spatial::{Affine, Interpolation, Orientation};
+use super::spatial::{Affine, Interpolation, Orientation, Spatial};
 use super::{Augmentation, Recipe, Scratch};
 use crate::Volume;
 
@@ -46,7 +46,7 @@ impl Record {
         let orientation = self.steps.map_or_else(Orientation::default, |steps| Orientation { steps });
         let order = if self.nearest { Interpolation::Nearest } else { Interpolation::Linear };
         Recipe {
-            placement: Placement::new(volume, self.origin, self.patch, affine, orientation),
+            placement: Placement::new(volume, self.origin, self.patch, affine, orientation, None),
             image: order,
             labels: order,
             operations: self.operations.iter().map(|operation| (0, operation.clone())).collect(),
@@ -89,4 +89,67 @@ fn transforms_equal_those_of_batchgenerators() {
     }
     println!("{voxels} labels compared, none differs; {tied} ties left out; largest differences {largest:?}");
     assert!(largest.len() > 20, "{largest:?}");
+}
+
+#[derive(Deserialize)]
+struct GoldenBoxes {
+    source: Source,
+    records: Vec<BoxRecord>,
+}
+
+/// A patch that reaches beyond the box that nnU-Net loads for it.
+#[derive(Deserialize)]
+struct BoxRecord {
+    name: String,
+    origin: [i64; 3],
+    patch: [usize; 3],
+    degrees: f64,
+    scale: f64,
+    in_plane: bool,
+    loaded: [usize; 3],
+    matrix: [[f64; 3]; 3],
+    image: Vec<f32>,
+    /// None where two labels are tied.
+    labels: Vec<Option<i16>>,
+}
+
+/// `tests/golden/make_box.py`: nnU-Net's own data loader and spatial transform.
+#[test]
+fn corners_are_nnunets_where_its_box_is_asked_for() {
+    let golden: GoldenBoxes = serde_json::from_str(include_str!("../../tests/golden/box.json")).expect("golden file is valid");
+    let shape = golden.source.shape;
+    let [z, y, x] = shape;
+    let image = Volume::new([1, z, y, x], golden.source.image);
+    let labels = Volume::new([1, z, y, x], golden.source.labels);
+    let standard = Augmentation::standard([8; 3], 3).spatial.expect("turns");
+    let (mut zeros, mut reached) = (0, 0);
+    for record in &golden.records {
+        let BoxRecord { name, origin, patch, degrees, scale, in_plane, .. } = record;
+        let spatial = Spatial { rotation_degrees: [-degrees, *degrees], in_plane: *in_plane, box_scale: Some(*scale), ..standard.clone() };
+        assert_eq!(spatial.loaded(*patch), Some(record.loaded), "{name}");
+        let recipe = |loaded| Recipe {
+            placement: Placement::new(shape, *origin, *patch, Some(Affine { matrix: record.matrix }), Orientation::default(), loaded),
+            ..Recipe::draw(&Augmentation::none(), shape, *origin, *patch, 1, &mut ChaCha8Rng::seed_from_u64(0))
+        };
+        let size = patch.iter().product();
+        let made = |recipe: &Recipe| {
+            let (mut found, mut found_labels) = (vec![0.0; size], vec![0; size]);
+            recipe.image(image.crop(recipe.source()).view(), &mut found, &mut Scratch::default());
+            recipe.labels(labels.crop(recipe.source()).view(), &mut found_labels, &mut Scratch::default());
+            (found, found_labels)
+        };
+        let boxed = recipe(Some(record.loaded));
+        let (found, found_labels) = made(&boxed);
+        // From whole volumes just as from what is needed of them.
+        let whole = boxed.of_whole_volumes();
+        assert!(made(&whole) == (found.clone(), found_labels.clone()), "{name}");
+        let difference = found.iter().zip(&record.image).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+        assert!(difference < 1e-4, "{name}: images differ by {difference}");
+        let different = record.labels.iter().zip(&found_labels).filter(|(expected, found)| expected.is_some_and(|label| label != **found));
+        assert_eq!(different.count(), 0, "{name}: labels differ");
+        let without = made(&recipe(None)).0;
+        zeros += found.iter().zip(&without).filter(|(found, without)| **found == 0.0 && **without != 0.0).count();
+        reached += usize::from(found != without);
+    }
+    assert!(reached * 2 > golden.records.len() && zeros > 100, "{zeros} zeros in {reached} patches prove little");
 }

@@ -25,6 +25,17 @@ pub struct Augmentation {
     pub intensity: Vec<Step>,
     /// What a cascade does to the segmentation of its previous stage.
     pub previous_stage: Option<PreviousStage>,
+    /// Images that were normalised within a mask are set to zero outside it.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub mask: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// A transform that is applied to some patches.
@@ -72,10 +83,9 @@ impl Augmentation {
         }
     }
 
-    /// Patches as they are; also what nnU-Net's `nnUNetTrainerNoDA` does, and what validation patches get. (Images that were normalised
-    /// within a mask are set to zero outside it in training, which is what they are there without augmentation.)
+    /// Patches as they are; also what nnU-Net's `nnUNetTrainerNoDA` does, and what validation patches get.
     pub fn none() -> Self {
-        Self { spatial: None, turn: None, mirror: None, intensity: Vec::new(), previous_stage: None }
+        Self { spatial: None, turn: None, mirror: None, intensity: Vec::new(), previous_stage: None, mask: false }
     }
 
     /// What nnU-Net's default trainer does, for patches of size `patch` (Z, Y, X; Z = 1 for `dims` = 2).
@@ -92,6 +102,7 @@ impl Augmentation {
                 in_plane,
                 image: Interpolation::Linear,
                 labels: Interpolation::Linear,
+                box_scale: None,
             }),
             turn: None,
             mirror: Some(mirror(dims)),
@@ -105,6 +116,7 @@ impl Augmentation {
                 step(0.3, Intensity::Gamma(Gamma { exponent: [0.7, 1.5], inverted: false })),
             ],
             previous_stage: Some(PreviousStage::standard()),
+            mask: true,
         }
     }
 
@@ -126,6 +138,7 @@ impl Augmentation {
                 in_plane,
                 image: Interpolation::Linear,
                 labels: Interpolation::Linear,
+                box_scale: None,
             }),
             turn: turn(patch, dims),
             mirror: Some(mirror(dims)),
@@ -161,6 +174,7 @@ impl Augmentation {
                 step(0.2, Intensity::Sharpen(Sharpen { strength: [0.1, 1.0], channel_probability: 0.5 })),
             ],
             previous_stage: Some(PreviousStage::da5()),
+            mask: true,
         }
     }
 }
@@ -187,4 +201,21 @@ fn turn(patch: [usize; 3], dims: usize) -> Option<Turn> {
     let most = spatial.clone().map(alike).max()?;
     let axes = spatial.clone().filter(|axis| alike(*axis) == most).collect();
     (most > 1).then_some(Turn { turn_probability: 0.5, exchange_probability: 0.5, axes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The data key is a hash of this text: it must stay the same for pipelines that have nothing new.
+    #[test]
+    fn what_is_new_is_written_only_where_it_is_used() {
+        let text = |augmentation: &Augmentation| serde_json::to_string(augmentation).unwrap();
+        let standard = Augmentation::standard([8; 3], 3);
+        assert!(!text(&standard).contains("mask") && !text(&standard).contains("box_scale"));
+        // nnU-Net masks what it augments, and nothing else.
+        assert!(text(&Augmentation::none()).contains(r#""mask":false"#));
+        let read: Augmentation = serde_json::from_str(&text(&standard)).unwrap();
+        assert_eq!(read, standard);
+    }
 }

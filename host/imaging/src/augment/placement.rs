@@ -15,6 +15,8 @@ pub(super) struct Placement {
     size: [usize; 3],
     /// Around the patch's centre; none where it is neither turned nor scaled.
     affine: Option<Affine>,
+    /// Beyond it nothing is sampled, where there is one.
+    frame: Option<Frame>,
     orientation: Orientation,
     /// Part of the volume that the patch shows.
     needed: BoundingBox,
@@ -22,25 +24,87 @@ pub(super) struct Placement {
     source: BoundingBox,
 }
 
+/// The box around a patch that nnU-Net loads, in voxels of the volume, in which it may lie partly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Frame {
+    pub lower: [i64; 3],
+    pub size: [usize; 3],
+}
+
+impl Frame {
+    /// The box of size `size` around the patch of size `patch` whose lower corner is voxel `origin` (nnU-Net's `data_loader.py`, `get_bbox`).
+    pub(super) fn new(origin: [i64; 3], patch: [usize; 3], size: [usize; 3]) -> Self {
+        Self { lower: std::array::from_fn(|axis| origin[axis] + (patch[axis] / 2) as i64 - (size[axis] / 2) as i64), size }
+    }
+
+    /// Its centre, and so that of a turned patch: half a voxel from that of a crop where one of the sizes is odd.
+    fn centre(&self) -> [f64; 3] {
+        std::array::from_fn(|axis| self.lower[axis] as f64 + (self.size[axis] as f64 - 1.0) / 2.0)
+    }
+
+    pub(super) fn contains(&self, voxel: [i32; 3]) -> bool {
+        (0..3).all(|axis| (0..self.size[axis] as i64).contains(&(i64::from(voxel[axis]) - self.lower[axis])))
+    }
+}
+
 impl Placement {
     /// The patch of size `size` whose lower corner is voxel `origin` in a volume of spatial shape `volume`. Around its centre it is first
-    /// turned and scaled, then reoriented, which must not exchange axes of different sizes.
-    pub(super) fn new(volume: [usize; 3], origin: [i64; 3], size: [usize; 3], affine: Option<Affine>, orientation: Orientation) -> Self {
-        // Turned by nothing: a rotation whose every axis was left out.
-        let affine = affine.filter(|affine| *affine != Affine::identity());
-        let (lower, upper) = match &affine {
-            None => (origin, std::array::from_fn(|axis| origin[axis] + size[axis] as i64)),
-            Some(affine) => bounds(affine, origin, size),
+    /// turned and scaled, then reoriented, which must not exchange axes of different sizes. Where it is, it shows nothing of the volume beyond
+    /// the box of size `loaded` around it, if there is one.
+    pub(super) fn new(
+        volume: [usize; 3],
+        origin: [i64; 3],
+        size: [usize; 3],
+        affine: Option<Affine>,
+        orientation: Orientation,
+        loaded: Option<[usize; 3]>,
+    ) -> Self {
+        let frame = loaded.filter(|_| affine.is_some()).map(|loaded| Frame::new(origin, size, loaded));
+        // Turned by nothing: a rotation whose every axis was left out. In nnU-Net's box that may still move it by half a voxel.
+        let affine = affine.filter(|affine| frame.is_some() || *affine != Affine::identity());
+        let placed = Self {
+            volume,
+            origin,
+            size,
+            affine,
+            frame,
+            orientation,
+            needed: BoundingBox::whole(volume),
+            source: BoundingBox::whole(volume),
         };
-        let upper: [usize; 3] = std::array::from_fn(|axis| upper[axis].clamp(0, volume[axis] as i64) as usize);
-        let lower = std::array::from_fn(|axis| lower[axis].clamp(0, upper[axis] as i64) as usize);
+        let (lower, upper) = match &placed.affine {
+            None => (origin, std::array::from_fn(|axis| origin[axis] + size[axis] as i64)),
+            Some(affine) => bounds(affine, placed.centre(), size),
+        };
+        let extent = placed.extent();
+        let within = |axis: usize, place: i64| place.clamp(extent.lower[axis] as i64, extent.upper[axis] as i64) as usize;
+        let upper: [usize; 3] = std::array::from_fn(|axis| within(axis, upper[axis]));
+        let lower = std::array::from_fn(|axis| within(axis, lower[axis]).min(upper[axis]));
         let needed = BoundingBox { lower, upper };
-        Self { volume, origin, size, affine, orientation, needed, source: needed }
+        Self { needed, source: needed, ..placed }
+    }
+
+    /// The part of the volume that may be sampled.
+    fn extent(&self) -> BoundingBox {
+        let Some(frame) = &self.frame else { return BoundingBox::whole(self.volume) };
+        let within = |axis: usize, place: i64| place.clamp(0, self.volume[axis] as i64) as usize;
+        BoundingBox {
+            lower: std::array::from_fn(|axis| within(axis, frame.lower[axis])),
+            upper: std::array::from_fn(|axis| within(axis, frame.lower[axis] + frame.size[axis] as i64)),
+        }
+    }
+
+    /// Around which it is turned and scaled, in voxels of the volume.
+    fn centre(&self) -> [f64; 3] {
+        match &self.frame {
+            Some(frame) => frame.centre(),
+            None => std::array::from_fn(|axis| self.origin[axis] as f64 + (self.size[axis] as f64 - 1.0) / 2.0),
+        }
     }
 
     /// The patch at the same place, neither turned nor scaled nor reoriented.
     pub(super) fn plain(&self) -> Self {
-        Self::new(self.volume, self.origin, self.size, None, Orientation::default())
+        Self::new(self.volume, self.origin, self.size, None, Orientation::default(), None)
     }
 
     pub(super) fn size(&self) -> [usize; 3] {
@@ -58,9 +122,10 @@ impl Placement {
             None => Sampling::Crop(self.crop(self.source.lower, self.source.size())),
             Some(affine) => Sampling::Grid(Grid {
                 patch: self.size,
-                centre: centre(self.origin, self.size),
+                centre: self.centre(),
                 matrix: self.orientation.after(affine),
-                volume: self.volume,
+                extent: self.extent(),
+                frame: self.frame,
                 source: self.source,
                 needed: self.needed,
             }),
@@ -104,14 +169,9 @@ pub(super) enum Sampling {
     Grid(Grid),
 }
 
-fn centre(origin: [i64; 3], size: [usize; 3]) -> [f64; 3] {
-    std::array::from_fn(|axis| origin[axis] as f64 + (size[axis] as f64 - 1.0) / 2.0)
-}
-
 /// Box around all voxels that are blended into those of a turned patch, `upper` not included. The extremes of a linear map lie at
 /// the corners of the patch; one voxel more on each side covers what rounding does to positions in between.
-fn bounds(affine: &Affine, origin: [i64; 3], size: [usize; 3]) -> ([i64; 3], [i64; 3]) {
-    let centre = centre(origin, size);
+fn bounds(affine: &Affine, centre: [f64; 3], size: [usize; 3]) -> ([i64; 3], [i64; 3]) {
     let half = size.map(|n| (n as f64 - 1.0) / 2.0);
     let reach = affine.matrix.map(|row| row.iter().zip(half).map(|(value, half)| value.abs() * half).sum::<f64>());
     let lower = std::array::from_fn(|axis| (centre[axis] - reach[axis]).floor() as i64 - 1);
@@ -136,12 +196,12 @@ mod tests {
     fn the_inverse_undoes_the_map() {
         let affine = Affine::new([0.3, -0.7, 1.1], [1.3, 0.8, 1.1]);
         let orientation = Orientation { steps: [(1, -1), (0, 1), (2, 1)] };
-        let placement = Placement::new([20; 3], [0; 3], [8; 3], Some(affine), orientation);
+        let placement = Placement::new([20; 3], [0; 3], [8; 3], Some(affine), orientation, None);
         let (map, inverse) = (orientation.after(&affine), placement.inverse().expect("turned"));
         let product = |r: usize, c: usize| (0..3).map(|k| inverse[r][k] * map[k][c]).sum::<f64>();
         for (r, c) in (0..9).map(|i| (i / 3, i % 3)) {
             assert!((product(r, c) - f64::from(u8::from(r == c))).abs() < 1e-12, "{r} {c}");
         }
-        assert_eq!(Placement::new([20; 3], [0; 3], [8; 3], None, Orientation::default()).inverse(), None);
+        assert_eq!(Placement::new([20; 3], [0; 3], [8; 3], None, Orientation::default(), None).inverse(), None);
     }
 }

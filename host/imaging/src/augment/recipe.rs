@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::intensity::{self, Operation};
 use super::placement::{Placement, Sampling};
 use super::previous_stage::{self, PreviousStage};
+use super::sample::Outside;
 use super::spatial::Interpolation;
 use super::{Augmentation, Scratch};
 use crate::{BoundingBox, VolumeView};
@@ -16,6 +17,8 @@ use crate::{BoundingBox, VolumeView};
 const OUTSIDE_IMAGE: f32 = 0.0;
 /// nnU-Net's mark for voxels that do not belong to the case.
 const OUTSIDE_LABELS: i16 = -1;
+/// But of those beyond the box that it loads it knows nothing.
+const BEYOND_FRAME: i16 = 0;
 
 /// How one patch is made. All that is random is decided: it makes the same patch whenever it is used.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ impl Recipe {
             step.draw(channels, size, rng, &mut |channel, operation| operations.push((channel, operation)));
         }
         Self {
-            placement: Placement::new(volume, origin, size, affine, orientation),
+            placement: Placement::new(volume, origin, size, affine, orientation, spatial.and_then(|spatial| spatial.loaded(size))),
             image: spatial.map_or(Interpolation::Linear, |spatial| spatial.image),
             labels: spatial.map_or(Interpolation::Linear, |spatial| spatial.labels),
             operations,
@@ -88,11 +91,12 @@ impl Recipe {
 
     /// Makes the patch of a label map, (1, Z, Y, X); -1 outside the volume.
     pub fn labels(&self, source: VolumeView<'_, i16>, out: &mut [i16], scratch: &mut Scratch) {
+        const OUTSIDE: Outside<i16> = Outside { volume: OUTSIDE_LABELS, frame: BEYOND_FRAME };
         self.check(source.shape, out.len());
         match (self.placement.sampling(), self.labels) {
             (Sampling::Crop(crop), _) => crop.cut(source.data, OUTSIDE_LABELS, out),
-            (Sampling::Grid(grid), Interpolation::Linear) => grid.vote(source.data, OUTSIDE_LABELS, out, &mut scratch.cells),
-            (Sampling::Grid(grid), Interpolation::Nearest) => grid.nearest(source.data, OUTSIDE_LABELS, out),
+            (Sampling::Grid(grid), Interpolation::Linear) => grid.vote(source.data, OUTSIDE, out, &mut scratch.cells),
+            (Sampling::Grid(grid), Interpolation::Nearest) => grid.nearest(source.data, OUTSIDE, out),
         }
     }
 
@@ -140,7 +144,7 @@ impl Recipe {
         match (self.placement.sampling(), self.image) {
             (Sampling::Crop(crop), _) => crop.cut(source.data, outside, out),
             (Sampling::Grid(grid), Interpolation::Linear) => grid.linear(source.data, outside, out),
-            (Sampling::Grid(grid), Interpolation::Nearest) => grid.nearest(source.data, outside, out),
+            (Sampling::Grid(grid), Interpolation::Nearest) => grid.nearest(source.data, Outside::all(outside), out),
         }
     }
 

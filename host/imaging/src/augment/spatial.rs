@@ -36,6 +36,10 @@ pub struct Spatial {
     /// How label maps are interpolated: linearly means a vote of the eight surrounding voxels.
     #[serde(default)]
     pub labels: Interpolation,
+    /// A turned or scaled patch shows nothing beyond the box that nnU-Net loads, which it makes for this smallest factor: images 0, labels 0. The
+    /// factor is 0.85 in the default trainer, though factors go to 0.7, and 0.7 in DA5. None: a patch shows whatever the volume has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub box_scale: Option<f64>,
 }
 
 fn always() -> f64 {
@@ -54,6 +58,30 @@ pub enum Interpolation {
 }
 
 impl Spatial {
+    /// Size of the box (Z, Y, X) that nnU-Net loads for a patch of size `patch`, where that is asked for (`compute_initial_patch_size.py`).
+    pub(super) fn loaded(&self, patch: [usize; 3]) -> Option<[usize; 3]> {
+        let scale = self.box_scale?;
+        let [low, high] = self.rotation_degrees;
+        let angle = low.abs().max(high.abs()).min(90.0).to_radians();
+        let (sin, cos) = angle.sin_cos();
+        let [z, y, x] = patch.map(|size| size as f64);
+        // Each angle alone moves the far corner of the patch; what is largest counts. 2D patches are turned in their plane only.
+        let turned: &[[f64; 3]] = match patch[0] {
+            1 => &[[z, y * cos + x * sin, x * cos - y * sin]],
+            _ => &[
+                [z, y * cos + x * sin, x * cos - y * sin],
+                [z * cos - x * sin, y, z * sin + x * cos],
+                [z * cos + y * sin, y * cos - z * sin, x],
+            ],
+        };
+        let largest = turned.iter().fold([z, y, x], |largest, turned| [0, 1, 2].map(|axis| largest[axis].max(turned[axis].abs())));
+        let mut size = largest.map(|size| (size / scale) as usize);
+        if self.in_plane {
+            size[0] = patch[0];
+        }
+        Some(size)
+    }
+
     /// Draws a transform; none when the patch is neither turned nor scaled.
     pub(super) fn draw(&self, rng: &mut impl Rng) -> Option<Affine> {
         let rotate = chance(rng, self.rotation_probability);

@@ -97,7 +97,7 @@ impl Geometry {
     }
 
     /// Origin and axes in ITK's frame.
-    pub(super) fn in_itk(&self) -> Placement {
+    pub fn in_itk(&self) -> Placement {
         // Zero minus zero has no sign.
         let flip = |[x, y, z]: [f64; 3]| [0.0 - x, 0.0 - y, z];
         Placement { origin: flip(self.origin), direction: self.direction.map(flip) }
@@ -134,6 +134,7 @@ fn all_close(a: &[f64], b: &[f64], tolerance: f64) -> bool {
 /// Where an image begins and how its axes run; in which frame, the user says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
+    /// Position (x, y, z) of the first voxel in mm.
     pub origin: [f64; 3],
     /// One vector for each of the axes x, y and z.
     pub direction: [[f64; 3]; 3],

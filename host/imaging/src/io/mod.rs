@@ -26,7 +26,7 @@ use std::path::Path;
 
 pub use atomic::{ABANDONED, remove_leftovers, write_atomically};
 pub use error::Error;
-pub use geometry::Geometry;
+pub use geometry::{Geometry, Placement};
 
 use crate::Volume;
 use values::Values;

@@ -11,9 +11,9 @@ use crate::Volume;
 /// Resamples `labels` from `spacing` to the grid of `new_shape` at `new_spacing`; spacings in mm, (z, y, x).
 ///
 /// A tie goes to the label of the nearest voxel if that is among the tied, else to the smallest. Spacings only decide whether an
-/// axis is separate (see the module's page). Along a separate axis the nearest plane counts, whether `order_z` is nearest or
-/// linear: of two planes, the nearer has the larger weight. (Half-way between two, nnU-Net's linear `order_z` takes neither and
-/// leaves 0, which need not be a label; here the upper plane counts.) Channels are independent.
+/// axis is separate (see the module's page). Along a separate axis the nearest plane counts: also where `order_z` is linear, since of two planes the
+/// nearer has the larger weight. Half-way between two planes that differ, linear `order_z` takes neither and leaves 0, as nnU-Net does
+/// (`default_resampling.py`: a label wins with more than half). Channels are independent.
 ///
 /// # Panics
 /// When `labels` is empty, or `new_shape` is, or an order of the rule is cubic, which is for images.
@@ -24,15 +24,51 @@ pub fn resample_labels(labels: &Volume<i16>, new_shape: [usize; 3], spacing: [f6
         return labels.clone();
     }
     let separate = rule.separate_axis(spacing, new_spacing);
-    let axes: [Axis; 3] = std::array::from_fn(|axis| {
+    let mut axes: [Axis; 3] = std::array::from_fn(|axis| {
         let order = if Some(axis) == separate { Order::Nearest } else { rule.order };
         Axis::new(shape[axis], new_shape[axis], order)
     });
+    let mut resampled = resample_along(labels, new_shape, &axes);
+    if let (Some(axis), Order::Linear) = (separate, rule.order_z) {
+        let halfway = halfway(shape[axis], new_shape[axis]);
+        for (place, planes) in &halfway {
+            // The plane that the nearest one is not.
+            let nearest = axes[axis].nearest[*place];
+            axes[axis].set(*place, planes[usize::from(planes[0] == nearest)]);
+        }
+        if !halfway.is_empty() {
+            let other = resample_along(labels, new_shape, &axes);
+            forget_where_they_differ(&mut resampled, &other, axis, &halfway);
+        }
+    }
+    resampled
+}
+
+fn resample_along(labels: &Volume<i16>, new_shape: [usize; 3], axes: &[Axis; 3]) -> Volume<i16> {
     let mut data = Vec::with_capacity(labels.channels() * new_shape.iter().product::<usize>());
     for c in 0..labels.channels() {
-        resample_channel(labels.channel(c), shape, &axes, &mut data);
+        resample_channel(labels.channel(c), labels.spatial(), axes, &mut data);
     }
     Volume::new([labels.channels(), new_shape[0], new_shape[1], new_shape[2]], data)
+}
+
+/// Output planes that lie half-way between two input planes, and these.
+fn halfway(size: usize, new_size: usize) -> Vec<(usize, [usize; 2])> {
+    let pairs = axis::linear(size, new_size).into_iter().enumerate();
+    pairs.filter(|(_, pair)| pair.weight == [0.5, 0.5] && pair.index[0] != pair.index[1]).map(|(place, pair)| (place, pair.index)).collect()
+}
+
+/// Sets voxels of `resampled` in planes half-way between two others to 0 where `other`, made of the other one of these, differs.
+fn forget_where_they_differ(resampled: &mut Volume<i16>, other: &Volume<i16>, axis: usize, halfway: &[(usize, [usize; 2])]) {
+    let [_, z, y, x] = resampled.shape();
+    let (size, stride) = ([z, y, x][axis], [y * x, x, 1][axis]);
+    let mut is_halfway = vec![false; size];
+    halfway.iter().for_each(|(place, _)| is_halfway[*place] = true);
+    for (i, (label, other)) in resampled.data_mut().iter_mut().zip(other.data()).enumerate() {
+        if is_halfway[i / stride % size] && label != other {
+            *label = 0;
+        }
+    }
 }
 
 /// What every output voxel of an axis takes from its input voxels.
@@ -42,6 +78,12 @@ struct Axis {
 }
 
 impl Axis {
+    /// Makes the output voxel at `place` that of one input voxel.
+    fn set(&mut self, place: usize, input: usize) {
+        self.nearest[place] = input;
+        self.pairs[place] = Pair::single(input);
+    }
+
     fn new(size: usize, new_size: usize, order: Order) -> Self {
         let nearest = axis::nearest(size, new_size);
         let pairs = match order {
@@ -181,10 +223,15 @@ mod tests {
     #[test]
     fn the_separate_axis_takes_whole_slices() {
         let labels = Volume::new([1, 2, 1, 2], vec![0, 1, 5, 5]);
-        for order_z in [Order::Nearest, Order::Linear] {
+        // What nnU-Net's `resample_data_or_seg` returns for either `order_z`. Half-way between two slices, neither wins with more than half.
+        for (order_z, expected) in [(Order::Nearest, [0, 1, 5, 5, 5, 5]), (Order::Linear, [0, 1, 0, 0, 5, 5])] {
             let out = resample_labels(&labels, [3, 1, 2], [5.0, 1.0, 1.0], [3.3, 1.0, 1.0], Rule { order_z, ..Rule::LINEAR });
-            assert_eq!(out.data(), [0, 1, 5, 5, 5, 5]);
+            assert_eq!(out.data(), expected);
         }
+        // Where the two agree there is nothing to lose; and other axes than z are separate, too.
+        let labels = Volume::new([1, 1, 2, 2], vec![2, 1, 5, 1]);
+        let out = resample_labels(&labels, [1, 3, 2], [1.0, 5.0, 1.0], [1.0, 3.3, 1.0], Rule { order_z: Order::Linear, ..Rule::LINEAR });
+        assert_eq!(out.data(), [2, 1, 0, 1, 5, 1]);
     }
 
     #[test]

@@ -50,17 +50,17 @@ def volume(shape):
     return np.round(image, 5), labels
 
 
-def undecided(labels, grid, nearest):
+def undecided(labels, grid, nearest, beyond=OUTSIDE):
     """Where the two best label scores are all but equal; for the nearest voxel, where a sample is halfway between two."""
     if nearest:
         size = torch.tensor(labels.shape[::-1], dtype=torch.float64)
         position = ((grid.double() + 1) * size - 1) / 2
         return ((position - torch.floor(position) - 0.5).abs() < HALF_PRECISION).any(-1).numpy()
-    values = np.union1d(np.unique(labels), [OUTSIDE])
+    values = np.union1d(np.unique(labels), [beyond])
     scores = []
     for value in values:
         indicator = torch.from_numpy((labels == value).astype(np.float64))[None, None]
-        shift = 1.0 if value == OUTSIDE else 0.0
+        shift = 1.0 if value == beyond else 0.0
         scores.append(grid_sample(indicator - shift, grid[None].double(), align_corners=False)[0, 0] + shift)
     top = torch.stack(scores).topk(2, dim=0).values
     return (top[0] - top[1] < HALF_PRECISION).numpy()
@@ -237,12 +237,13 @@ def targets():
     return {"shapes": [list(level.shape[1:]) for level in labels], "labels": flat(labels), "regions": flat(regions)}
 
 
-samples = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-output = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_name("augment.json")
-torch.manual_seed(0)
-np.random.seed(0)
-torch.set_num_threads(1)
-IMAGE, LABELS = volume(SHAPE)
-lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in all_records(samples) if record is not None)
-source = json.dumps({"shape": SHAPE, "image": numbers(IMAGE), "labels": LABELS.ravel().tolist()}, separators=(",", ":"))
-output.write_text(f'{{"source":{source},\n"targets":{json.dumps(targets(), separators=(",", ":"))},\n"records":[\n{lines}\n]}}\n')
+if __name__ == "__main__":
+    samples = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    output = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_name("augment.json")
+    torch.manual_seed(0)
+    np.random.seed(0)
+    torch.set_num_threads(1)
+    IMAGE, LABELS = volume(SHAPE)
+    lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in all_records(samples) if record is not None)
+    source = json.dumps({"shape": SHAPE, "image": numbers(IMAGE), "labels": LABELS.ravel().tolist()}, separators=(",", ":"))
+    output.write_text(f'{{"source":{source},\n"targets":{json.dumps(targets(), separators=(",", ":"))},\n"records":[\n{lines}\n]}}\n')

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 pub use error::{Error, Problem};
 pub use value::{DType, TensorRef, Value};
-pub use write::write;
+pub use write::{write, write_pickle};
 
 use error::unexpected;
 use machine::Storage;

@@ -59,6 +59,19 @@ pub fn write<'a>(out: impl Write, root: &Value, mut storage: impl FnMut(&str) ->
     Ok(())
 }
 
+/// Writes `root`, plain data, as a pickle by itself, which `pickle.load` reads.
+///
+/// # Errors
+/// When `out` fails, or Python could not read it, as for [`write`].
+pub fn write_pickle(mut out: impl Write, root: &Value) -> io::Result<()> {
+    let mut pickler = Pickler { storages: IndexMap::new(), out: Vec::new() };
+    pickler.collect(root, 0)?;
+    pickler.out.extend(b"\x80\x02");
+    pickler.value(root)?;
+    pickler.out.push(b'.');
+    out.write_all(&pickler.out)
+}
+
 /// Writes one entry. Sizes follow the bytes, in 64 bits where they need it, and are repeated in the directory, which torch reads.
 fn entry<W: Write>(zip: &mut ZipArchiveWriter<W>, name: &str, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let name = format!("{PREFIX}/{name}");

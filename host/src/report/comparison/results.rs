@@ -2,7 +2,6 @@
 
 use super::Error;
 use crate::dataset::{Description, TargetKind};
-use crate::evaluate::segmentation;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output};
 use serde_json::Value;
@@ -118,7 +117,7 @@ fn notes(summary: &Value) -> Vec<String> {
 fn label_names(dataset: &Description, target: &str) -> Vec<(String, String)> {
     match dataset.targets.get(target).map(|target| &target.kind) {
         Some(TargetKind::Labels(labels)) => {
-            labels.foreground().into_iter().map(|(name, values)| (segmentation::key(&values), name)).collect()
+            labels.summary_keys().into_iter().zip(labels.foreground()).map(|(key, (name, _))| (key, name)).collect()
         }
         _ => Vec::new(),
     }
@@ -129,7 +128,7 @@ fn values(kind: Kind, case: &Value, names: &[(String, String)]) -> Vec<(String, 
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     match kind {
         Kind::Labels | Kind::Regions => {
-            let labels: Vec<(&String, f64)> = names.iter().map(|(key, name)| (name, number(&case["metrics"][key]["Dice"]))).collect();
+            let labels: Vec<(&String, f64)> = names.iter().map(|(key, name)| (name, number(&of_label(case, key)["Dice"]))).collect();
             let present: Vec<f64> = labels.iter().map(|(_, dice)| *dice).filter(|dice| dice.is_finite()).collect();
             let mean = present.iter().sum::<f64>() / present.len() as f64;
             let named = labels.iter().map(|(name, dice)| ((*name).clone(), "Dice", *dice));
@@ -140,6 +139,12 @@ fn values(kind: Kind, case: &Value, names: &[(String, String)]) -> Vec<(String, 
         Kind::Regression => vec![(String::new(), "MAE", number(&case["metrics"]["MAE"]))],
         _ => vec![(String::new(), "accuracy", f64::from(u8::from(case["prediction"] == case["reference"])))],
     }
+}
+
+/// The metrics of a label or region. Until 2026-12 a region of one label, `(3,)`, was called `3`.
+fn of_label<'a>(case: &'a Value, key: &str) -> &'a Value {
+    let metrics = &case["metrics"];
+    metrics.get(key).unwrap_or(&metrics[key.trim_matches(['(', ',', ')'])])
 }
 
 fn case_name(case: &Value, ending: &str) -> String {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Grid;
+use super::{Grid, Outside};
 use crate::multiversion::multiversion;
 
 /// Samples of a chunk at most.
@@ -102,8 +102,8 @@ impl Grid {
         chunk.located = Some(voxel[2]);
         let is_interior = |sample: usize| {
             (0..3).all(|axis| {
-                let last = self.volume[axis] as i32 - if axis == 0 && self.is_flat() { 1 } else { 2 };
-                (0..=last).contains(&chunk.corner[axis][sample])
+                let last = self.extent.upper[axis] as i32 - if axis == 0 && self.is_flat() { 1 } else { 2 };
+                (self.extent.lower[axis] as i32..=last).contains(&chunk.corner[axis][sample])
             })
         };
         // A line enters the volume once, and leaves it once.
@@ -113,7 +113,7 @@ impl Grid {
     }
 
     /// Value of corner `number` (z highest, then y, then x) of a sample; `outside` where the volume has none.
-    pub(super) fn corner<T: Copy>(&self, channel: &[T], chunk: &Chunk, sample: usize, number: usize, outside: T) -> T {
+    pub(super) fn corner<T: Copy>(&self, channel: &[T], chunk: &Chunk, sample: usize, number: usize, outside: Outside<T>) -> T {
         let up = [if self.is_flat() { 0 } else { number >> 2 }, number >> 1 & 1, number & 1];
         self.voxel(channel, [0, 1, 2].map(|axis| chunk.corner[axis][sample] + up[axis] as i32), outside)
     }

@@ -1,7 +1,7 @@
 //! Trilinear interpolation, of images and regression targets.
 
-use super::Grid;
 use super::chunk::{CHUNK, Chunk, prefetch};
+use super::{Grid, Outside};
 use crate::multiversion::multiversion;
 
 /// Two voxels that are neighbours along x.
@@ -51,7 +51,7 @@ impl Grid {
 
     /// A sample some or all of whose voxels do not exist.
     fn blend_at_border(&self, channel: &[f32], chunk: &Chunk, sample: usize, outside: f32) -> f32 {
-        let v = [0, 1, 2, 3, 4, 5, 6, 7].map(|number| self.corner(channel, chunk, sample, number, outside));
+        let v = [0, 1, 2, 3, 4, 5, 6, 7].map(|number| self.corner(channel, chunk, sample, number, Outside::all(outside)));
         let [z, y, x] = [0, 1, 2].map(|axis| chunk.fraction[axis][sample]);
         blend(blend(blend(v[0], v[1], x), blend(v[2], v[3], x), y), blend(blend(v[4], v[5], x), blend(v[6], v[7], x), y), z)
     }

@@ -15,6 +15,7 @@ mod vote;
 
 pub(super) use vote::Cells;
 
+use super::placement::Frame;
 use crate::BoundingBox;
 
 /// Where the voxels of a turned or scaled patch lie in a volume, of which the part around them is at hand: the source.
@@ -29,12 +30,30 @@ pub(super) struct Grid {
     pub centre: [f64; 3],
     /// From an offset to the patch's centre to one in the volume.
     pub matrix: [[f64; 3]; 3],
-    /// Spatial shape of the volume.
-    pub volume: [usize; 3],
+    /// Part of the volume that may be sampled; what lies elsewhere is outside.
+    pub extent: BoundingBox,
+    /// The box that nnU-Net loads, where its zeros are asked for.
+    pub frame: Option<Frame>,
     /// Part of the volume that is at hand.
     pub source: BoundingBox,
     /// Part of it that the patch samples.
     pub needed: BoundingBox,
+}
+
+/// What a sample finds where the volume has no voxel, or where it must not look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outside<T> {
+    /// Beyond the volume.
+    pub volume: T,
+    /// Beyond the box that nnU-Net loads.
+    pub frame: T,
+}
+
+impl<T: Copy> Outside<T> {
+    /// The same everywhere.
+    pub(super) fn all(value: T) -> Self {
+        Self { volume: value, frame: value }
+    }
 }
 
 impl Grid {
@@ -70,13 +89,13 @@ impl Grid {
     }
 
     fn contains(&self, position: [i32; 3]) -> bool {
-        (0..3).all(|axis| (0..self.volume[axis] as i32).contains(&position[axis]))
+        (0..3).all(|axis| (self.extent.lower[axis] as i32..self.extent.upper[axis] as i32).contains(&position[axis]))
     }
 
     /// Value of voxel `position` of the volume; `outside` where there is none.
-    fn voxel<T: Copy>(&self, channel: &[T], position: [i32; 3], outside: T) -> T {
+    fn voxel<T: Copy>(&self, channel: &[T], position: [i32; 3], outside: Outside<T>) -> T {
         if !self.contains(position) {
-            return outside;
+            return if self.frame.is_none_or(|frame| frame.contains(position)) { outside.volume } else { outside.frame };
         }
         let [z, y, x] = [0, 1, 2].map(|axis| position[axis] as usize - self.source.lower[axis]);
         let strides = self.strides();

@@ -1,10 +1,10 @@
 //! The value of the nearest voxel: interpolation of order 0.
 
-use super::Grid;
+use super::{Grid, Outside};
 
 impl Grid {
     /// The nearest voxel of `source` (C, Z, Y, X), `outside` where the volume has none. Of two equally near ones that with the even index.
-    pub(in crate::augment) fn nearest<T: Copy>(&self, source: &[T], outside: T, out: &mut [T]) {
+    pub(in crate::augment) fn nearest<T: Copy>(&self, source: &[T], outside: Outside<T>, out: &mut [T]) {
         let (patch, voxels) = self.voxels();
         for (number, out) in out.chunks_exact_mut(patch).enumerate() {
             let channel = &source[number * voxels..(number + 1) * voxels];

@@ -20,7 +20,7 @@ impl Grid {
         let nothing = vec![outside; upper - lower];
         let [stride_z, stride_y, _] = self.strides();
         let source_row = |z: i32, y: i32| {
-            let inside = |at: i32, axis: usize| (0..self.volume[axis] as i32).contains(&at);
+            let inside = |at: i32, axis: usize| (self.extent.lower[axis] as i32..self.extent.upper[axis] as i32).contains(&at);
             if !inside(z, 0) || !inside(y, 1) {
                 return &nothing[..];
             }
@@ -44,7 +44,7 @@ impl Grid {
             voxel[axis] = i;
             let position = self.position(voxel)[axis];
             // Beyond one voxel outside, all positions are alike.
-            let position = position.clamp(-1.0, self.volume[axis] as f64);
+            let position = position.clamp(self.extent.lower[axis] as f64 - 1.0, self.extent.upper[axis] as f64);
             let corner = position.floor();
             (corner as i32, (position - corner) as f32)
         };

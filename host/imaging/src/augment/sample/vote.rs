@@ -4,8 +4,8 @@
 //! them, else the lowest (batchgeneratorsv2 0.3.6 `spatial/spatial.py`, `seg_tiebreak="nearest"`, which scores in half
 //! precision and so sees some more ties). The cost does not grow with the number of labels.
 
-use super::Grid;
 use super::chunk::{CHUNK, Chunk};
+use super::{Grid, Outside};
 use crate::multiversion::multiversion;
 
 /// Rounding of eight weights that sum to one.
@@ -23,7 +23,7 @@ pub(in crate::augment) struct Cells {
 
 impl Grid {
     /// Takes the vote among voxels of `source` (Z, Y, X); beyond the volume is `outside`.
-    pub(in crate::augment) fn vote(&self, source: &[i16], outside: i16, out: &mut [i16], cells: &mut Cells) {
+    pub(in crate::augment) fn vote(&self, source: &[i16], outside: Outside<i16>, out: &mut [i16], cells: &mut Cells) {
         cells.fill(self, source);
         self.vote_with(source, outside, out, &cells.labels);
     }
@@ -76,7 +76,7 @@ struct Mixed {
 }
 
 impl Grid {
-    fn vote_with(&self, source: &[i16], outside: i16, out: &mut [i16], cells: &[i16]) {
+    fn vote_with(&self, source: &[i16], outside: Outside<i16>, out: &mut [i16], cells: &[i16]) {
         let (lower, strides) = ([self.needed.lower[0], self.needed.lower[1], self.source.lower[2]], self.strides());
         let cell_strides = [self.needed.size()[1] * strides[1], strides[1], 1];
         let mut cell = [0; CHUNK];
@@ -107,7 +107,7 @@ impl Grid {
     }
 
     /// A sample some or all of whose voxels do not exist.
-    fn vote_at_border(&self, source: &[i16], chunk: &Chunk, sample: usize, outside: i16) -> i16 {
+    fn vote_at_border(&self, source: &[i16], chunk: &Chunk, sample: usize, outside: Outside<i16>) -> i16 {
         let labels = [0, 1, 2, 3, 4, 5, 6, 7].map(|number| i32::from(self.corner(source, chunk, sample, number, outside)));
         if labels.iter().all(|label| *label == labels[0]) {
             return labels[0] as i16;

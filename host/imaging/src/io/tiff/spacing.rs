@@ -1,6 +1,7 @@
 //! The spacing of a TIFF stack: `{"spacing": [z, y, x]}` in a JSON file beside it (`tif_reader_writer.py`).
 //!
-//! It has the name of the case: `a.json` belongs to the label map `a.tif` and to the images `a_0000.tif`, `a_0001.tif`.
+//! It has the name of the case: `a.json` belongs to the label map `a.tif` and to the images `a_0000.tif`, `a_0001.tif`. A file `a_0000.json`, which
+//! nnU-Net does not know, is read where there is no `a.json`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let case = stem.len().checked_sub(5).and_then(|end| Some((stem.get(..end)?, stem.get(end..)?.strip_prefix('_')?)));
     let case = case.filter(|(_, channel)| channel.bytes().all(|byte| byte.is_ascii_digit())).map(|(case, _)| format!("{case}.json"));
-    let beside = [Some(format!("{stem}.json")), case].into_iter().flatten().map(|name| path.with_file_name(name));
+    let beside = [case, Some(format!("{stem}.json"))].into_iter().flatten().map(|name| path.with_file_name(name));
     let Some(beside) = beside.into_iter().find(|beside| beside.is_file()) else { return Ok(None) };
     let text = fs::read_to_string(&beside).map_err(|cause| Error::Read { path: beside.clone(), cause })?;
     let spacing = serde_json::from_str::<Value>(&text).ok().and_then(|json| {
@@ -34,4 +35,20 @@ pub fn write(path: &Path, spacing: [f64; 3]) -> Result<(), Error> {
 /// Where the spacing of a label map or prediction is written.
 fn file(path: &Path) -> PathBuf {
     path.with_extension("json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_the_case_comes_before_that_of_a_channel() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, z: f64| fs::write(folder.path().join(name), json!({ "spacing": [z, 1.0, 1.0] }).to_string()).unwrap();
+        let depth = |name: &str| read(&folder.path().join(name)).unwrap().map(|[z, ..]| z);
+        write("a_0000.json", 3.0);
+        assert_eq!((depth("a_0000.tif"), depth("a_0001.tif"), depth("a.tif")), (Some(3.0), None, None));
+        write("a.json", 2.0);
+        assert_eq!((depth("a_0000.tif"), depth("a_0001.tif"), depth("a.tif")), (Some(2.0), Some(2.0), Some(2.0)));
+    }
 }
