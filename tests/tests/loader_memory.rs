@@ -81,7 +81,7 @@ fn nothing_large_is_allocated_in_the_steady_state() {
     let derived = |operation, kind| target(kind, TargetSource::Derived { from: SEGMENTATION.to_owned(), operation });
     let labels = || {
         let names = [("background", 0), ("a", 1)].map(|(name, value)| (name.to_owned(), vec![value]));
-        TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None })
+        TargetKind::Labels(Labels { names: names.into(), ..Labels::default() })
     };
     let regression = |channels, vectors| TargetKind::Regression { channels, pad: 0.0, vectors };
     let targets = [

@@ -305,7 +305,6 @@ struct Both<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     fn files(name: &str) -> Files {
         Files { prediction: format!("pred/{name}.nii.gz").into(), reference: format!("ref/{name}.nii.gz").into() }
@@ -320,8 +319,7 @@ mod tests {
     }
 
     fn summary(regions: &[&[i16]]) -> Summary {
-        let (names, lists) = (classes(regions).into_iter().collect(), BTreeSet::new());
-        Summary::new(&Labels { names, lists, ignore: None, region_order: None })
+        Summary::new(&Labels { names: classes(regions).into_iter().collect(), ..Labels::default() })
     }
 
     #[test]

@@ -23,7 +23,7 @@ const SPACING: [f64; 3] = [2.0, 1.0, 1.0];
 /// A data set of labels that cases may lack.
 fn segmentation() -> Target {
     let names = [("background", 0), ("a", 1), ("b", 2)].map(|(name, value)| (name.to_owned(), vec![value]));
-    let kind = TargetKind::Labels(Labels { names: names.into(), ignore: None, region_order: None });
+    let kind = TargetKind::Labels(Labels { names: names.into(), ..Labels::default() });
     Target { kind, source: TargetSource::Maps(String::new()), optional: true, weighs: None }
 }
 

@@ -93,3 +93,16 @@ fn the_log_says_how_many_samples_a_term_saw() {
     assert!((1..24).contains(&some));
     assert!(ended.stdout.contains(&format!("{some} of 24 samples)")), "{ended:#?}");
 }
+
+#[test]
+fn a_criterion_tells_how_low_it_can_be_and_a_closure_does_not() {
+    let plugin = artifact::fixture("activations");
+    let bench = Bench::new();
+    bench.plan_tiny();
+    let run = |told: &str| {
+        let arguments = ["--configuration", "tiny", "--epochs", "3", "--weighting", "dwa", "--no-validation", "--overwrite", "--set"];
+        bench.train(&plugin, &[&arguments[..], &[&format!("dice={told}")]].concat())
+    };
+    run("no").expect_failure(&["term 'dice' is -", "Base::supervise_by", "Value::lowest"]);
+    run("yes").expect_success();
+}
