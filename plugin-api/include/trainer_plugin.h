@@ -211,7 +211,8 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 
 /* A plugin may say which functions do what the host would do itself: `activate` is softmax, sigmoid or nothing, by the output's kind; `forward`
  * computes level i of a dense output from decoder map i alone, and an image-level output from the bottleneck and the finest decoder map. Define
- * TP_KEEPS as "activate" or "activate", "forward" before including this. The host compares, and refuses a plugin that is different from what it says. */
+ * TP_KEEPS as "activate" or "activate", "forward" before including this. The host compares, and refuses a plugin that is different from what it says:
+ * it makes another trainer with the same weights, and gives it made-up logits, and maps of which all but one are NaN. */
 #ifdef TP_KEEPS
 #define TP_LIST_(...) #__VA_ARGS__
 #define TP_LIST(...) TP_LIST_(__VA_ARGS__)

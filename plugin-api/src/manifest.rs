@@ -69,7 +69,8 @@ pub struct Manifest {
 /// The trainer's `activate` is the default: softmax, sigmoid or nothing, by the kind of the output.
 pub const ACTIVATE: &str = "activate";
 /// The trainer's `forward` computes level i of a dense output from decoder map i alone, and an image-level output from the bottleneck and the
-/// finest decoder map, as [`Base`](crate::Base) does.
+/// finest decoder map, as [`Base`](crate::Base) does. Parameters that are called as nnU-Net's segmentation layers are
+/// (`<output>.seg_layers.<i>.weight` and `.bias`, see [`DenseHead`](crate::heads::DenseHead)) are 1×1 convolutions, and nothing comes after them.
 pub const FORWARD: &str = "forward";
 
 impl Manifest {
@@ -119,6 +120,8 @@ pub const fn join<const N: usize>(pieces: &[&str]) -> [u8; N] {
 /// `export_trainer!(Mine, keeps = [activate, forward])` says which methods the trainer leaves as they are: [`ACTIVATE`], [`FORWARD`]. Where `activate` is
 /// kept, the host makes label maps in small pieces instead of asking the plugin for whole images; where both are, the model can be exported for stock
 /// nnU-Net. The host compares with the defaults whenever it loads the plugin, and refuses a plugin that is different from what it says.
+///
+/// Arguments come in this order: the trainer, `augmentation`, `training`, `keeps`.
 #[macro_export]
 macro_rules! export_trainer {
     ($trainer:ty $(, augmentation = $augmentation:literal)? $(, training = $training:literal)? $(, keeps = [$kept:ident $(, $more:ident)*])?) => {

@@ -4,7 +4,7 @@ use crate::abi::{self, HostServices, ParamRequest, Str, TensorHandle};
 use crate::{Error, Result};
 use tch::Tensor;
 
-/// How a new tensor is filled. Draws depend on the run's seed and the name alone.
+/// How a new tensor is filled. Draws depend on the run's seed, the fold and the name alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Normal with deviation √(2 / ((1 + slope²) · fan_in)), slope 0.01: nnU-Net's `InitWeights_He`.

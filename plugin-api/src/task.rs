@@ -30,7 +30,7 @@ pub struct Task {
     pub iterations: u64,
     /// `cpu`, `cuda:0`, …
     pub device: String,
-    /// The run's seed.
+    /// Made of the user's seed and the fold, so that folds are independent; equal for runs that are compared.
     pub seed: u64,
 }
 

@@ -35,6 +35,8 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
     drop(bar);
     let Evaluated { evaluation, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;
 
+    ensure!(evaluation.cases() > 0 || !bad.is_empty(), "{} has a prediction for none of the references", args.prediction.display());
+
     let output = args.output.as_ref().unwrap_or(&args.prediction);
     std::fs::create_dir_all(output).map_err(|e| anyhow!("cannot write to {}: {e}", output.display()))?;
     evaluation.write(&output.join("summary.json"))?;

@@ -37,7 +37,10 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
     for fold in args.fold.iter().filter(|_| !args.validate_only) {
         run.sessions(*fold, existing)?.iter().try_for_each(|session| session.check_existing(existing))?;
     }
-    run.setups.iter().filter(|_| !args.validate_only).for_each(|setup| plugin::remember(&setup.library));
+    if !args.validate_only {
+        let libraries: BTreeMap<&str, &Library> = run.setups.iter().map(|setup| (setup.library.sha256.as_str(), &setup.library)).collect();
+        libraries.into_values().for_each(plugin::remember);
+    }
     for fold in &args.fold {
         let mut sessions = run.sessions(*fold, existing)?;
         if !args.validate_only && session::train(&mut sessions, existing, &STOP)? == End::Interrupted {

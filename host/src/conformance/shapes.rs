@@ -81,12 +81,19 @@ pub(super) fn keeps(subject: &Subject) -> Result<(), Finding> {
     if said.is_empty() {
         return Err(Finding::Skipped("the manifest does not say that activate or forward is kept".to_owned()));
     }
+    let (mut compared, mut refused) = (false, None);
     for dims in [3, 2] {
         match subject.rig(Problem { dims, ..Problem::USUAL }) {
-            Ok(Rig { task, parameters, .. }) => check_claims(Trained { library, task: &task, options, parameters: &parameters })?,
-            Err(Finding::Skipped(_)) => {}
+            Ok(Rig { task, parameters, .. }) => {
+                check_claims(Trained { library, task: &task, options, parameters: &parameters })?;
+                compared = true;
+            }
+            Err(Finding::Skipped(why)) => refused = Some(why),
             Err(other) => return Err(other),
         }
+    }
+    if let Some(why) = refused.filter(|_| !compared) {
+        return Err(Finding::Skipped(why));
     }
     match said.iter().find(|method| !METHODS.contains(&method.as_str())) {
         Some(unknown) => Err(Finding::Warning(format!("it keeps '{unknown}', which is none of {}", METHODS.join(", ")))),

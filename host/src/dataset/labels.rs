@@ -9,7 +9,7 @@ use super::Error;
 use super::description::Entry;
 
 /// What the values of a label map mean.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     /// Label values of every name, in the order of the file, background included, ignore label not. More than one value
     /// makes a region.
@@ -20,6 +20,14 @@ pub struct Labels {
     pub ignore: Option<i16>,
     /// With regions: the label that each region paints at export, in the order of [`Labels::foreground`]; later ones win.
     pub region_order: Option<Vec<i16>>,
+}
+
+/// Data keys are hashes of this text among others, so it stays as it is: how the file writes a single value changes no batch.
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { names, lists: _, ignore, region_order } = self;
+        f.debug_struct("Labels").field("names", names).field("ignore", ignore).field("region_order", region_order).finish()
+    }
 }
 
 impl Labels {
@@ -185,6 +193,8 @@ mod tests {
             "regions_class_order": [1, 2, 3]
         }))
         .expect("valid");
+        let key = r#"Labels { names: {"background": [0], "whole": [1, 2, 3], "core": [3], "enhancing": [2]}, ignore: None, region_order: Some([1, 2, 3]) }"#;
+        assert_eq!(format!("{labels:?}"), key, "another text is another data key, and no run goes on");
         // As Python's str has them.
         assert_eq!(labels.summary_keys(), ["(1, 2, 3)", "(3,)", "2"]);
         assert!(labels.has_regions());

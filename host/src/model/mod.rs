@@ -224,7 +224,7 @@ impl ModelFolder {
         for path in checkpoints {
             let checkpoint = Checkpoint::read(path, &self.plans)?;
             let configuration = self.configuration(&checkpoint)?;
-            let task = self.task(&checkpoint, &configuration)?;
+            let task = trained_task(&checkpoint, &configuration, &self.description)?;
             let first = match &first {
                 Some(first) => first,
                 None => {
@@ -265,27 +265,27 @@ impl ModelFolder {
         }
         Ok(configuration)
     }
+}
 
-    /// What the trainer of `checkpoint` was told. Where the checkpoint does not say, as nnU-Net's and our oldest do not, it was the patch that it was
-    /// trained on, and what plan and data set say.
-    fn task(&self, checkpoint: &Checkpoint, configuration: &Configuration) -> Result<Task, Error> {
-        let Origin { patch, task: told, .. } = &checkpoint.origin;
-        let patch = &patch[3 - configuration.dims()..];
-        let planned = task(&configuration.architecture, patch, &configuration.spacing, all_told(&self.description.targets));
-        let Some(told) = told else { return Ok(planned) };
-        let form = |target: &plugin_api::task::Target| (target.kind, target.channels);
-        let changed = told.targets.iter().find(|(name, told)| planned.targets.get(*name).is_none_or(|target| form(target) != form(told)));
-        if let Some((name, _)) = changed {
-            let reason = format!("was trained for another target '{name}' than dataset.json has; was that edited?");
-            return Err(Error::Broken { path: checkpoint.path.clone(), reason });
-        }
-        match difference(told, &Task { targets: told.targets.clone(), ..planned }) {
-            Some(what) => {
-                let reason = format!("says that its trainer was told of another {what} than its network has");
-                Err(Error::Broken { path: checkpoint.path.clone(), reason })
-            }
-            None => Ok(told.clone()),
-        }
+/// What the trainer of `checkpoint` was told. Where the checkpoint does not say, as nnU-Net's and our oldest do not, it was the patch that it was trained
+/// on, and what plan and data set say.
+///
+/// # Errors
+/// When it was told of another network or of other targets than these.
+pub fn trained_task(checkpoint: &Checkpoint, configuration: &Configuration, description: &Description) -> Result<Task, Error> {
+    let Origin { patch, task: told, .. } = &checkpoint.origin;
+    let patch = &patch[3 - configuration.dims()..];
+    let planned = task(&configuration.architecture, patch, &configuration.spacing, all_told(&description.targets));
+    let Some(told) = told else { return Ok(planned) };
+    let broken = |reason: String| Err(Error::Broken { path: checkpoint.path.clone(), reason });
+    let form = |target: &plugin_api::task::Target| (target.kind, target.channels);
+    let changed = told.targets.iter().find(|(name, told)| planned.targets.get(*name).is_none_or(|target| form(target) != form(told)));
+    if let Some((name, _)) = changed {
+        return broken(format!("was trained for another target '{name}' than dataset.json has; was that edited?"));
+    }
+    match difference(told, &Task { targets: told.targets.clone(), ..planned }) {
+        Some(what) => broken(format!("says that its trainer was told of another {what} than its network has")),
+        None => Ok(told.clone()),
     }
 }
 

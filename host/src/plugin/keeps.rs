@@ -52,19 +52,17 @@ pub fn difference(trained: Trained, method: &'static str) -> Result<Option<Strin
     if method == ACTIVATE {
         return difference_in_activate(&trained.copy()?.0, trained.task.dims);
     }
-    // The smallest maps that the heads accept; edges are those of the bottleneck.
-    let edges = (0..).map(|i| 1i64 << i);
-    let fits =
-        |edge: &i64| *edge == 1 || sizes(trained.task, *edge)[0].iter().zip(&trained.task.patch_size).all(|(size, patch)| size <= patch);
     let mut refused = None;
-    for edge in edges.take_while(fits) {
-        let (trainer, _parameters) = trained.copy()?;
-        match difference_in_forward(&trainer, trained.task, edge) {
+    for sizes in map_sizes(trained.task) {
+        let (trainer, parameters) = trained.copy()?;
+        match difference_in_forward(&trainer, &parameters, trained.task, &sizes) {
             Err(Error::Plugin(error)) => refused = Some(error),
             other => return other,
         }
     }
-    Err(refused.expect("edge 1 was tried").into())
+    let refused = refused.expect("some sizes were tried");
+    let message = format!("cannot be compared with the default, since it accepts no maps that were tried: {}", refused.message);
+    Err(CallError { message, ..refused }.into())
 }
 
 impl Trained<'_> {
@@ -96,10 +94,11 @@ fn difference_in_activate(trainer: &LoadedTrainer, dims: usize) -> Result<Option
         }
         let active = trainer.activate(&logits)?;
         for (name, levels) in expected.iter() {
-            let Some(found) = active.get(name).ok().and_then(|levels| levels.first()) else { continue };
+            let found = &active.get(name).map_err(|e| CallError::new(trainer.library(), ACTIVATE, e.to_string()))?[0];
             let off = f64::try_from((found.f_to_kind(Dtype::Float)? - &levels[0]).f_abs()?.f_max()?)?;
+            let real = trainer.outputs().iter().any(|output| output.name == name && output.kind == Kind::Regression);
             // Softmax and sigmoid may be computed in another order.
-            if off > 1e-5 * (1.0 + centre.abs() + spread) {
+            if off > 1e-5 * if real { 1.0 + centre.abs() + spread } else { 1.0 } {
                 return Ok(Some(format!("differs by {off:.1e} from the default on output '{name}', for logits of {centre} ± {spread}")));
             }
         }
@@ -107,18 +106,32 @@ fn difference_in_activate(trainer: &LoadedTrainer, dims: usize) -> Result<Option
     Ok(None)
 }
 
-/// Finds a level that depends on more than it should: NaN in whatever it must not depend on changes its bits.
-fn difference_in_forward(trainer: &LoadedTrainer, task: &Task, edge: i64) -> Result<Option<String>, Error> {
-    let features = features(task, edge, trainer.device())?;
+/// Finds a level that depends on more than it should: NaN in whatever it must not depend on changes its bits. And one that is not what the layers of
+/// its name make of its map.
+fn difference_in_forward(
+    trainer: &LoadedTrainer,
+    parameters: &Parameters,
+    task: &Task,
+    sizes: &[Vec<i64>],
+) -> Result<Option<String>, Error> {
+    let features = features(task, sizes, trainer.device())?;
     let levels = features.decoder.len();
     for wanted in [levels, 1] {
         let expected = forward(trainer, &features, wanted)?;
         for level in 0..wanted {
             let found = forward(trainer, &alone(&features, level, true)?, wanted)?;
             for output in trainer.outputs().iter().filter(|output| !matches!(output.kind, Kind::Aux | Kind::Class)) {
-                if level < output.levels && !same_bits(&found, &expected, &output.name, level)? {
-                    let name = &output.name;
+                let name = &output.name;
+                if level < output.levels && !same_bits(&found, &expected, name, level)? {
                     return Ok(Some(format!("computes level {level} of output '{name}' from more than decoder map {level}")));
+                }
+                if let Some(layer) = by_layer(parameters, name, levels - 1 - level, &features.decoder[level])? {
+                    let made = expected.get(name).ok().and_then(|made| made.get(level)).filter(|made| made.size() == layer.size());
+                    if !made.is_some_and(|made| made.allclose(&layer, 1e-4, 1e-5, false)) {
+                        return Ok(Some(format!(
+                            "makes something else of level {level} of output '{name}' than its layer of nnU-Net's name does"
+                        )));
+                    }
                 }
             }
         }
@@ -131,6 +144,17 @@ fn difference_in_forward(trainer: &LoadedTrainer, task: &Task, edge: i64) -> Res
         }
     }
     Ok(None)
+}
+
+/// What the layer that is called as nnU-Net's segmentation layer number `layer` makes of `map`, if there is one.
+fn by_layer(parameters: &Parameters, output: &str, layer: usize, map: &Tensor) -> Result<Option<Tensor>, Error> {
+    let get = |part: &str| parameters.get(&format!("plugin.{output}.seg_layers.{layer}.{part}")).map(|parameter| &parameter.tensor);
+    let (Some(weight), bias) = (get("weight"), get("bias")) else { return Ok(None) };
+    let _no_grad = tch::no_grad_guard();
+    Ok(Some(match map.dim() {
+        4 => map.f_conv2d(weight, bias, 1, 0, 1, 1)?,
+        _ => map.f_conv3d(weight, bias, 1, 0, 1, 1)?,
+    }))
 }
 
 fn forward(trainer: &LoadedTrainer, features: &Features, levels: usize) -> Result<Outputs, Error> {
@@ -159,26 +183,25 @@ fn same_bits(found: &Outputs, expected: &Outputs, output: &str, level: usize) ->
     })
 }
 
-/// Maps of every stage, as a trunk makes them whose bottleneck has `edge` voxels along every axis.
-fn features(task: &Task, edge: i64, device: Device) -> Result<Features, Error> {
-    let sizes = sizes(task, edge);
-    let map = |stage: usize, phase: i64| {
-        let shape = [&[1, task.features[stage]], &*sizes[stage]].concat();
-        waves(&shape, phase, device)
-    };
-    let levels = task.levels();
-    let maps = |phase: i64| (0..levels).map(move |stage| (stage, phase + stage as i64));
-    Ok(Features {
-        decoder: maps(1).map(|(stage, phase)| map(stage, phase)).collect::<Result<_, _>>()?,
-        bottleneck: map(levels, 20)?,
-        skips: maps(40).map(|(stage, phase)| map(stage, phase)).collect::<Result<_, _>>()?,
-    })
+/// Maps of every stage, of these sizes.
+fn features(task: &Task, sizes: &[Vec<i64>], device: Device) -> Result<Features, Error> {
+    let map = |stage: usize, phase: i64| waves(&[&[1, task.features[stage]], &*sizes[stage]].concat(), phase, device);
+    let maps = |phase: i64| (0..task.levels()).map(move |stage| map(stage, phase + stage as i64)).collect::<Result<Vec<_>, _>>();
+    Ok(Features { decoder: maps(1)?, bottleneck: map(task.levels(), 20)?, skips: maps(40)? })
 }
 
-/// `([z,] y, x)` of every stage, finest first.
-fn sizes(task: &Task, edge: i64) -> Vec<Vec<i64>> {
-    let size = |stage: usize, axis: usize| edge * task.strides[stage + 1..].iter().map(|stride| stride[axis]).product::<i64>();
-    (0..task.strides.len()).map(|stage| (0..task.dims).map(|axis| size(stage, axis)).collect()).collect()
+/// Sizes `([z,] y, x)` of all stages, finest first, that heads are tried on: as small as can be, with a cube for the bottleneck, then larger ones, at last
+/// those of the patch.
+fn map_sizes(task: &Task) -> Vec<Vec<Vec<i64>>> {
+    let shrunk = |stages: std::ops::Range<usize>, axis: usize| task.strides[stages].iter().map(|stride| stride[axis]).product::<i64>();
+    let stages = task.strides.len();
+    let all = |size: &dyn Fn(usize, usize) -> i64| -> Vec<Vec<i64>> {
+        (0..stages).map(|stage| (0..task.dims).map(|axis| size(stage, axis)).collect()).collect()
+    };
+    let cubes = (0..).map(|i| all(&|stage, axis| (1 << i) * shrunk(stage + 1..stages, axis)));
+    let smaller = |sizes: &Vec<Vec<i64>>| sizes[0].iter().zip(&task.patch_size).all(|(size, patch)| size < patch);
+    let patch = all(&|stage, axis| task.patch_size[axis] / shrunk(0..stage + 1, axis));
+    cubes.take_while(smaller).chain([patch]).collect()
 }
 
 /// Numbers from −1 to 1 that do not repeat themselves; others for another `phase`.

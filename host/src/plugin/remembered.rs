@@ -9,19 +9,30 @@ use super::library::Library;
 use super::permissions;
 use crate::hash::sha256;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 /// Remembers where `library` is. Where that cannot be written, the log says so, and its models need `--plugin`.
 pub fn remember(library: &Library) {
-    let Some(folder) = folder() else { return };
     let path = std::path::absolute(&library.path).unwrap_or_else(|_| library.path.clone());
-    let bytes = path.as_os_str().as_bytes();
-    if let Err(error) = imaging::io::write_atomically(&folder.join(&library.sha256), |file| file.write_all(bytes)) {
-        log::warn!("{error}; predictions with this model will need --plugin {}", path.display());
+    if let Err(error) = write(&library.sha256, &path) {
+        log::warn!(
+            "it cannot be remembered where the plugin is ({error}); predictions with this model will need --plugin {}",
+            path.display()
+        );
     }
+}
+
+fn write(hash: &str, library: &Path) -> io::Result<()> {
+    let folder = folder().ok_or_else(|| io::Error::other("there is no home folder"))?;
+    let note = folder.join(hash);
+    // Whatever the umask is: a note that others could write would not be believed.
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    imaging::io::write_atomically(&note, |file| file.write_all(library.as_os_str().as_bytes())).map_err(io::Error::other)?;
+    std::fs::set_permissions(&note, Permissions::from_mode(0o600))
 }
 
 /// The library with this hash that a training of this user was made with, if it is still there.

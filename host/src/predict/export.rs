@@ -11,7 +11,9 @@ use imaging::{Volume, VolumeView};
 use indexmap::IndexMap;
 use plugin_api::Outputs;
 use plugin_api::manifest::ACTIVATE;
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use tch::Tensor;
 
 /// What is predicted for one output, in the raw image's frame.
@@ -45,6 +47,9 @@ pub struct Extras {
     pub regions: bool,
 }
 
+/// Plugins of which the log has said that they are asked for predictions.
+static ASKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// Turns logits into predictions, in the same way for every case of a model.
 #[derive(Debug)]
 pub struct Exporter<'a> {
@@ -67,7 +72,7 @@ impl<'a> Exporter<'a> {
     ) -> Self {
         let plugin = &model.trainer.library().manifest;
         let by_kind = plugin.keeps(ACTIVATE);
-        if !by_kind {
+        if !by_kind && ASKED.lock().unwrap_or_else(PoisonError::into_inner).insert(plugin.id.clone()) {
             log::info!(
                 "plugin {} {} is asked for predictions, which takes memory for all classes at the size of the image: its manifest does not say that it \
                  keeps `activate`",

@@ -83,10 +83,10 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Some case must have the target of every output: else its term would never be there, and its metric NaN to the end.
+/// Some case must have the target of every output: otherwise its loss term never occurs, and its metric stays NaN.
 pub(super) fn check_presence(model: &Model, dataset: &Dataset, split: &Split) -> Result<()> {
     for output in model.trainer.outputs() {
-        // What a plugin makes of other targets is seen when it is made.
+        // For which cases a plugin makes targets of its own, only it knows.
         let Some((name, target)) = output.target.as_ref().and_then(|name| dataset.description.targets.get_key_value(name)) else {
             continue;
         };

@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::s
 use crate::device;
 use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
-use crate::model::{Checkpoint, target_kinds};
+use crate::model::{Checkpoint, target_kinds, trained_task};
 use crate::network::{Model, Precision, all_told, task};
 use crate::plugin::Library;
 use crate::predict::{Validation, validate};
@@ -117,8 +117,8 @@ pub struct Session<'a> {
     pub patch: [usize; 3],
     /// Axes of mirroring.
     pub mirror: Vec<usize>,
-    /// What the host has to tell: the task before the plugin added targets.
-    told: Task,
+    /// The task as the host made it, before the plugin added targets.
+    host_task: Task,
     streams: Streams,
     name: &'a str,
     inherited: Option<description::Inherited>,
@@ -151,7 +151,7 @@ struct Begun {
     progress: train::Progress,
 }
 
-/// What is random in a fold of `setups`, which see the same batches, is keyed by: what their checkpoints say, where they go on with any.
+/// How the random numbers of a fold are keyed. A resumed fold keeps what its checkpoint says; all of `setups` get the same, since they see the same batches.
 ///
 /// # Errors
 /// When a checkpoint cannot be read.
@@ -195,12 +195,14 @@ impl<'a> Session<'a> {
     pub fn new(dataset: &'a Dataset, prepared: &'a Prepared, setup: &'a Setup, fold: Fold, streams: Streams) -> Result<Self> {
         let Setup { name, library, settings, folder } = setup;
         let configuration = &prepared.configuration;
-        let (patch_size, patch, augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
+        let (patch_size, patch, mut augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
+        // Until 2026-12, patches without augmentation were masked, too; a training goes on with what it began with.
+        augmentation.mask |= streams == Streams::Seed;
         let recipe = checks::recipe(library, settings)?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let targets = all_told(&dataset.description.targets);
-        let told = Task {
+        let host_task = Task {
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
             epochs: settings.epochs,
@@ -211,7 +213,7 @@ impl<'a> Session<'a> {
         };
         let channels = dataset.description.channel_names.len();
         let Settings { options, device, precision, .. } = settings;
-        let model = Model::new(&configuration.architecture, channels, library, &told, options, *device, *precision)?;
+        let model = Model::new(&configuration.architecture, channels, library, &host_task, options, *device, *precision)?;
         let task = model.task.clone();
         checks::check_outputs(&model, &task)?;
         checks::check_presence(&model, dataset, &split)?;
@@ -225,7 +227,7 @@ impl<'a> Session<'a> {
             dataset,
             prepared,
             task,
-            told,
+            host_task,
             streams,
             model,
             patch,
@@ -319,6 +321,7 @@ impl<'a> Session<'a> {
             reach: Reach::default(),
             conflicts: self.settings.conflicts,
             saved: Instant::now(),
+            names_checked: false,
         })
     }
 
@@ -337,6 +340,12 @@ impl<'a> Session<'a> {
             trained.options
         );
         trained.tell_other_build(library);
+        // As prediction builds it: from what the trainer was told then, whatever was asked for now.
+        let (configuration, description) = (&self.prepared.configuration, &self.dataset.description);
+        let task = trained_task(&checkpoint, configuration, description)?;
+        let (library, channels) = (library.clone(), description.channel_names.len());
+        let Settings { options, device, precision, .. } = self.settings;
+        self.model = Model::new(&configuration.architecture, channels, &library, &task, options, *device, *precision)?;
         checkpoint.copy_to(&self.model.parameters)?;
         self.model.check_keeps()?;
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());
@@ -452,7 +461,7 @@ impl<'a> Session<'a> {
             plan: serde_json::to_value(&self.prepared.configuration)?,
             patch: self.patch,
             mirror: self.mirror.clone(),
-            task: Some(self.told.clone()),
+            task: Some(self.host_task.clone()),
         };
         Ok(Identity {
             origin,

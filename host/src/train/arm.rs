@@ -54,6 +54,8 @@ pub struct Arm<'a> {
     pub conflicts: Option<u64>,
     /// When the last checkpoint was written.
     pub saved: Instant,
+    /// The terms that are given schedules exist.
+    pub names_checked: bool,
 }
 
 /// What the loaders did in an epoch, in seconds.

@@ -13,6 +13,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
@@ -126,7 +128,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Writing failed; what was there before is still there.
     #[error("checkpoint was not written, the previous one is kept: {0}")]
@@ -172,9 +174,20 @@ pub fn streams(path: &Path) -> Result<Streams, Error> {
         #[serde(default)]
         streams: Streams,
     }
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let (_, header): (_, Header) = open(&bytes).map_err(|reason| Error::Broken { path: path.to_owned(), reason })?;
+    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
+    let bytes = header_bytes(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let header: Header = read_header(&bytes).map_err(broken)?;
     Ok(header.identity.streams)
+}
+
+/// The beginning of a checkpoint, up to where its tensors begin.
+fn header_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length)?;
+    let mut bytes = length.to_vec();
+    file.take(u64::from_le_bytes(length)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`.
@@ -247,11 +260,16 @@ pub(super) fn on_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
 
 /// The tensors of a file, and what its header says.
 pub(super) fn open<H: DeserializeOwned>(bytes: &[u8]) -> Result<(SafeTensors<'_>, H), String> {
+    let header = read_header(bytes)?;
+    Ok((SafeTensors::deserialize(bytes).map_err(|e| format!("damaged ({e})"))?, header))
+}
+
+/// What the header of a file says, of which `bytes` are all or the beginning.
+fn read_header<H: DeserializeOwned>(bytes: &[u8]) -> Result<H, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("not a safetensors file ({e})"))?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(|e| format!("damaged ({e})"))?;
     let metadata = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
     let header = metadata.ok_or("not a checkpoint of this program: its header does not say what was trained")?;
-    Ok((tensors, serde_json::from_str(header).map_err(|e| format!("its header cannot be read ({e})"))?))
+    serde_json::from_str(header).map_err(|e| format!("its header cannot be read ({e})"))
 }
 
 /// Copies, so that what trains lies in memory of libtorch's own alignment: results must not depend on where a file was mapped.

@@ -49,8 +49,8 @@ impl LibraryRecord {
     }
 }
 
-/// Plugins that ship with the host and keep both methods, also as they were when manifests could not say so.
-const KEEP_BOTH: [&str; 6] = ["base", "boundary", "cldice", "consistency", "multi-output", "uncertainty"];
+/// Plugins that ship with the host and keep both methods, as they were when manifests could not say so.
+const KEPT_BOTH: [&str; 6] = ["base", "boundary", "cldice", "consistency", "multi-output", "uncertainty"];
 
 /// Whether what a network was trained with is what the host, and nnU-Net, would do themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +69,19 @@ impl Origin {
         let said = self.library.as_ref().map_or(&[][..], |library| &library.manifest.keeps);
         match [ACTIVATE, FORWARD].map(|method| said.iter().any(|kept| kept == method)) {
             [true, true] => Keeps::Both,
-            [false, false] if KEEP_BOTH.contains(&self.plugin.as_str()) => Keeps::Both,
+            [false, false] if !self.could_say() && KEPT_BOTH.contains(&self.plugin.as_str()) => Keeps::Both,
             [false, false] => Keeps::Unsaid,
             _ => Keeps::One,
         }
+    }
+
+    /// Whether its plugin was built with an interface whose manifest has the key `keeps`: from 1.2 on.
+    fn could_say(&self) -> bool {
+        let number = |part: Option<&str>| part.and_then(|part| part.parse::<u64>().ok()).unwrap_or(0);
+        self.library.as_ref().is_some_and(|library| {
+            let mut parts = library.manifest.api.split('.');
+            (number(parts.next()), number(parts.next())) >= (1, 2)
+        })
     }
 
     /// Says so if `library` is another build than the one that trained this.

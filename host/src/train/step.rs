@@ -6,7 +6,7 @@ use super::weighting::{Seen, SeenSums};
 use super::{Arm, Error};
 use crate::network::{self, Precision};
 use crate::shim::mix;
-use plugin_api::{Batch, Outputs, Phase, Step, Target, Term};
+use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term};
 use tch::Tensor;
 
 /// What the batches of a step say of its terms.
@@ -67,8 +67,9 @@ impl Arm<'_> {
         let levels = supervised_levels(step);
         let (outputs, features) = self.model.forward_with_features(&batch.image, levels, true, step.seed)?;
         let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
-        if self.progress.updates == 0 {
+        if !self.names_checked {
             self.check_names(&terms, &outputs, batch, step)?;
+            self.names_checked = true;
         }
         self.look_at_terms(&terms, step, &mut looks.seen)?;
         self.weigh(&mut terms)?;
@@ -88,7 +89,7 @@ impl Arm<'_> {
 
     /// Refuses schedules of terms that do not exist, by the `terms` of the first batch. Where cases lack targets, their terms are not among these: then
     /// by those of another trainer, on the same batch as if nothing lacked.
-    fn check_names(&self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), network::Error> {
+    fn check_names(&mut self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), network::Error> {
         let weighting = &self.identity.recipe.weighting;
         let names = |terms: &[Term]| terms.iter().map(|term| term.name.clone()).collect::<Vec<_>>();
         let mut known = names(terms);
@@ -101,8 +102,20 @@ impl Arm<'_> {
             levels.iter().for_each(|level| detached.push(name, level.detach().set_requires_grad(true)));
         }
         let (mut trainer, _parameters) = self.model.another_trainer()?;
-        known.extend(names(&trainer.loss_of_any_kind(&detached, &with_all_targets(batch)?, step)?));
-        weighting.check_names(known.iter().map(String::as_str))
+        let complete = with_all_targets(batch)?;
+        let began = trainer.epoch_start(&Epoch { epoch: step.epoch, epochs: self.task.epochs });
+        match began.and_then(|()| trainer.loss_of_any_kind(&detached, &complete, step)) {
+            Ok(terms) => {
+                known.extend(names(&terms));
+                weighting.check_names(known.iter().map(String::as_str))
+            }
+            Err(error) => {
+                self.warn(&format!(
+                    "--weighting: the names of terms cannot be checked, since cases lack targets, and with all of them: {error}"
+                ));
+                Ok(())
+            }
+        }
     }
 
     /// Gives terms the weights of the recipe.

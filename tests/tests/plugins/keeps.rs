@@ -146,7 +146,11 @@ fn what_nnunet_would_predict_otherwise_is_not_exported_for_it() {
     export(&bench, &["--unchecked"]).expect_success();
     export(&bench, &["--plugin", text(&plugin)]).expect_success();
 
-    for (option, what) in [("activation=rejection", "another activate than nnU-Net"), ("mixed=true", "another forward than nnU-Net")] {
+    for (option, what) in [
+        ("activation=rejection", "another activate than nnU-Net"),
+        ("mixed=true", "another forward than nnU-Net"),
+        ("scale=3", "another forward than nnU-Net"),
+    ] {
         let bench = train(&plugin, &["--set", option]);
         export(&bench, &["--plugin", text(&plugin)]).expect_failure(&[what, "--format safetensors"]);
     }
@@ -157,7 +161,9 @@ fn what_nnunet_would_predict_otherwise_is_not_exported_for_it() {
     let bench = train(&artifact::plugin("base"), &[]);
     let checkpoint = bench.fold().join("checkpoint_final.safetensors");
     change_header(&checkpoint, |header| {
-        header["identity"]["library"]["manifest"].as_object_mut().expect("an object").remove("keeps").expect("it says so");
+        let manifest = header["identity"]["library"]["manifest"].as_object_mut().expect("an object");
+        manifest.remove("keeps").expect("it says so");
+        manifest.insert("api".to_owned(), "1.1.0".into());
         header["identity"].as_object_mut().expect("an object").remove("task").expect("it says so");
     });
     export(&bench, &[]).expect_success();
@@ -171,6 +177,8 @@ fn heads_that_know_their_patch_are_built_with_the_patch_that_they_were_trained_o
     // Planned is another one.
     bench.train(&plugin, &["--set", "bias_of_patch=true", "--patch-size", "8,16,16"]).expect_success();
     predict(&bench, &plugin, &bench.folder().join("predicted")).expect_success();
+    // Without the patch that was asked for then.
+    bench.train(&plugin, &["--set", "bias_of_patch=true", "--validate-only"]).expect_success();
 
     let output = bench.folder().join("weights");
     bench.run(&["model", "export", "--model", text(&model(&bench)), "--format", "safetensors", "--output", text(&output)]).expect_success();

@@ -24,7 +24,7 @@ pub(super) struct Placement {
     source: BoundingBox,
 }
 
-/// The box around a patch that nnU-Net loads, in voxels of the volume, in which it may lie partly.
+/// The box around a patch that nnU-Net loads, in voxels of the volume; it may reach beyond the volume.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Frame {
     pub lower: [i64; 3],

@@ -32,7 +32,7 @@ pub fn resample_labels(labels: &Volume<i16>, new_shape: [usize; 3], spacing: [f6
     if let (Some(axis), Order::Linear) = (separate, rule.order_z) {
         let halfway = halfway(shape[axis], new_shape[axis]);
         for (place, planes) in &halfway {
-            // The plane that the nearest one is not.
+            // Of the two planes, the one that was not taken.
             let nearest = axes[axis].nearest[*place];
             axes[axis].set(*place, planes[usize::from(planes[0] == nearest)]);
         }
