@@ -160,7 +160,7 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// What the random numbers of the training that wrote `path` are keyed by.
+/// What the random numbers of the training that wrote `path` are keyed by. Its tensors are not read.
 ///
 /// # Errors
 /// When the file cannot be read or is no checkpoint of ours.
@@ -174,20 +174,22 @@ pub fn streams(path: &Path) -> Result<Streams, Error> {
         #[serde(default)]
         streams: Streams,
     }
-    let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-    let bytes = header_bytes(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    let header: Header = read_header(&bytes).map_err(broken)?;
-    Ok(header.identity.streams)
+    let text = header_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    // A header of safetensors is an object of tensors by name, and one of what else there is to say.
+    let told = serde_json::from_slice::<serde_json::Value>(&text).ok().and_then(|all| all["__metadata__"][KEY].as_str().map(str::to_owned));
+    let header: Option<Header> = told.and_then(|told| serde_json::from_str(&told).ok());
+    let broken = || Error::Broken { path: path.to_owned(), reason: "not a checkpoint of this program, or a damaged one".to_owned() };
+    Ok(header.ok_or_else(broken)?.identity.streams)
 }
 
-/// The beginning of a checkpoint, up to where its tensors begin.
-fn header_bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// The header of a safetensors file, which comes after its length.
+fn header_text(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
-    let mut bytes = length.to_vec();
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let mut text = Vec::new();
+    file.take(u64::from_le_bytes(length)).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`.
@@ -260,16 +262,11 @@ pub(super) fn on_cpu(tensor: &Tensor) -> Result<Tensor, Error> {
 
 /// The tensors of a file, and what its header says.
 pub(super) fn open<H: DeserializeOwned>(bytes: &[u8]) -> Result<(SafeTensors<'_>, H), String> {
-    let header = read_header(bytes)?;
-    Ok((SafeTensors::deserialize(bytes).map_err(|e| format!("damaged ({e})"))?, header))
-}
-
-/// What the header of a file says, of which `bytes` are all or the beginning.
-fn read_header<H: DeserializeOwned>(bytes: &[u8]) -> Result<H, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format!("not a safetensors file ({e})"))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| format!("damaged ({e})"))?;
     let metadata = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
     let header = metadata.ok_or("not a checkpoint of this program: its header does not say what was trained")?;
-    serde_json::from_str(header).map_err(|e| format!("its header cannot be read ({e})"))
+    Ok((tensors, serde_json::from_str(header).map_err(|e| format!("its header cannot be read ({e})"))?))
 }
 
 /// Copies, so that what trains lies in memory of libtorch's own alignment: results must not depend on where a file was mapped.
