@@ -86,7 +86,7 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
 /// Some case must have the target of every output: otherwise its loss term never occurs, and its metric stays NaN.
 pub(super) fn check_presence(model: &Model, dataset: &Dataset, split: &Split) -> Result<()> {
     for output in model.trainer.outputs() {
-        // For which cases a plugin makes targets of its own, only it knows.
+        // For which cases a plugin makes targets of its own, only it knows: what is never there is named after an epoch.
         let Some((name, target)) = output.target.as_ref().and_then(|name| dataset.description.targets.get_key_value(name)) else {
             continue;
         };

@@ -302,6 +302,7 @@ impl<'a> Session<'a> {
         folders.into_iter().for_each(|folder| imaging::io::remove_leftovers(folder, Duration::ZERO));
         self.write_debug(&identity, &progress)?;
         self.log_start(&mut log, &progress, &identity.data_key);
+        let unseen = self.model.trainer.outputs().iter().filter_map(|output| output.target.clone()).collect();
         Ok(Arm {
             shared: SharedLayer::new(&self.model.parameters),
             level_weights: self.level_weights(),
@@ -322,6 +323,7 @@ impl<'a> Session<'a> {
             conflicts: self.settings.conflicts,
             saved: Instant::now(),
             names_checked: false,
+            unseen,
         })
     }
 

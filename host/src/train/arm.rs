@@ -10,6 +10,7 @@ use crate::memory;
 use crate::network::Model;
 use crate::report::{RunLog, progress};
 use plugin_api::{Epoch, EpochReport, Task};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -56,6 +57,8 @@ pub struct Arm<'a> {
     pub saved: Instant,
     /// The terms that are given schedules exist.
     pub names_checked: bool,
+    /// Targets of outputs that no sample has had yet.
+    pub unseen: BTreeSet<String>,
 }
 
 /// What the loaders did in an epoch, in seconds.
@@ -114,6 +117,9 @@ impl Arm<'_> {
         self.progress.weighting.after_epoch(&self.identity.recipe.weighting);
         let record = self.record(validated, data);
         record.lines().iter().for_each(|line| self.log.line(line));
+        for target in self.unseen.clone() {
+            self.warn(&format!("no sample of an epoch had target '{target}': the output that learns it has learnt nothing"));
+        }
         for term in self.progress.sums.constant().map(str::to_owned).collect::<Vec<_>>() {
             self.warn(&format!("term '{term}' had the same value in every step of an epoch"));
         }

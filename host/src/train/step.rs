@@ -29,6 +29,7 @@ impl Arm<'_> {
         let half = self.model.precision == Precision::Fp16;
         let forgiving = half || self.watchdogs.nonfinite == OnNonfinite::Skip;
         let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
+        self.look_for_targets(batches).map_err(Error::Network)?;
         self.optimiser.clear_gradients().map_err(Error::Network)?;
         let mut looks = Looks::default();
         let backward = batches.iter().zip(0..).try_for_each(|(batch, micro_step)| {
@@ -60,6 +61,24 @@ impl Arm<'_> {
             return Ok(());
         }
         self.nonfinite(failure, batches)
+    }
+
+    /// Notes which targets some sample has. A look costs nothing once all were there.
+    fn look_for_targets(&mut self, batches: &[Batch]) -> Result<(), network::Error> {
+        for target in self.unseen.clone() {
+            for batch in batches {
+                if batch
+                    .targets
+                    .get(&target)
+                    .map(|target| target.presence.f_any())
+                    .transpose()?
+                    .is_some_and(|any| any.int64_value(&[]) != 0)
+                {
+                    self.unseen.remove(&target);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Gradients of one batch's loss, added to those that are there.

@@ -62,3 +62,16 @@ fn a_split_that_is_not_in_the_file_is_named() {
     let summary: Value = serde_json::from_str(&summary.replace(": NaN", ": null")).expect("JSON");
     assert!(summary["split"].as_str().is_some_and(|split| split.starts_with(words)), "{summary}");
 }
+
+#[test]
+fn a_target_that_no_sample_has_is_named() {
+    let plugin = artifact::plugin("multi-output");
+    let bench = Bench::new();
+    spots(&bench, |number| number == 3);
+    let weights = bench.folder().join("weights.json");
+    fs::write(&weights, json!({"case_003": 0}).to_string()).expect("writable");
+    let arguments = ["--fold", "all", "--no-validation", "--case-weights", weights.to_str().expect("UTF-8")];
+    let ended = bench.train(&plugin, &[&BOTH[..], &arguments].concat()).expect_success();
+    assert_eq!(ended.stdout.matches("no sample of an epoch had target 'spots'").count(), 1, "{ended:#?}");
+    assert!(!ended.stdout.contains("had target 'segmentation'"), "{ended:#?}");
+}
