@@ -62,7 +62,7 @@ pub fn write<'a>(out: impl Write, root: &Value, mut storage: impl FnMut(&str) ->
 /// Writes `root`, plain data, as a pickle by itself, which `pickle.load` reads.
 ///
 /// # Errors
-/// When `out` fails, or Python could not read it, as for [`write`].
+/// When `out` fails, or Python could not read it, as for [`write()`].
 pub fn write_pickle(mut out: impl Write, root: &Value) -> io::Result<()> {
     let mut pickler = Pickler { storages: IndexMap::new(), out: Vec::new() };
     pickler.collect(root, 0)?;
