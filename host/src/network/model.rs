@@ -65,7 +65,7 @@ impl Model {
 
     /// A second trainer with the weights of this one, and what holds them: for calls that the training must not notice.
     pub fn another_trainer(&self) -> Result<(LoadedTrainer, Parameters), Error> {
-        self.trained().copy()
+        self.trained().copy(self.parameters.device())
     }
 
     fn trained(&self) -> Trained<'_> {

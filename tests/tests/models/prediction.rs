@@ -229,7 +229,7 @@ fn outputs_of_every_kind_are_written_and_cases_chosen() {
     assert!(rest.stdout.contains(&format!("{} cases in", CASES - CASES / 2)), "{rest:#?}");
     assert_eq!(count(), CASES);
     let unknown = predict(&images, &parts, &["--largest-component=lever"]);
-    unknown.expect_refusal(&["no label \"lever\"", "did you mean \"liver\"?"]);
+    unknown.expect_failure(&["no label \"lever\"", "did you mean \"liver\"?"]);
 }
 
 #[test]
