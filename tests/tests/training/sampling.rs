@@ -214,6 +214,8 @@ fn every_line_of_the_readme_does_to_the_augmentation_what_it_says() {
         *changed.pointer_mut(place).expect("a place in the pipeline") = value;
         changed
     };
+    let mut boxed = default.clone();
+    boxed["spatial"]["box_scale"] = json!(0.85);
     let not_in_plane = "--augment spatial.in_plane=false --augment spatial.rotation_degrees=[-30,30] --augment intensity.4.transform.low_resolution.in_plane=false";
     // Arguments before the README's, the README's, and the pipeline that both give together; none where they are about sampling.
     let of_cubes = [
@@ -224,6 +226,7 @@ fn every_line_of_the_readme_does_to_the_augmentation_what_it_says() {
         ("--augmentation da5", "--augment spatial.labels=nearest", Some(with(&da5, "/spatial/labels", json!("nearest")))),
         ("--augmentation da5", "--augment spatial.image=nearest", Some(with(&da5, "/spatial/image", json!("nearest")))),
         ("", "--oversampling random", None),
+        ("", "--augment spatial.box_scale=0.85", Some(boxed)),
     ];
     // Only patches that are much wider than deep are turned in the plane alone, unless told otherwise.
     let of_flat_patches = [("", not_in_plane, Some(default))];
