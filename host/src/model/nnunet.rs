@@ -100,14 +100,14 @@ pub fn save(path: &Path, origin: &Origin, weights: &Weights, init: &InitArgs) ->
         Fold::Number(number) => Value::Int(number as i64),
         Fold::All => "all".into(),
     };
-    let init_args = dict([
+    let init_args = Value::dict([
         ("plans", value(init.plans)),
         ("configuration", init.configuration.into()),
         ("fold", fold),
         ("dataset_json", value(init.dataset)),
         ("device", "cpu".into()),
     ]);
-    let root = dict([
+    let root = Value::dict([
         ("network_weights", Value::OrderedDict(state)),
         ("optimizer_state", Value::Dict(Vec::new())),
         ("grad_scaler_state", Value::None),
@@ -120,10 +120,6 @@ pub fn save(path: &Path, origin: &Origin, weights: &Weights, init: &InitArgs) ->
     ]);
     let numbers = |name: &str| Vec::<f32>::try_from(weights[name].flatten(0, -1)).map(Cow::Owned).map_err(std::io::Error::other);
     Ok(imaging::io::write_atomically(path, |out| write(out, &root, numbers))?)
-}
-
-fn dict<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Value::Dict(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
 }
 
 fn value(json: &Json) -> Value {

@@ -12,9 +12,9 @@ pub fn write(path: &Path, properties: &Properties, geometry: &Geometry, plans: &
     let Properties { spacing, shape, bbox, shape_after_crop } = properties;
     let transposed = plans.transpose_forward.map(|axis| shape[axis]);
     let bounds = (0..3).map(|axis| Value::List(vec![int(bbox.lower[axis]), int(bbox.upper[axis])]));
-    let root = dict([
+    let root = Value::dict([
         ("sitk_stuff", itk(geometry)),
-        ("nibabel_stuff", dict([("original_affine", affine(geometry))])),
+        ("nibabel_stuff", Value::dict([("original_affine", affine(geometry))])),
         ("spacing", Value::List(spacing.iter().copied().map(Value::Float).collect())),
         ("shape_before_cropping", Value::Tuple(transposed.into_iter().map(int).collect())),
         ("bbox_used_for_cropping", Value::List(bounds.collect())),
@@ -30,7 +30,7 @@ fn itk(geometry: &Geometry) -> Value {
     let placement = geometry.in_itk();
     let tuple = |numbers: Vec<f64>| Value::Tuple(numbers.into_iter().map(Value::Float).collect());
     let direction = (0..axes).flat_map(|row| (0..axes).map(move |column| placement.direction[column][row]));
-    dict([
+    Value::dict([
         ("spacing", tuple([x, y, z][..axes].to_vec())),
         ("origin", tuple(placement.origin[..axes].to_vec())),
         ("direction", tuple(direction.collect())),
@@ -51,8 +51,4 @@ fn affine(geometry: &Geometry) -> Value {
 
 fn int(number: usize) -> Value {
     Value::Int(number as i64)
-}
-
-fn dict<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Value::Dict(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
 }

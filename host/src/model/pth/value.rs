@@ -30,6 +30,11 @@ pub enum Value {
 }
 
 impl Value {
+    /// A dictionary with these keys, in this order.
+    pub fn dict<const N: usize>(entries: [(&str, Self); N]) -> Self {
+        Self::Dict(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+
     /// The pairs of a dictionary of either kind.
     pub fn entries(&self) -> Option<&[(Value, Value)]> {
         match self {

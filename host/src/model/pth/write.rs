@@ -31,11 +31,7 @@ const BLOCK: usize = 1 << 14;
 /// When `out` or `storage` fails, or Python could not read it: an unhashable key, nesting deeper than 64, a tensor that is not `f32`, or
 /// one that its storage is too short for. Then the cause is a [`Problem::Unwritable`].
 pub fn write<'a>(out: impl Write, root: &Value, mut storage: impl FnMut(&str) -> io::Result<Cow<'a, [f32]>>) -> io::Result<()> {
-    let mut pickler = Pickler { storages: IndexMap::new(), out: Vec::new() };
-    pickler.collect(root, 0)?;
-    pickler.out.extend(b"\x80\x02");
-    pickler.value(root)?;
-    pickler.out.push(b'.');
+    let pickler = Pickler::of(root)?;
     let mut zip = ZipArchiveWriter::new(out);
     entry(&mut zip, "data.pkl", |file| file.write_all(&pickler.out))?;
     entry(&mut zip, "byteorder", |file| file.write_all(b"little"))?;
@@ -62,14 +58,13 @@ pub fn write<'a>(out: impl Write, root: &Value, mut storage: impl FnMut(&str) ->
 /// Writes `root`, plain data, as a pickle by itself, which `pickle.load` reads.
 ///
 /// # Errors
-/// When `out` fails, or Python could not read it, as for [`write()`].
+/// When `out` fails, or Python could not read it, as for [`write()`]; and for tensors, whose numbers have no place in it.
 pub fn write_pickle(mut out: impl Write, root: &Value) -> io::Result<()> {
-    let mut pickler = Pickler { storages: IndexMap::new(), out: Vec::new() };
-    pickler.collect(root, 0)?;
-    pickler.out.extend(b"\x80\x02");
-    pickler.value(root)?;
-    pickler.out.push(b'.');
-    out.write_all(&pickler.out)
+    let pickler = Pickler::of(root)?;
+    match pickler.storages.keys().next() {
+        Some(tensor) => Err(unwritable(format!("a tensor of {tensor:?}"), "plain data")),
+        None => out.write_all(&pickler.out),
+    }
 }
 
 /// Writes one entry. Sizes follow the bytes, in 64 bits where they need it, and are repeated in the directory, which torch reads.
@@ -93,6 +88,16 @@ struct Pickler {
 }
 
 impl Pickler {
+    /// The whole pickle of `root`.
+    fn of(root: &Value) -> io::Result<Self> {
+        let mut pickler = Self { storages: IndexMap::new(), out: Vec::new() };
+        pickler.collect(root, 0)?;
+        pickler.out.extend(b"\x80\x02");
+        pickler.value(root)?;
+        pickler.out.push(b'.');
+        Ok(pickler)
+    }
+
     /// Finds the storages, and refuses what [`Self::value`] cannot write.
     fn collect(&mut self, value: &Value, depth: usize) -> io::Result<()> {
         if depth > MAX_DEPTH {
