@@ -134,7 +134,7 @@ impl RecipeArgs {
             (self.warmup.is_some() && !warmup, "--warmup", "--schedule warmup-poly"),
         ];
         match unused.iter().find(|(unused, ..)| *unused) {
-            Some((_, flag, with)) => Err(format!("{flag} is for {with}, and this run has another; leave it out, or give that")),
+            Some((_, flag, with)) => Err(format!("{flag} is for {with} only; leave {flag} out, or add {with}")),
             None => Ok(recipe),
         }
     }
