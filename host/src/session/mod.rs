@@ -327,7 +327,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Loads the weights of the final checkpoint. Patch and mirroring are those that it was trained with, whatever was asked for.
+    /// Builds the network of the final checkpoint as prediction does, and loads its weights. Patch and mirroring are those that it was trained with,
+    /// whatever was asked for.
     pub fn load_final(&mut self) -> Result<()> {
         let path = train::checkpoint_path(&self.folder, "final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());

@@ -66,8 +66,8 @@ pub enum Keeps {
 impl Origin {
     /// What its plugin said of the methods that it keeps.
     pub fn keeps(&self) -> Keeps {
-        let said = self.library.as_ref().map_or(&[][..], |library| &library.manifest.keeps);
-        match [ACTIVATE, FORWARD].map(|method| said.iter().any(|kept| kept == method)) {
+        let says = |method| self.library.as_ref().is_some_and(|library| library.manifest.keeps(method));
+        match [ACTIVATE, FORWARD].map(says) {
             [true, true] => Keeps::Both,
             [false, false] if !self.could_say() && KEPT_BOTH.contains(&self.plugin.as_str()) => Keeps::Both,
             [false, false] => Keeps::Unsaid,

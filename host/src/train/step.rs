@@ -112,9 +112,9 @@ impl Arm<'_> {
         let weighting = &self.identity.recipe.weighting;
         let names = |terms: &[Term]| terms.iter().map(|term| term.name.clone()).collect::<Vec<_>>();
         let mut known = names(terms);
-        let complete = !self.task.targets.values().any(|target| target.optional);
-        if complete || weighting.check_names(known.iter().map(String::as_str)).is_ok() {
-            return weighting.check_names(known.iter().map(String::as_str));
+        let checked = weighting.check_names(known.iter().map(String::as_str));
+        if checked.is_ok() || !self.task.targets.values().any(|target| target.optional) {
+            return checked;
         }
         let mut detached = Outputs::new();
         for (name, levels) in outputs.iter() {
