@@ -20,6 +20,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define TP_OK 0
 #define TP_ERROR 1
@@ -34,7 +35,7 @@ extern "C" {
 typedef void *tp_tensor;   /* at::Tensor*, which is PyTorch's AtenTensorHandle */
 typedef void *tp_instance; /* what `create` made */
 
-typedef struct { const char *ptr; size_t len; } tp_str; /* UTF-8, not terminated; or opaque bytes */
+typedef struct { const char *ptr; size_t len; } tp_str; /* UTF-8, not terminated: compare with `tp_equals`, not with strcmp; or opaque bytes */
 typedef struct { const tp_tensor *ptr; size_t len; } tp_tensors;
 typedef struct { tp_str name; tp_tensors levels; } tp_named; /* levels finest first */
 typedef struct { const tp_named *ptr; size_t len; } tp_named_list;
@@ -96,6 +97,19 @@ typedef struct {
 } tp_entry;
 
 const tp_entry *trainer_plugin_entry_v1(void);
+
+/* Whether `text`, which need not be terminated, is `literal`, which is. */
+static inline int tp_equals(tp_str text, const char *literal) {
+    size_t length = strlen(literal);
+    return text.len == length && memcmp(text.ptr, literal, length) == 0;
+}
+
+/* A term of weight `weight` that cannot be below 0 and is about all samples of the batch; `name` is terminated, `value` is handed over. Set `lowest`,
+ * `samples` and `weight_tensor` of the result where they are others: a field that is left at 0 means something. */
+static inline tp_term tp_make_term(const char *name, tp_tensor value, double weight) {
+    tp_term term = {{name, strlen(name)}, value, NULL, weight, 0.0, -1};
+    return term;
+}
 
 /* Extensions: what `extension` of the table returns for these ids; NULL for those that a plugin does not have. */
 
@@ -221,6 +235,28 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
 #define TP_SAYS_KEEPS ""
 #endif
 
+/* One, two or three string literals as items of JSON. */
+#define TP_IDS_1_(a) "\"" a "\""
+#define TP_IDS_2_(a, b) TP_IDS_1_(a) "," TP_IDS_1_(b)
+#define TP_IDS_3_(a, b, c) TP_IDS_2_(a, b) "," TP_IDS_1_(c)
+#define TP_IDS_N_(a, b, c, which, ...) which
+#define TP_IDS_(...) TP_IDS_N_(__VA_ARGS__, TP_IDS_3_, TP_IDS_2_, TP_IDS_1_, )(__VA_ARGS__)
+
+/* The extensions that a plugin has, which hosts then ask for: define TP_EXTENSIONS as TP_METRICS, or several with commas, before including this. A host
+ * refuses a plugin that returns NULL for one of them: it would never be called. */
+#ifdef TP_EXTENSIONS
+#define TP_SAYS_EXTENSIONS ",\"extensions\":[" TP_IDS_(TP_EXTENSIONS) "]"
+#else
+#define TP_SAYS_EXTENSIONS ""
+#endif
+
+/* Extensions that a host must call for the plugin to work, one or several as above: others refuse it. */
+#ifdef TP_REQUIRES
+#define TP_SAYS_REQUIRES ",\"requires\":[" TP_IDS_(TP_REQUIRES) "]"
+#else
+#define TP_SAYS_REQUIRES ""
+#endif
+
 /* Its licence, as an SPDX expression: define TP_LICENSE before including this. */
 #ifndef TP_LICENSE
 #define TP_LICENSE ""
@@ -231,7 +267,7 @@ int32_t tp_guard(tp_sink error, F &&call) noexcept {
     __attribute__((section(".trainer.plugin"), used)) static const char tp_manifest[] =                                          \
         "{\"id\":\"" id "\",\"version\":\"" version "\",\"description\":\"" description "\",\"license\":\"" TP_LICENSE "\",\"api\":\"" TP_API                   \
         "\",\"libtorch\":\"" TP_LIBTORCH "\",\"compiler\":\"" TP_TEXT(__GNUC__) "." TP_TEXT(__GNUC_MINOR__)                     \
-        TP_ASKS_AUGMENTATION TP_ASKS_TRAINING "\"" TP_SAYS_KEEPS ",\"panic\":\"unwind\"}";                                           \
+        TP_ASKS_AUGMENTATION TP_ASKS_TRAINING "\"" TP_SAYS_KEEPS TP_SAYS_EXTENSIONS TP_SAYS_REQUIRES ",\"panic\":\"unwind\"}";                                           \
     TP_EXTERN __attribute__((visibility("default"))) const tp_entry *trainer_plugin_entry_v1(void) { return &(table); }
 
 #endif

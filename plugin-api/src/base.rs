@@ -191,6 +191,14 @@ impl Base {
         Ok(Value { lowest, ..value })
     }
 
+    /// Level `index` of output `name` beside its target, with all that a loss has to respect: mask, weight map, class weights, spacing, the skeleton where a
+    /// loss of the output asks for one. `None` where no case of the batch has the target. What [`Level::new`] makes has neither weights nor spacing.
+    pub fn level(&self, name: &str, outputs: &Outputs, batch: &Batch, index: usize) -> Result<Option<Level>> {
+        let (part, levels) = (self.part(name)?, outputs.get(name)?);
+        let Some(logits) = levels.get(index) else { bail!("output '{name}' has {} levels, but level {index} is asked for", levels.len()) };
+        self.beside_target(part, logits, batch, index)
+    }
+
     /// A loss of your own for output `name`: `loss` at every level that deep supervision gives a weight, summed with these weights. One that can
     /// be below 0 says so, `Value { lowest: -1.0, ..value }`, or is a [`Criterion`], see [`Base::supervise_by`]. Empty where no case of the batch has the output's target: nothing to learn, nothing to log.
     pub fn supervise(
@@ -214,7 +222,6 @@ impl Base {
     /// All levels of an output that deep supervision gives a weight, with all that its losses take into account.
     fn levels(&self, name: &str, part: &Part, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Levels> {
         let logits = outputs.get(name)?;
-        let target = batch.target(&part.target)?;
         let weights = match part.head {
             Head::Dense(_) => step.deep_supervision_weights.clone(),
             Head::Image(_) => vec![1.0],
@@ -222,13 +229,14 @@ impl Base {
         let mut levels = Vec::with_capacity(logits.len());
         for (i, logits) in logits.iter().enumerate() {
             let supervised = weights.get(i).is_none_or(|weight| *weight != 0.0);
-            let level = if supervised { Level::new(logits, target, &part.spec, i)? } else { None };
-            levels.push(level.map(|level| self.complete(level, part, batch, i)).transpose()?);
+            levels.push(if supervised { self.beside_target(part, logits, batch, i)? } else { None });
         }
         Ok(Levels { weights, levels })
     }
 
-    fn complete(&self, mut level: Level, part: &Part, batch: &Batch, index: usize) -> Result<Level> {
+    /// `logits`, of level `index`, beside the target of `part`.
+    fn beside_target(&self, part: &Part, logits: &Tensor, batch: &Batch, index: usize) -> Result<Option<Level>> {
+        let Some(mut level) = Level::new(logits, batch.target(&part.target)?, &part.spec, index)? else { return Ok(None) };
         level.batch_dice = self.batch_dice;
         level.class_weights = part.class_weights.as_ref().map(Tensor::shallow_clone);
         let sizes = level.logits.size();
@@ -240,7 +248,7 @@ impl Base {
         if let Some(map) = &part.weight_map {
             level.weigh(batch.target(map)?, index)?;
         }
-        Ok(level)
+        Ok(Some(level))
     }
 
     fn part(&self, name: &str) -> Result<&Part> {

@@ -10,6 +10,7 @@
 //! | [Randomness](randomness) | how to draw, so that the same run gives the same bytes |
 //! | [Errors](errors) | how to fail: messages, panics, numbers that are none |
 //! | [Testing](testing) | how to know that it is right: your own tests, `plugin check`, `plugin bench` |
+//! | [What the kit proves](what_the_kit_proves) | twenty ways to be silently wrong, what finds each of them, and what cannot be found |
 //! | [Versions](versions) | what may change, and what you then have to do |
 //! | [Publishing](publishing) | how others get it, and how they can trust it |
 //! | [Extensions](extensions) | metrics of your own, gradients by hand |
@@ -40,6 +41,9 @@ pub mod errors {}
 
 #[doc = include_str!("../guide/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("../guide/what_the_kit_proves.md")]
+pub mod what_the_kit_proves {}
 
 #[doc = include_str!("../guide/versions.md")]
 pub mod versions {}

@@ -22,7 +22,7 @@ pub struct Level {
     pub class_weights: Option<Tensor>,
     /// Centre lines of the foreground, i64 (B, 1, …), where the loss asks for them.
     pub skeleton: Option<Tensor>,
-    /// Voxel spacing of this level in mm, `([z,] y, x)`; empty for 1.
+    /// Voxel spacing of this level in mm, `([z,] y, x)`; empty where it is not known, and losses of distances are errors.
     pub spacing: Vec<f64>,
     /// Overlaps are those of the whole batch rather than of each sample, unless the loss says otherwise (the plan's `batch_dice`).
     pub batch_dice: bool,

@@ -52,7 +52,7 @@ pub struct Manifest {
     pub target: String,
     /// `unwind`, or `abort`, which is refused: a panic would take the host with it.
     pub panic: String,
-    /// Host extensions without which it cannot work.
+    /// Extensions, such as `trainer.target-transform/1`, that a host must call for it to work; hosts refuse what they do not know.
     #[serde(default)]
     pub requires: Vec<String>,
     /// Augmentation that it is trained with unless the user names another one: `default`, `da5` or `none`.
@@ -64,6 +64,9 @@ pub struct Manifest {
     /// Methods of [`Trainer`](crate::Trainer) that it leaves as they are, see [`export_trainer!`](crate::export_trainer). Since 1.2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keeps: Vec<String>,
+    /// Ids of the extensions that it has: hosts refuse a plugin that then returns no table for one. Since 1.2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<String>,
 }
 
 /// The trainer's `activate` is the default: softmax, sigmoid or nothing, by the kind of the output.
@@ -77,6 +80,14 @@ impl Manifest {
     /// Whether it says that `method`, [`ACTIVATE`] or [`FORWARD`], is kept. Hosts compare before they rely on it.
     pub fn keeps(&self, method: &str) -> bool {
         self.keeps.iter().any(|kept| kept == method)
+    }
+}
+
+/// `bytes` as text.
+pub const fn utf8(bytes: &[u8]) -> &str {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!("not UTF-8"),
     }
 }
 
@@ -121,11 +132,31 @@ pub const fn join<const N: usize>(pieces: &[&str]) -> [u8; N] {
 /// kept, the host makes label maps in small pieces instead of asking the plugin for whole images; where both are, the model can be exported for stock
 /// nnU-Net. The host compares with the defaults whenever it loads the plugin, and refuses a plugin that is different from what it says.
 ///
-/// Arguments come in this order: the trainer, `augmentation`, `training`, `keeps`.
+/// `export_trainer!(Mine, requires = ["trainer.target-transform/1"])` names [extensions](crate::extensions) without which the trainer is not itself: a
+/// host that would never call them refuses the plugin, instead of training something else.
+///
+/// A trainer that implements [`Metrics`](crate::extensions::Metrics) or [`LossWithGrad`](crate::extensions::LossWithGrad) without listing it in
+/// [`EXTENSIONS`](crate::Trainer::EXTENSIONS) does not compile: it would never be called. A
+/// [`TargetTransform`](crate::extensions::TargetTransform) is another type, which this macro does not see: there the compiler warns that it is never used.
+///
+/// Arguments come in this order: the trainer, `augmentation`, `training`, `keeps`, `requires`.
 #[macro_export]
 macro_rules! export_trainer {
-    ($trainer:ty $(, augmentation = $augmentation:literal)? $(, training = $training:literal)? $(, keeps = [$kept:ident $(, $more:ident)*])?) => {
+    ($trainer:ty $(, augmentation = $augmentation:literal)? $(, training = $training:literal)? $(, keeps = [$kept:ident $(, $more:ident)*])?
+     $(, requires = [$needed:literal $(, $further:literal)*])?) => {
         const _: () = {
+            use $crate::extensions::listed::{Implements, Unimplemented as _};
+            assert!(
+                !Implements::<$trainer>::METRICS || $crate::extensions::lists::<$trainer>($crate::extensions::metrics::ID),
+                "the trainer implements Metrics, but its EXTENSIONS do not list Extension::metrics::<Self>(): it would never be called"
+            );
+            assert!(
+                !Implements::<$trainer>::LOSS_WITH_GRAD || $crate::extensions::lists::<$trainer>($crate::extensions::loss_with_grad::ID),
+                "the trainer implements LossWithGrad, but its EXTENSIONS do not list Extension::loss_with_grad::<Self>(): it would never be called"
+            );
+
+            const IDS: [u8; $crate::extensions::ids_length::<$trainer>()] = $crate::extensions::ids::<$trainer, _>();
+
             const PIECES: &[&str] = &[
                 "{\"id\":\"",
                 env!("CARGO_PKG_NAME"),
@@ -150,8 +181,13 @@ macro_rules! export_trainer {
                 concat!(
                     "\"",
                     $(",\"keeps\":[\"", $crate::kept_method!($kept), "\"", $(",\"", $crate::kept_method!($more), "\"",)* "]",)?
-                    ",\"panic\":\""
+                    $(",\"requires\":[\"", $needed, "\"", $(",\"", $further, "\"",)* "]",)?
+                    ",\"extensions\":["
                 ),
+                "",
+                $crate::manifest::utf8(&IDS),
+                "",
+                "],\"panic\":\"",
                 if cfg!(panic = "unwind") { "unwind" } else { "abort" },
                 "\"}",
             ];

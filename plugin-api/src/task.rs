@@ -100,7 +100,8 @@ pub struct Target {
     /// The target whose skeleton it is, if it is one.
     #[serde(default)]
     pub skeleton_of: Option<String>,
-    /// Its channels are the components (z, y, x) of a vector in mm, which mirror images turn (regression). Since 1.1.
+    /// Its channels are the components (z, y, x) of a vector in mm, which mirror images turn (regression); of a target that a plugin makes for a 2D
+    /// network, (y, x) will do, since 1.2. Since 1.1.
     #[serde(default)]
     pub vectors: bool,
 }

@@ -76,6 +76,50 @@ pub struct Metric {
 ///     }
 /// }
 /// ```
+///
+/// Without the entry in `EXTENSIONS` it would never be called, so such a trainer does not compile:
+///
+/// ```compile_fail
+/// # use plugin_api::extensions::{Metric, Metrics};
+/// # use plugin_api::{Base, Batch, JsonSchema, Outputs, Params, Result, Step, Task, Trainer};
+/// # #[derive(serde::Deserialize, JsonSchema)]
+/// # #[schemars(crate = "plugin_api::schemars")]
+/// # struct Options {}
+/// # struct Mine(Base);
+/// # impl Trainer for Mine {
+/// #   type Options = Options;
+/// #   fn new(task: &Task, _: Options, params: &mut Params) -> Result<Self> { Ok(Self(Base::single(task, params)?)) }
+/// #   fn base(&self) -> &Base { &self.0 }
+/// # }
+/// impl Metrics for Mine {
+///     fn metrics(&mut self, _: &Outputs, _: &Batch, _: &Step) -> Result<Vec<Metric>> {
+///         Ok(Vec::new())
+///     }
+/// }
+/// plugin_api::export_trainer!(Mine);
+/// ```
+///
+/// The same with the entry:
+///
+/// ```
+/// # use plugin_api::extensions::{Extension, Metric, Metrics};
+/// # use plugin_api::{Base, Batch, JsonSchema, Outputs, Params, Result, Step, Task, Trainer};
+/// # #[derive(serde::Deserialize, JsonSchema)]
+/// # #[schemars(crate = "plugin_api::schemars")]
+/// # struct Options {}
+/// # struct Mine(Base);
+/// # impl Trainer for Mine {
+/// #   type Options = Options;
+/// const EXTENSIONS: &'static [Extension] = &[Extension::metrics::<Self>()];
+/// #   fn new(task: &Task, _: Options, params: &mut Params) -> Result<Self> { Ok(Self(Base::single(task, params)?)) }
+/// #   fn base(&self) -> &Base { &self.0 }
+/// # }
+/// # impl Metrics for Mine {
+/// #   fn metrics(&mut self, _: &Outputs, _: &Batch, _: &Step) -> Result<Vec<Metric>> { Ok(Vec::new()) }
+/// # }
+/// plugin_api::export_trainer!(Mine, requires = ["trainer.metrics/1"]);
+/// # fn main() {}
+/// ```
 pub trait Metrics: Trainer {
     /// Numbers of one validation batch.
     fn metrics(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Metric>>;

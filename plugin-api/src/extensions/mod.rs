@@ -44,6 +44,92 @@ impl Extension {
     }
 }
 
+/// Whether `T` lists extension `id`.
+#[doc(hidden)]
+pub const fn lists<T: Trainer>(id: &str) -> bool {
+    let mut i = 0;
+    while i < T::EXTENSIONS.len() {
+        if same(T::EXTENSIONS[i].id.as_bytes(), id.as_bytes()) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+/// Length of [`ids`].
+#[doc(hidden)]
+pub const fn ids_length<T: Trainer>() -> usize {
+    let (mut length, mut i) = (0, 0);
+    while i < T::EXTENSIONS.len() {
+        length += T::EXTENSIONS[i].id.len() + if i == 0 { 2 } else { 3 };
+        i += 1;
+    }
+    length
+}
+
+/// The ids that `T` lists, quoted, with commas between them.
+#[doc(hidden)]
+pub const fn ids<T: Trainer, const N: usize>() -> [u8; N] {
+    let mut out = [b'"'; N];
+    let (mut at, mut i) = (0, 0);
+    while i < T::EXTENSIONS.len() {
+        if i > 0 {
+            out[at] = b',';
+            at += 1;
+        }
+        let id = T::EXTENSIONS[i].id.as_bytes();
+        let mut j = 0;
+        while j < id.len() {
+            out[at + 1 + j] = id[j];
+            j += 1;
+        }
+        at += id.len() + 2;
+        i += 1;
+    }
+    out
+}
+
+/// Which traits of extensions a type implements, as constants: an inherent one, which there is only where the trait is implemented, hides that of the trait
+/// [`Unimplemented`](listed::Unimplemented), which every type has.
+#[doc(hidden)]
+pub mod listed {
+    use super::{LossWithGrad, Metrics};
+    use std::marker::PhantomData;
+
+    /// Of `T`.
+    #[derive(Debug)]
+    pub struct Implements<T>(PhantomData<T>);
+
+    /// Neither.
+    pub trait Unimplemented {
+        /// [`Metrics`].
+        const METRICS: bool = false;
+        /// [`LossWithGrad`].
+        const LOSS_WITH_GRAD: bool = false;
+    }
+
+    impl<T> Unimplemented for Implements<T> {}
+
+    impl<T: Metrics> Implements<T> {
+        /// [`Metrics`].
+        pub const METRICS: bool = true;
+    }
+
+    impl<T: LossWithGrad> Implements<T> {
+        /// [`LossWithGrad`].
+        pub const LOSS_WITH_GRAD: bool = true;
+    }
+}
+
 /// The table of extension `id` of `T`; null where it has none.
 pub(crate) unsafe extern "C" fn find<T: Trainer>(id: Str) -> *const c_void {
     // SAFETY: the id is lent for the call.

@@ -3,7 +3,7 @@
 use super::soft::{Soft, per_class};
 use super::{Criterion, check_at_least_zero};
 use crate::task::Kind;
-use crate::{Level, Result};
+use crate::{Level, Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind as Dtype, Tensor};
@@ -34,12 +34,12 @@ impl Criterion for Boundary {
 
     fn compute(&self, level: &Level) -> Result<Tensor> {
         let soft = Soft::of(level, false)?;
-        let spacing = spacing(level);
+        let spacing = spacing(level)?;
         let unit = spacing.iter().copied().fold(f64::INFINITY, f64::min);
-        let inside = soft.target.f_gt(0.5)?;
+        let inside = soft.counted_target()?.f_gt(0.5)?;
         let kind = soft.probabilities.kind();
-        let outer = distance(&inside, &spacing, kind)?;
-        let inner = distance(&inside.f_logical_not()?, &spacing, kind)?.f_add_scalar(-unit)?.f_neg()?;
+        let outer = distance(&inside, spacing, kind)?;
+        let inner = distance(&inside.f_logical_not()?, spacing, kind)?.f_add_scalar(-unit)?.f_neg()?;
         let signed = inner.f_where_self(&inside, &outer)?;
         let signed = signed.f_where_self(&has_both(&inside)?, &signed.f_zeros_like()?)?;
         per_class(level, &soft.mean(&soft.probabilities.f_mul(&signed)?)?, false)
@@ -74,21 +74,28 @@ impl Criterion for Hausdorff {
 
     fn compute(&self, level: &Level) -> Result<Tensor> {
         let soft = Soft::of(level, false)?;
-        let spacing = spacing(level);
+        let spacing = spacing(level)?;
         let field = |x: &Tensor| -> Result<Tensor> {
             let inside = x.f_gt(0.5)?;
-            let both = distance(&inside, &spacing, x.kind())?.f_add(&distance(&inside.f_logical_not()?, &spacing, x.kind())?)?;
+            let both = distance(&inside, spacing, x.kind())?.f_add(&distance(&inside.f_logical_not()?, spacing, x.kind())?)?;
             let both = both.f_where_self(&has_both(&inside)?, &both.f_zeros_like()?)?;
             Ok(both.f_pow_tensor_scalar(self.alpha)?)
         };
-        let weight = field(&soft.probabilities.detach())?.f_add(&field(&soft.target)?)?;
+        let weight = field(&soft.probabilities.detach())?.f_add(&field(&soft.counted_target()?)?)?;
         per_class(level, &soft.mean(&soft.probabilities.f_sub(&soft.target)?.f_square()?.f_mul(&weight)?)?, false)
     }
 }
 
-fn spacing(level: &Level) -> Vec<f64> {
+/// Distances in voxels instead of mm would be wrong where slices are thick, and nobody would notice.
+fn spacing(level: &Level) -> Result<&[f64]> {
     let axes = level.logits.dim() - 2;
-    if level.spacing.len() == axes { level.spacing.clone() } else { vec![1.0; axes] }
+    if level.spacing.len() != axes {
+        let found = level.spacing.len();
+        bail!(
+            "distances need the spacing of {axes} axes, but the level has that of {found}; take the level from Base::level or Base::supervise, or set its spacing"
+        );
+    }
+    Ok(&level.spacing)
 }
 
 /// (B, C, 1, …): whether a class has voxels, and does not have all.

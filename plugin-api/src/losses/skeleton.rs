@@ -41,7 +41,7 @@ impl Criterion for ClDice {
     fn compute(&self, level: &Level) -> Result<Tensor> {
         let soft = Soft::of(level, false)?;
         let batch = self.batch.unwrap_or(level.batch_dice);
-        let (p, g) = (&soft.probabilities, &soft.target);
+        let (p, g) = (&soft.probabilities, &soft.counted_target()?);
         let share = |skeleton: &Tensor, of: &Tensor| -> Result<Tensor> {
             let inside = soft.sum(&skeleton.f_mul(of)?, batch)?.f_add_scalar(1.0)?;
             Ok(inside.f_div(&soft.sum(skeleton, batch)?.f_add_scalar(1.0)?)?)

@@ -30,6 +30,14 @@ impl Soft {
         Ok(Self { probabilities: counted(probabilities)?, target: counted(target)?, weights: level.weights(kind)? })
     }
 
+    /// The target, 0 where nothing counts: for losses that look at neighbours.
+    pub fn counted_target(&self) -> Result<Tensor> {
+        Ok(match &self.weights {
+            Some(weights) => self.target.f_mul(&weights.f_gt(0.0)?)?,
+            None => self.target.shallow_clone(),
+        })
+    }
+
     /// Σ `values` (B, C, …), each counting as its voxel does, over the voxels of every sample (B, C) or of the `batch` (C,).
     pub fn sum(&self, values: &Tensor, batch: bool) -> Result<Tensor> {
         let weighted = match &self.weights {

@@ -65,7 +65,10 @@ impl Trainer for Boundary {
         let weight = self.options.weight * step.epoch as f64 / self.epochs.saturating_sub(1).max(1) as f64;
         // At full resolution alone: what coarser levels have to add, Dice and cross-entropy say there.
         let finest = &outputs.get("segmentation")?[0];
-        if let Some(level) = Level::new(finest, batch.target(&self.options.distance)?, &self.distance, 0)? {
+        let segmentation = self.base.level("segmentation", outputs, batch, 0)?;
+        if let Some(mut level) = Level::new(finest, batch.target(&self.options.distance)?, &self.distance, 0)? {
+            // Distances say nothing of how much voxels count; the segmentation that they are derived from does, of the same cases.
+            level.weight_map = segmentation.and_then(|segmentation| segmentation.weight_map);
             let value = level.mean(&(self.foreground(&level.logits)? * &level.target))?;
             // How low it can be depends on what is annotated: as good as no bound.
             loss.term("boundary", weight, Value { tensor: Some(value), lowest: f64::NEG_INFINITY, samples: Some(level.samples()) });
