@@ -35,7 +35,8 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
     };
     // What can be refused is refused before the first of several folds is trained for hours.
     for fold in args.fold.iter().filter(|_| !args.validate_only) {
-        run.sessions(*fold, existing)?.iter().try_for_each(|session| session.check_existing(existing))?;
+        let sessions = run.sessions(*fold, existing)?;
+        run.setups.iter().zip(&sessions).try_for_each(|(setup, session)| of_arm(&setup.name, session.check_existing(existing)))?;
     }
     if !args.validate_only {
         let libraries: BTreeMap<&str, &Library> = run.setups.iter().map(|setup| (setup.library.sha256.as_str(), &setup.library)).collect();

@@ -1,9 +1,10 @@
 //! A checkpoint of either program: what was trained, and its weights under our names.
 
 use super::{Error, nnunet};
-use crate::network::Parameters;
+use crate::network::{Model, Parameters};
 use crate::plan::Plans;
-use crate::train::{Origin, Weights, read_weights};
+use crate::plugin::Probe;
+use crate::train::{Origin, Saved, Weights, read_weights};
 use std::path::{Path, PathBuf};
 
 /// A network's weights and what they belong to.
@@ -15,14 +16,43 @@ pub struct Checkpoint {
     pub origin: Origin,
     /// By the names of [`Parameters`].
     pub weights: Weights,
+    /// What its trainer made of made-up maps with them. Not in nnU-Net's checkpoints, nor in ours from before 2026-12.
+    pub probe: Option<Probe>,
 }
 
 impl Checkpoint {
     /// Reads `checkpoint_*.safetensors`, ours, or `checkpoint_*.pth`, nnU-Net's, whose configuration is one of `plans`.
     pub fn read(path: &Path, plans: &Plans) -> Result<Self, Error> {
         let is_pth = path.extension().is_some_and(|ending| ending == "pth");
-        let (origin, weights) = if is_pth { nnunet::read(path, plans)? } else { read_weights(path)? };
-        Ok(Self { path: path.to_owned(), origin, weights })
+        let Saved { origin, weights, probe } = if is_pth {
+            let (origin, weights) = nnunet::read(path, plans)?;
+            Saved { origin, weights, probe: None }
+        } else {
+            read_weights(path)?
+        };
+        Ok(Self { path: path.to_owned(), origin, weights, probe })
+    }
+
+    /// Says so if `model`, which has these weights, makes something else of made-up maps than what was trained: by another build of its plugin, or a plugin
+    /// that does not keep in its weights what decides predictions.
+    pub fn warn_of_other_predictions(&self, model: &Model) {
+        let Some(trained) = &self.probe else { return };
+        let difference = match model.probe(&trained.form.sizes) {
+            Ok(now) => trained.difference(&now),
+            Err(error) => Some(format!("{error}")),
+        };
+        let Some(difference) = difference else { return };
+        let library = model.trainer.library();
+        let (path, now) = (self.path.display(), &library.manifest);
+        let by = self.origin.library.as_ref().map_or_else(String::new, |trained| format!(" of sha256 {}", trained.sha256));
+        log::warn!(
+            "{path}: plugin {} {} of sha256 {} does not predict what was trained by {} {}{by}: {difference}. Name the build that trained it with --plugin",
+            now.id,
+            now.version,
+            library.sha256,
+            self.origin.plugin,
+            self.origin.plugin_version
+        );
     }
 
     /// Copies all weights to `parameters`.

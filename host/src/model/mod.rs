@@ -230,7 +230,7 @@ impl ModelFolder {
                 None => {
                     let origin = checkpoint.origin.clone();
                     let library = Library::load(&find_plugin(plugin, &origin, path)?)?;
-                    origin.tell_other_build(&library);
+                    warn_of_options(&library, &origin);
                     first.insert(First { path: path.clone(), origin, configuration, task: task.clone(), library })
                 }
             };
@@ -239,6 +239,8 @@ impl ModelFolder {
             let model = Model::new(&configuration.architecture, channels, library, &task, &origin.options, device, precision)?;
             checkpoint.copy_to(&model.parameters)?;
             model.check_keeps()?;
+            checkpoint.origin.tell_other_build(path, library);
+            checkpoint.warn_of_other_predictions(&model);
             folds.push(model);
         }
         let Some(First { origin: Origin { patch, mirror, .. }, configuration, .. }) = first else {
@@ -326,6 +328,15 @@ pub fn target_kinds(model: &Model, description: &Description) -> IndexMap<String
     };
     let outputs = model.trainer.outputs().iter();
     outputs.filter_map(|output| Some((output.name.clone(), kind(output.target.as_ref()?)?.clone()))).collect()
+}
+
+/// Says so if the schema of `library` refuses the options that a network was trained with: another version, maybe.
+fn warn_of_options(library: &Library, origin: &Origin) {
+    match plugin::refused_by_schema(library, &origin.options) {
+        Ok(None) => {}
+        Ok(Some(reason)) => log::warn!("plugin {}: of the options that it was trained with, {reason}", library.manifest.id),
+        Err(error) => log::warn!("{error}; the options that it was trained with are not checked"),
+    }
 }
 
 /// The library that is asked for; else the very one that trained `checkpoint`, where this user trained with it; else the one with its id in the search

@@ -4,7 +4,7 @@ use super::nnunet::{self, InitArgs};
 use super::{Checkpoint, Error, ModelFolder};
 use crate::dataset::splits::Fold;
 use crate::dataset::write_json;
-use crate::train::{LibraryRecord, Origin, write_weights};
+use crate::train::{LibraryRecord, Origin, Saved, write_weights};
 use plugin_api::Output;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
     let dataset = &folder.description.json;
     let mut plugin = None;
     for (fold, path) in checkpoints {
-        let Checkpoint { origin, weights, .. } = Checkpoint::read(path, &folder.plans)?;
+        let Checkpoint { origin, weights, probe, .. } = Checkpoint::read(path, &folder.plans)?;
         let target = temporary.path().join(format!("fold_{fold}"));
         std::fs::create_dir(&target).map_err(failed)?;
         match format {
@@ -49,8 +49,8 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
                 })?;
             }
             Format::Safetensors => {
-                write_weights(&target.join("checkpoint_final.safetensors"), &origin, &weights)?;
                 plugin = Some(describe_plugin(&origin, None));
+                write_weights(&target.join("checkpoint_final.safetensors"), &Saved { origin, weights, probe })?;
             }
         }
     }

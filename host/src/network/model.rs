@@ -3,7 +3,7 @@
 use super::{Error, Parameters, Precision, Unet};
 use crate::plan::Architecture;
 use crate::plugin::keeps::{self, Trained};
-use crate::plugin::{Library, LoadedTrainer, LoadedTransform};
+use crate::plugin::{self, Library, LoadedTrainer, LoadedTransform, Probe};
 use crate::shim::{Autocast, Seeded, mix};
 use plugin_api::{Features, Outputs, Pass, Task};
 use serde_json::Value;
@@ -61,6 +61,22 @@ impl Model {
     /// How a method of the trainer, with the weights that it has now, [differs](keeps::difference) from the default.
     pub fn difference(&self, method: &'static str) -> Result<Option<String>, Error> {
         keeps::difference(self.trained(), method)
+    }
+
+    /// Sizes of the maps of all stages that a trainer like this one can be [probed](Probe) with; `None` where it accepts no small ones.
+    pub fn probed_maps(&self) -> Result<Option<Vec<Vec<i64>>>, Error> {
+        plugin::accepted_maps(self.trained())
+    }
+
+    /// What the trainer makes of made-up maps of these sizes.
+    pub fn probe(&self, sizes: &[Vec<i64>]) -> Result<Probe, Error> {
+        Probe::of(&self.trainer, &self.task, sizes)
+    }
+
+    /// What a new trainer with the weights of this one makes of them, on the CPU.
+    pub fn probe_anew(&self, sizes: &[Vec<i64>]) -> Result<Probe, Error> {
+        let (trainer, _parameters) = self.trained().copy(Device::Cpu)?;
+        Probe::of(&trainer, &self.task, sizes)
     }
 
     /// A second trainer with the weights of this one, and what holds them: for calls that the training must not notice.

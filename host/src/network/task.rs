@@ -63,12 +63,12 @@ pub fn told(target: &Target) -> Told {
     Told { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of, vectors }
 }
 
-/// The kind of a target that a plugin makes, as it tells of it: the inverse of [`told`]. Regions are predicted as a label map in which later ones lie
+/// The kind of a target that a plugin makes for a network of so many dimensions, as it tells of it: the inverse of [`told`]. Regions are predicted as a label map in which later ones lie
 /// on top.
 ///
 /// # Errors
 /// What contradicts itself, in words that go on from the target's name.
-pub fn made_kind(target: &Told) -> Result<TargetKind, String> {
+pub fn made_kind(target: &Told, dims: usize) -> Result<TargetKind, String> {
     let Told { kind, channels, classes, ignore, weighs, vectors, skeleton_of, optional: _ } = target;
     let wrong = |expected: String| Err(format!("of kind {kind:?} with {channels} channels; expected {expected}"));
     let least = match kind {
@@ -90,8 +90,10 @@ pub fn made_kind(target: &Told) -> Result<TargetKind, String> {
     if classes.len() != named || !different || classes.iter().any(|name| taken.contains(&name.as_str())) {
         return wrong(format!("{named} different names of classes, without background and ignore, found {classes:?}"));
     }
+    // In 2D, vectors may lie in the slice: (y, x).
+    let components = if dims == 2 && count == 2 { 2 } else { 3 };
     for (asked, what, expected) in [
-        (*vectors, "vectors", (Kind::Regression, 3)),
+        (*vectors, "vectors", (Kind::Regression, components)),
         (weighs.is_some(), "weights", (Kind::Regression, 1)),
         (skeleton_of.is_some(), "skeletons", (Kind::Labels, 2)),
     ] {
@@ -138,7 +140,7 @@ mod tests {
             Told { vectors: true, ..target(Kind::Regression, 3, &[]) },
             target(Kind::Class, 2, &["small", "large"]),
         ] {
-            let kind = made_kind(&told_of).unwrap_or_else(|reason| panic!("{told_of:?} {reason}"));
+            let kind = made_kind(&told_of, 3).unwrap_or_else(|reason| panic!("{told_of:?} {reason}"));
             let source = TargetSource::Maps(String::new());
             let back = told(&Target { kind, source, optional: false, weighs: None });
             assert_eq!(format!("{back:?}"), format!("{told_of:?}"));
@@ -171,8 +173,10 @@ mod tests {
             (Told { ignore: Some(1 << 40), ..target(Kind::Regions, 2, &["a", "b"]) }, "any of regions"),
             (Told { ignore: Some(2), ..target(Kind::Regression, 1, &[]) }, "or none"),
         ] {
-            let reason = made_kind(&told).expect_err("must be refused");
+            let reason = made_kind(&told, 3).expect_err("must be refused");
             assert!(reason.contains(part), "{told:?}: {reason}");
         }
+        let in_a_slice = Told { vectors: true, ..target(Kind::Regression, 2, &[]) };
+        assert_eq!(made_kind(&in_a_slice, 2), Ok(TargetKind::Regression { channels: 2, pad: 0.0, vectors: true }));
     }
 }

@@ -2,13 +2,14 @@
 
 use super::error::CallError;
 use super::gate::Reason;
+use super::lent;
 use super::library::null_function;
 use super::marshal::{LentBatch, LentOutputs, step_as_c, take, take_term};
 use super::trainer::{LOSS, LoadedTrainer};
 use crate::shim::mix;
 use plugin_api::abi::{self, Entry, Named, Str};
 use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics, target_transform};
-use plugin_api::{Batch, Outputs, Phase, Step, Term};
+use plugin_api::{Batch, Manifest, Outputs, Phase, Step, Term};
 use std::ffi::c_void;
 use tch::Tensor;
 
@@ -28,6 +29,22 @@ impl Extensions {
                 loss_with_grad: find(entry, loss_with_grad::ID).cast::<loss_with_grad::Table>().as_ref(),
             }
         }
+    }
+}
+
+/// Extensions of trainers that this host calls.
+pub const KNOWN: [&str; 3] = [metrics::ID, loss_with_grad::ID, target_transform::ID];
+
+/// Those of [`KNOWN`] that the plugin of `entry` has.
+pub(super) fn found(entry: &Entry) -> Vec<&'static str> {
+    KNOWN.into_iter().filter(|id| !find(entry, id).is_null()).collect()
+}
+
+/// Refuses a plugin without an extension that its manifest says it has: the host would not call it, and nobody would notice.
+pub(super) fn check_promised(entry: &Entry, manifest: &Manifest) -> Result<(), Reason> {
+    match manifest.extensions.iter().find(|id| find(entry, id).is_null()) {
+        Some(missing) => Err(Reason::NoExtension(missing.clone())),
+        None => Ok(()),
     }
 }
 
@@ -59,7 +76,7 @@ impl LoadedTrainer {
         let Some(table) = self.extensions.metrics else { return Ok(Vec::new()) };
         let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
         let mut metrics = Vec::new();
-        self.call(CALL, mix(&[step.seed, 5]), |error| {
+        self.call_lending(CALL, mix(&[step.seed, 5]), lent::of_loss(outputs, batch), |error| {
             // SAFETY: everything lent outlives the call.
             unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, metric_sink(&mut metrics), error) }
         })?;
@@ -91,7 +108,7 @@ impl LoadedTrainer {
         }
         let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(&without_graph), LentBatch::new(batch), step_as_c(step));
         let mut terms = Vec::new();
-        self.call(LOSS, mix(&[step.seed, 1]), |error| {
+        self.call_lending(LOSS, mix(&[step.seed, 1]), lent::of_loss(&without_graph, batch), |error| {
             // SAFETY: everything lent outlives the call.
             unsafe { (table.compute)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, gradient_sink(&mut terms), error) }
         })?;

@@ -1,5 +1,6 @@
 //! Why a library is refused, and what its manifest must say; each refusal names both sides and what to do.
 
+use super::extensions::KNOWN;
 use super::manifest::ReadError;
 use super::permissions::PermissionError;
 use super::trust::TrustError;
@@ -54,7 +55,7 @@ pub enum Reason {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// Something it needs is not here.
-    #[error("needs the host extension '{0}', which this host does not have")]
+    #[error("needs the extension '{0}', which this host does not have; it has {known}", known = KNOWN.join(", "))]
     Requires(String),
     /// The loader refused it.
     #[error("cannot be loaded: {0}")]
@@ -73,6 +74,11 @@ pub enum Reason {
         /// Which function.
         index: usize,
     },
+    /// An extension that its manifest names is not there.
+    #[error(
+        "says in its manifest that it has the extension '{0}', but returns no table for it; compare ids by their length, they are not terminated"
+    )]
+    NoExtension(String),
     /// Neither door.
     #[error("has a manifest but no entry; use `export_trainer!` (Rust) or define trainer_plugin_entry_v1 (C, C++)")]
     NoEntry,
@@ -90,7 +96,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Reason> {
     if minor(&manifest.libtorch) != minor(LIBTORCH) {
         return Err(Reason::Libtorch { found: manifest.libtorch.clone() });
     }
-    match manifest.requires.first() {
+    match manifest.requires.iter().find(|extension| !KNOWN.contains(&extension.as_str())) {
         Some(extension) => Err(Reason::Requires(extension.clone())),
         None => Ok(()),
     }
@@ -163,7 +169,8 @@ mod tests {
     #[test]
     fn what_a_plugin_requires_must_be_there_and_panics_must_unwind() {
         let refused = verdict(|manifest| manifest.requires = vec!["host.tracing/1".to_owned()]);
-        assert!(refused.contains("needs the host extension 'host.tracing/1'"), "{refused}");
+        assert!(refused.contains("needs the extension 'host.tracing/1'"), "{refused}");
+        assert_eq!(verdict(|manifest| manifest.requires = vec!["trainer.target-transform/1".to_owned()]), "fine");
         let refused = verdict(|manifest| manifest.panic = "abort".to_owned());
         assert!(refused.contains("is built with panic = \"abort\", this host needs \"unwind\""), "{refused}");
     }

@@ -6,6 +6,7 @@
 
 use super::error::CallError;
 use super::library::Library;
+use super::maps::{features, sizes, waves};
 use super::trainer::LoadedTrainer;
 use crate::network::{Error, Parameters};
 use plugin_api::manifest::{ACTIVATE, FORWARD};
@@ -54,7 +55,7 @@ pub fn difference(trained: Trained, method: &'static str) -> Result<Option<Strin
         return difference_in_activate(&trained.copy(Device::Cpu)?.0, trained.task.dims);
     }
     let mut refused = None;
-    for sizes in map_sizes(trained.task) {
+    for sizes in sizes(trained.task) {
         let (trainer, parameters) = trained.copy(Device::Cpu)?;
         match difference_in_forward(&trainer, &parameters, trained.task, &sizes) {
             Err(Error::Plugin(error)) => refused = Some(error),
@@ -184,31 +185,4 @@ fn same_bits(found: &Outputs, expected: &Outputs, output: &str, level: usize) ->
         (Some(found), Some(expected)) => found.size() == expected.size() && found.f_equal(&expected)?,
         (found, expected) => found.is_none() && expected.is_none(),
     })
-}
-
-/// Maps of every stage, of these sizes.
-fn features(task: &Task, sizes: &[Vec<i64>], device: Device) -> Result<Features, Error> {
-    let map = |stage: usize, phase: i64| waves(&[&[1, task.features[stage]], &*sizes[stage]].concat(), phase, device);
-    let maps = |phase: i64| (0..task.levels()).map(move |stage| map(stage, phase + stage as i64)).collect::<Result<Vec<_>, _>>();
-    Ok(Features { decoder: maps(1)?, bottleneck: map(task.levels(), 20)?, skips: maps(40)? })
-}
-
-/// Sizes `([z,] y, x)` of all stages, finest first, that heads are tried on: as small as can be, with a cube for the bottleneck, then larger ones, at last
-/// those of the patch.
-fn map_sizes(task: &Task) -> Vec<Vec<Vec<i64>>> {
-    let shrunk = |stages: std::ops::Range<usize>, axis: usize| task.strides[stages].iter().map(|stride| stride[axis]).product::<i64>();
-    let stages = task.strides.len();
-    let all = |size: &dyn Fn(usize, usize) -> i64| -> Vec<Vec<i64>> {
-        (0..stages).map(|stage| (0..task.dims).map(|axis| size(stage, axis)).collect()).collect()
-    };
-    let cubes = (0..).map(|i| all(&|stage, axis| (1 << i) * shrunk(stage + 1..stages, axis)));
-    let smaller = |sizes: &Vec<Vec<i64>>| sizes[0].iter().zip(&task.patch_size).all(|(size, patch)| size < patch);
-    let patch = all(&|stage, axis| task.patch_size[axis] / shrunk(0..stage + 1, axis));
-    cubes.take_while(smaller).chain([patch]).collect()
-}
-
-/// Numbers from −1 to 1 that do not repeat themselves; others for another `phase`.
-fn waves(shape: &[i64], phase: i64, device: Device) -> Result<Tensor, Error> {
-    let numbers = Tensor::f_arange(shape.iter().product::<i64>(), (Dtype::Float, device))?;
-    Ok(numbers.f_mul_scalar(1.7)?.f_add_scalar(phase as f64)?.f_sin()?.f_view(shape)?)
 }

@@ -59,6 +59,11 @@ impl Library {
         }
     }
 
+    /// Extensions that it has, of those that this host calls.
+    pub fn extensions(&self) -> Vec<&'static str> {
+        super::extensions::found(self.entry)
+    }
+
     /// Whether it returns a table for extension `id`.
     pub fn has_extension(&self, id: &str) -> bool {
         !super::extensions::find(self.entry, id).is_null()
@@ -79,6 +84,7 @@ fn entry(file: &LibraryFile) -> Result<&'static Entry, Reason> {
     let descriptor = file.sealed_copy()?.into_raw_fd();
     let entry = open(&PathBuf::from(format!("/proc/self/fd/{descriptor}")))?;
     super::extensions::check(entry)?;
+    super::extensions::check_promised(entry, &file.manifest)?;
     loaded.insert(file.sha256.clone(), entry);
     Ok(entry)
 }

@@ -76,6 +76,7 @@ fn check_texts(manifest: &Manifest) -> Result<(), ReadError> {
         augmentation,
         training,
         keeps,
+        extensions,
     } = manifest;
     let refuse = |field, found: &str, expected| Err(ReadError::Text { field, found: found.to_owned(), expected });
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -96,6 +97,7 @@ fn check_texts(manifest: &Manifest) -> Result<(), ReadError> {
     let lists = [
         ("requires", requires.iter()),
         ("keeps", keeps.iter()),
+        ("extensions", extensions.iter()),
         ("augmentation", augmentation.as_slice().iter()),
         ("training", training.as_slice().iter()),
     ];

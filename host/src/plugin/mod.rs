@@ -4,7 +4,8 @@
 //! can write to it, `gate` whether this host has what it needs, `trust` whether the user wants it; `library` loads it through one of its two
 //! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors
 //! into borrowed C structures and back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `error` is how
-//! a call fails, [`keeps`] compares methods with the defaults that they are said to be, `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
+//! a call fails, [`lent`] notices writes to what is only lent, [`keeps`] compares methods with the defaults that they are said to be, `probe` a trainer with
+//! the one that trained, both on made-up `maps`; `options` asks a schema about options. `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
 //! they paste.
 
 mod child;
@@ -14,10 +15,14 @@ mod extensions;
 mod file;
 mod gate;
 pub mod keeps;
+pub mod lent;
 mod library;
 mod manifest;
+mod maps;
 mod marshal;
+mod options;
 mod permissions;
+mod probe;
 mod remembered;
 mod search;
 mod services;
@@ -30,10 +35,13 @@ pub mod trust;
 pub use child::{Child, Done, Ended};
 pub use environment::environment;
 pub use error::CallError;
+pub use extensions::KNOWN as KNOWN_EXTENSIONS;
 pub use file::LibraryFile;
 pub use gate::LoadError;
 pub use library::Library;
 pub use manifest::{ReadError, read as read_manifest};
+pub use options::refused_by_schema;
+pub use probe::{Form as ProbeForm, Probe, accepted as accepted_maps};
 pub use remembered::{remember, remembered};
 pub use search::{Found, SearchError, is_path, library_file, list, resolve};
 pub use template::{Language, create as create_from_template, plugin_api};

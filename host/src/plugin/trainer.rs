@@ -6,6 +6,7 @@
 
 use super::error::CallError;
 use super::extensions::Extensions;
+use super::lent::{self, Lent, Watched};
 use super::library::Library;
 use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
 use super::services::host_services;
@@ -154,7 +155,7 @@ impl LoadedTrainer {
         let c_pass =
             abi::Pass { levels: u32::try_from(pass.levels).unwrap_or(u32::MAX), training: pass.training.into(), amp: pass.amp.into() };
         let mut outputs = Outputs::new();
-        self.call(FORWARD, seed, |error| {
+        self.call_lending(FORWARD, seed, lent::of_features(features), |error| {
             // SAFETY: everything lent outlives the call.
             unsafe { (self.library.entry.forward)(self.instance, &lent.as_c(), &c_pass, output_sink(&mut outputs), error) }
         })?;
@@ -181,7 +182,7 @@ impl LoadedTrainer {
     fn loss_in_graph(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
         let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
         let mut terms = Vec::new();
-        self.call(LOSS, mix(&[step.seed, 1]), |error| {
+        self.call_lending(LOSS, mix(&[step.seed, 1]), lent::of_loss(outputs, batch), |error| {
             // SAFETY: everything lent outlives the call.
             unsafe {
                 (self.library.entry.loss)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, loss_sink(&mut terms), error)
@@ -207,7 +208,7 @@ impl LoadedTrainer {
         const CALL: &str = ACTIVATE;
         let lent = LentOutputs::new(logits);
         let mut active = Outputs::new();
-        self.call(CALL, 2, |error| {
+        self.call_lending(CALL, 2, lent::of_outputs(logits), |error| {
             // SAFETY: everything lent outlives the call.
             unsafe { (self.library.entry.activate)(self.instance, lent.as_c(), output_sink(&mut active), error) }
         })?;
@@ -260,6 +261,18 @@ impl LoadedTrainer {
         let mut out = Vec::new();
         self.call(call, 0, |error| body(self.instance, Sink::into_buffer(&mut out), error))?;
         Ok(out)
+    }
+
+    /// The same as [`Self::call`], and an error where the plugin wrote to what it was lent.
+    pub(super) fn call_lending(&self, call: &'static str, seed: u64, lent: Lent, body: impl FnOnce(Sink) -> i32) -> Result<(), CallError> {
+        let watched = Watched::new(lent);
+        self.call(call, seed, body)?;
+        match watched.written() {
+            Some(name) => {
+                Err(self.error(call, format!("wrote to {name}, which is lent to other trainers, too; copy it before changing it")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Runs `body` with seeded generators; puts modes back; turns a failure into an error.

@@ -79,7 +79,7 @@ impl LoadedTransform {
             panicked: OnceLock::new(),
         };
         transform.declared = serde_json::from_slice(&declared).map_err(|e| error(format!("returned broken JSON: {e}")))?;
-        transform.kinds = kinds_of(&transform.declared, &task.targets).map_err(error)?;
+        transform.kinds = kinds_of(&transform.declared, task).map_err(error)?;
         task.targets.extend(transform.declared.iter().map(|(name, target)| (name.clone(), target.clone())));
         Ok(Some(transform))
     }
@@ -99,7 +99,8 @@ impl LoadedTransform {
     /// When the arrays of `sample` and `made` have not the sizes that [`Sample::size`] and the kinds ask for.
     pub fn apply(&self, sample: &Sample, made: &mut [MadeTarget]) -> Result<(), CallError> {
         if let Some(cause) = self.panicked.get() {
-            return Err(self.error(format!("cannot run any more: it {cause}")));
+            // Of several threads, this may be the first that is heard.
+            return Err(self.error(format!("{cause}, and cannot run any more")));
         }
         self.check_sizes(sample, made);
         made.iter_mut().for_each(clear);
@@ -222,8 +223,9 @@ impl Drop for LoadedTransform {
     }
 }
 
-/// Kinds of what is `declared`, on a data set with `targets`, or what is wrong with it.
-fn kinds_of(declared: &IndexMap<String, Target>, targets: &IndexMap<String, Target>) -> Result<IndexMap<String, TargetKind>, String> {
+/// Kinds of what is `declared` for `task`, or what is wrong with it.
+fn kinds_of(declared: &IndexMap<String, Target>, task: &Task) -> Result<IndexMap<String, TargetKind>, String> {
+    let targets = &task.targets;
     let kind = |(name, target): (&String, &Target)| {
         if targets.contains_key(name) {
             return Err(format!("declares a target '{name}', which the data set has already"));
@@ -242,7 +244,7 @@ fn kinds_of(declared: &IndexMap<String, Target>, targets: &IndexMap<String, Targ
         };
         refers(&target.weighs, &can_be_weighed)?;
         refers(&target.skeleton_of, &has_skeleton)?;
-        Ok((name.clone(), made_kind(target).map_err(|reason| format!("declares a target '{name}' {reason}"))?))
+        Ok((name.clone(), made_kind(target, task.dims).map_err(|reason| format!("declares a target '{name}' {reason}"))?))
     };
     declared.iter().map(kind).collect()
 }

@@ -228,10 +228,16 @@ pub fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
     targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
 }
 
-/// Components along the axes of the raw image, from those along the transposed ones.
+/// Components (z, y, x) along the axes of the raw image, from those along the transposed ones, of which vectors in a slice lack the first: it is 0.
 fn components_back(values: &Volume<f32>, transpose_backward: [usize; 3]) -> Volume<f32> {
-    let components: Vec<&[f32]> = transpose_backward.iter().map(|axis| values.channel(*axis)).collect();
-    Volume::new(values.shape(), components.concat())
+    let [channels, z, y, x] = values.shape();
+    let nothing = vec![0.0; if channels == 2 { z * y * x } else { 0 }];
+    let component = |axis: usize| match (channels, axis) {
+        (2, 0) => &nothing[..],
+        (2, axis) => values.channel(axis - 1),
+        (_, axis) => values.channel(axis),
+    };
+    Volume::new([3, z, y, x], transpose_backward.map(component).concat())
 }
 
 /// Writes a prediction to `path`; a class as JSON with one probability a name.

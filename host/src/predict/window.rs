@@ -18,7 +18,7 @@ pub struct Window<'a> {
     pub step: f64,
     /// Predictions are averaged over all mirror images along these axes (test-time augmentation), counted from z for 3D and from y for 2D.
     pub mirror: &'a [usize],
-    /// Outputs whose channels are the components (z, y, x) of vectors: a mirror image of these has other signs, too.
+    /// Outputs whose channels are the components ([z,] y, x) of vectors: a mirror image of these has other signs, too.
     pub vectors: &'a [String],
     /// Sums of logits in float16, as nnU-Net has them.
     pub half: bool,
@@ -133,8 +133,9 @@ fn mirrored(model: &Model, batch: &Tensor, window: &Window) -> Result<IndexMap<S
         for (name, level) in finest(model.forward(&input, 1, false, 0)?) {
             let level = if flipped.is_empty() || level.dim() == 2 { level } else { level.f_flip(&flipped)? };
             if window.vectors.contains(&name) {
-                // Components are those of three axes, also where the network sees two.
-                for axis in flipped.iter().map(|axis| axis - 2 + 3 - window.dims as i64) {
+                // Components are those of three axes also where the network sees two, unless the vectors lie in the slice.
+                let beyond = level.size()[1] - window.dims as i64;
+                for axis in flipped.iter().map(|axis| axis - 2 + beyond) {
                     drop(level.f_narrow(1, axis, 1)?.f_neg_()?);
                 }
             }

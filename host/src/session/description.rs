@@ -59,6 +59,8 @@ impl Session<'_> {
         let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
         let (id, version, sha256) = (&library.manifest.id, &library.manifest.version, &library.sha256);
         log.line(&format!("Plugin {id} {version} ({}), sha256 {sha256}", library.path.display()));
+        let extensions = library.extensions();
+        log.line(&format!("Extensions of the plugin: {}", if extensions.is_empty() { "none".to_owned() } else { extensions.join(", ") }));
         log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
         log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
         log.line(&format!("{train} training and {validation} validation cases, data key {key}"));

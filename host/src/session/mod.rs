@@ -13,7 +13,7 @@ use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
 use crate::model::{Checkpoint, target_kinds, trained_task};
 use crate::network::{Model, Precision, all_told, task};
-use crate::plugin::Library;
+use crate::plugin::{self, Library};
 use crate::predict::{Validation, validate};
 use crate::preprocess::Prepared;
 use crate::report::RunLog;
@@ -251,7 +251,19 @@ impl<'a> Session<'a> {
                 self.folder.display()
             );
         }
+        self.check_options(matches!(existing, Existing::Resume { .. }))?;
         self.check_other_folds()
+    }
+
+    /// Refuses options that the plugin took, but that its own schema does not know; of a training that is resumed it only says so.
+    fn check_options(&self, resumed: bool) -> Result<()> {
+        let library = self.model.trainer.library();
+        match plugin::refused_by_schema(library, &self.settings.options)? {
+            Some(reason) if !resumed => bail!("plugin {}: {reason}", library.manifest.id),
+            Some(reason) => log::warn!("plugin {}: {reason}; the training goes on as it began", library.manifest.id),
+            None => {}
+        }
+        Ok(())
     }
 
     /// One `plugin.json` speaks for all folds.
@@ -323,6 +335,7 @@ impl<'a> Session<'a> {
             conflicts: self.settings.conflicts,
             saved: Instant::now(),
             names_checked: false,
+            probed: None,
             unseen,
         })
     }
@@ -342,7 +355,7 @@ impl<'a> Session<'a> {
             trained.plugin,
             trained.options
         );
-        trained.tell_other_build(library);
+        trained.tell_other_build(&path, library);
         // As prediction builds it: from what the trainer was told then, whatever was asked for now.
         let (configuration, description) = (&self.prepared.configuration, &self.dataset.description);
         let task = trained_task(&checkpoint, configuration, description)?;
@@ -351,6 +364,7 @@ impl<'a> Session<'a> {
         self.model = Model::new(&configuration.architecture, channels, &library, &task, options, *device, *precision)?;
         checkpoint.copy_to(&self.model.parameters)?;
         self.model.check_keeps()?;
+        checkpoint.warn_of_other_predictions(&self.model);
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());
         Ok(())
     }

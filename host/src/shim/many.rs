@@ -32,6 +32,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn shim_lerp(averages: Handles, tensors: Handles, n: usize, weight: f64, error: Message) -> c_int;
     fn shim_swap(left: Handles, right: Handles, n: usize, error: Message) -> c_int;
+    fn shim_versions(tensors: Handles, n: usize, versions: *mut u32);
     fn shim_clear_gradients(tensors: Handles, n: usize, error: Message) -> c_int;
 }
 
@@ -116,6 +117,16 @@ pub fn swap(left: &[Tensor], right: &[Tensor]) -> Result<(), Error> {
     let (left, right) = (pointers(left), pointers(right));
     // SAFETY: both arrays are valid while borrowed and of the same length; no graph holds what is swapped.
     check(|error| unsafe { shim_swap(left.as_ptr(), right.as_ptr(), left.len(), error) })
+}
+
+/// How often each of `tensors`, or what it shares memory with, was written to in place: libtorch counts that for autograd. Costs no more than reading a
+/// number each.
+pub fn versions<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<u32> {
+    let handles: Vec<*const C_tensor> = tensors.map(Tensor::as_ptr).collect();
+    let mut versions = vec![0; handles.len()];
+    // SAFETY: the handles are valid while borrowed; there is room for as many numbers.
+    unsafe { shim_versions(handles.as_ptr(), handles.len(), versions.as_mut_ptr()) };
+    versions
 }
 
 /// Removes the gradients of `tensors`.

@@ -8,7 +8,7 @@ mod many;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use tch::Device;
 
-pub use many::{Adam, AdamState, adam, clear_gradients, clip_gradients, lerp, sgd, swap};
+pub use many::{Adam, AdamState, adam, clear_gradients, clip_gradients, lerp, sgd, swap, versions};
 
 /// libtorch refused a request of the shim.
 #[derive(Debug, thiserror::Error)]

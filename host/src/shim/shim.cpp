@@ -152,6 +152,14 @@ int shim_generator_digest(int index, uint64_t* digest, char** error) {
   });
 }
 
+// For each tensor, how often it, or what it shares memory with, was written to in place. Tensors of inference mode do not count writes: 0.
+void shim_versions(at::Tensor* const* tensors, size_t count, uint32_t* versions) noexcept {
+  for (size_t i = 0; i < count; i++) {
+    bool counts = tensors[i]->defined() && !tensors[i]->is_inference();
+    versions[i] = counts ? tensors[i]->unsafeGetTensorImpl()->version_counter().current_version() : 0;
+  }
+}
+
 // Divides all gradients by `scale` and clips the norm of those of `clipped` together, as torch.nn.utils.clip_grad_norm_ does; those
 // of `others` are not clipped. `norm` is infinite where a gradient is not finite; then gradients are left as they are.
 int shim_clip_gradients(at::Tensor* const* clipped, size_t n_clipped, at::Tensor* const* others, size_t n_others, double max_norm,

@@ -8,14 +8,18 @@ use super::{
 use crate::loading::Loader;
 use crate::memory;
 use crate::network::Model;
+use crate::plugin::Probe;
 use crate::report::{RunLog, progress};
-use plugin_api::{Epoch, EpochReport, Task};
+use plugin_api::{Epoch, EpochReport, Manifest, Task};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// Weight of the newest epoch in the moving averages.
 const EMA_NEWEST: f64 = 0.1;
+/// A learned weight below this share of its first value is named.
+const LEAST_OF_FIRST: f64 = 0.01;
+
 /// One network, all that moves it, and all that it leaves.
 #[derive(Debug)]
 pub struct Arm<'a> {
@@ -55,6 +59,8 @@ pub struct Arm<'a> {
     pub conflicts: Option<u64>,
     /// When the last checkpoint was written.
     pub saved: Instant,
+    /// Sizes of the maps that the trainer is probed with, if any, once it was compared with a new one.
+    pub probed: Option<Option<Vec<Vec<i64>>>>,
     /// The terms that are given schedules exist.
     pub names_checked: bool,
     /// Targets of outputs that no sample has had yet.
@@ -114,6 +120,7 @@ impl Arm<'_> {
     /// Record, report to the plugin, checkpoints.
     pub(super) fn finish_epoch(&mut self, validated: Validated, data: &DataTimes) -> Result<(), Error> {
         let epoch = self.progress.epoch;
+        self.look_at_training()?;
         self.progress.weighting.after_epoch(&self.identity.recipe.weighting);
         let record = self.record(validated, data);
         record.lines().iter().for_each(|line| self.log.line(line));
@@ -154,6 +161,28 @@ impl Arm<'_> {
         if self.progress.epoch.is_multiple_of(self.keeping.every) {
             self.checkpoint("latest")?;
             self.keeping.keep(&self.folder, self.progress.epoch);
+        }
+        Ok(())
+    }
+
+    /// Whether the steps of the epoch have trained anything.
+    fn look_at_training(&mut self) -> Result<(), Error> {
+        let sums = &self.progress.sums;
+        let Manifest { id, version, .. } = &self.model.trainer.library().manifest;
+        if sums.is_empty() && sums.silent() > 0 {
+            return Err(Error::NoTerms { plugin: format!("{id} {version}"), epoch: self.progress.epoch, steps: sums.silent() });
+        }
+        let means = sums.means();
+        if !means.is_empty() && means.values().all(|mean| mean.weight == 0.0) {
+            self.warn("all terms had weight 0 in every step of an epoch: nothing was trained in it");
+        }
+        for (term, first) in self.progress.first_weights.clone() {
+            if means.get(&term).is_some_and(|mean| mean.weight.abs() < LEAST_OF_FIRST * first.abs()) {
+                self.warn(&format!(
+                    "the learned weight of term '{term}' has fallen below 1 % of what it began with, {first:.3}: a weight that costs nothing falls for ever; \
+                     `Base::learn_weights` has a price, or bound it"
+                ));
+            }
         }
         Ok(())
     }
@@ -222,9 +251,43 @@ impl Arm<'_> {
     pub(super) fn checkpoint(&mut self, which: &str) -> Result<(), Error> {
         self.progress.log_lengths = self.log.lengths()?;
         let path = checkpoint::path(&self.folder, which);
+        let probe = self.probe()?;
         let state = self.optimiser.state().chain(self.average.iter().flat_map(Average::state));
-        checkpoint::save(&path, self.model, state, &self.progress, &self.identity)?;
+        checkpoint::save(&path, self.model, state, &self.progress, &self.identity, probe.as_ref())?;
         self.saved = Instant::now();
         Ok(())
+    }
+
+    /// What the trainer makes of made-up maps with the weights that prediction will use. The first time, a trainer that is made as prediction makes it must
+    /// say the same.
+    fn probe(&mut self) -> Result<Option<Probe>, Error> {
+        self.average.iter().try_for_each(Average::swap)?;
+        let probe = self.probe_with_these_weights();
+        self.average.iter().try_for_each(Average::swap)?;
+        probe
+    }
+
+    fn probe_with_these_weights(&mut self) -> Result<Option<Probe>, Error> {
+        let compared = self.probed.is_some();
+        let sizes = match &self.probed {
+            Some(sizes) => sizes.clone(),
+            None => self.model.probed_maps()?,
+        };
+        self.probed = Some(sizes.clone());
+        let Some(sizes) = sizes else {
+            let id = &self.model.trainer.library().manifest.id;
+            self.warn(&format!("plugin {id} accepts no small maps: whether prediction will do what was trained is not compared"));
+            return Ok(None);
+        };
+        let probe = match self.model.probe(&sizes) {
+            // Weights that are out of range are the watchdogs' business.
+            Err(error) if error.is_nonfinite() => return Ok(None),
+            probe => probe?,
+        };
+        if !compared && let Some(difference) = self.model.probe_anew(&sizes)?.difference(&probe) {
+            let Manifest { id, version, .. } = &self.model.trainer.library().manifest;
+            return Err(Error::NotReproduced { plugin: format!("{id} {version}"), difference });
+        }
+        Ok(Some(probe))
     }
 }

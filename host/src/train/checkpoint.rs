@@ -1,13 +1,15 @@
 //! Checkpoints: everything that a run needs to go on as if it had never stopped.
 //!
 //! A safetensors file. Tensors: every parameter under its name, what optimiser and average remember of it as `<what>.<name>`
-//! (`velocity`, `ema`, …), the plugin's state as bytes under `plugin_state`. Header: [`Progress`] and [`Identity`] as JSON. Written to a
+//! (`velocity`, `ema`, …), the plugin's state as bytes under `plugin_state`, the numbers of a [`Probe`] under `probe`. Header: [`Progress`], [`Identity`]
+//! and the probe's form as JSON. Written to a
 //! temporary file, synced and renamed, so that a crash or a full disk leaves the previous checkpoint.
 
 use super::identity::{Difference, Identity, Streams};
 use super::loss_scale::LossScale;
 use super::weighting::Cosines;
 use crate::network::{self, Model};
+use crate::plugin::{Probe, ProbeForm};
 use indexmap::IndexMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
@@ -22,6 +24,7 @@ use tch::{Device, Kind, Tensor};
 /// The one metadata key: several would be written in random order.
 pub(super) const KEY: &str = "checkpoint";
 const PLUGIN_STATE: &str = "plugin_state";
+const PROBE: &str = "probe";
 
 /// Where training stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,6 +61,9 @@ pub struct Progress {
     pub best: Option<(f64, u64)>,
     /// Early stopping has ended the training.
     pub stopped_early: bool,
+    /// What each learned weight of a term began with. Not in the oldest checkpoints.
+    #[serde(default)]
+    pub first_weights: IndexMap<String, f64>,
     /// Warnings that were given already.
     pub warned: Vec<String>,
     /// Lengths of `metrics.jsonl`, `log.txt` and the TensorBoard events: what comes after is cut off on resuming.
@@ -117,6 +123,8 @@ fn numbered(folder: &Path) -> Vec<(u64, PathBuf)> {
 struct Header {
     progress: Progress,
     identity: Identity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probe: Option<ProbeForm>,
 }
 
 /// A checkpoint cannot be written or read.
@@ -192,13 +200,15 @@ fn header_text(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`.
+/// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`. `probe` is what the model's trainer makes of
+/// made-up maps.
 pub fn save<'a>(
     path: &Path,
     model: &'a Model,
     state: impl Iterator<Item = (String, &'a Tensor)>,
     progress: &Progress,
     identity: &Identity,
+    probe: Option<&Probe>,
 ) -> Result<(), Error> {
     let plugin_state = model.trainer.save_state().map_err(network::Error::from)?;
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
@@ -208,15 +218,16 @@ pub fn save<'a>(
     }
     let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
     let state = TensorView::new(Dtype::U8, vec![plugin_state.len()], &plugin_state).map_err(broken)?;
-    let header = Header { progress: progress.clone(), identity: identity.clone() };
-    write(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some((PLUGIN_STATE, state)), &header)
+    let header = Header { progress: progress.clone(), identity: identity.clone(), probe: probe.map(|probe| probe.form.clone()) };
+    write(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some((PLUGIN_STATE, state)), probe, &header)
 }
 
-/// Writes f32 `tensors` of the CPU, in C order, and what else there is.
+/// Writes f32 `tensors` of the CPU, in C order, the numbers of `probe`, and what else there is.
 pub(super) fn write<'a>(
     path: &Path,
     tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
     more: Option<(&'a str, TensorView<'a>)>,
+    probe: Option<&Probe>,
     header: &impl Serialize,
 ) -> Result<(), Error> {
     let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
@@ -226,7 +237,9 @@ pub(super) fn write<'a>(
         let shape = tensor.size().iter().map(|size| *size as usize).collect();
         TensorView::new(Dtype::F32, shape, bytes)
     };
-    let views = tensors.map(|(name, tensor)| Ok((name, view(tensor)?))).chain(more.map(Ok)).collect::<Result<Vec<_>, _>>();
+    let numbers: Option<Vec<u8>> = probe.map(|probe| probe.numbers.iter().flat_map(|number| number.to_le_bytes()).collect());
+    let probe = numbers.iter().map(|bytes| Ok((PROBE, TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes)?)));
+    let views = tensors.map(|(name, tensor)| Ok((name, view(tensor)?))).chain(more.map(Ok)).chain(probe).collect::<Result<Vec<_>, _>>();
     let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(header).expect("plain data"))]);
     let bytes = safetensors::serialize(views.map_err(broken)?, Some(metadata)).map_err(broken)?;
     Ok(imaging::io::write_atomically(path, |file| file.write_all(&bytes))?)
@@ -267,6 +280,17 @@ pub(super) fn open<H: DeserializeOwned>(bytes: &[u8]) -> Result<(SafeTensors<'_>
     let metadata = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
     let header = metadata.ok_or("not a checkpoint of this program: its header does not say what was trained")?;
     Ok((tensors, serde_json::from_str(header).map_err(|e| format!("its header cannot be read ({e})"))?))
+}
+
+/// The probe among `tensors` that has this form.
+pub(super) fn probe_of(tensors: &SafeTensors, form: Option<ProbeForm>) -> Result<Option<Probe>, String> {
+    let Some(form) = form else { return Ok(None) };
+    let stored = tensors.tensor(PROBE).map_err(|e| format!("has no tensor '{PROBE}' ({e})"))?;
+    let (numbers, rest) = stored.data().as_chunks::<4>();
+    if stored.dtype() != Dtype::F32 || !rest.is_empty() || numbers.len() != form.parts.iter().map(|(_, count)| count).sum::<usize>() {
+        return Err(format!("its tensor '{PROBE}' is {:?} {:?}, which is not what its header says", stored.dtype(), stored.shape()));
+    }
+    Ok(Some(Probe { form, numbers: numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect() }))
 }
 
 /// Copies, so that what trains lies in memory of libtorch's own alignment: results must not depend on where a file was mapped.

@@ -9,6 +9,7 @@ use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Manifest, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::Path;
 
 /// What a network was trained as: enough to build it again, and to predict with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,12 +85,18 @@ impl Origin {
         })
     }
 
-    /// Says so if `library` is another build than the one that trained this.
-    pub fn tell_other_build(&self, library: &Library) {
+    /// Says so if `library` is another build than the one that trained this, which stands in `checkpoint`.
+    pub fn tell_other_build(&self, checkpoint: &Path, library: &Library) {
         if let Some(trained) = self.library.as_ref().filter(|trained| trained.sha256 != library.sha256) {
             let (LibraryRecord { sha256, manifest }, now) = (trained, &library.manifest);
             let (id, version) = (&manifest.id, &manifest.version);
-            log::info!("trained with {id} {version} of sha256 {sha256}, used with {} {} of sha256 {}", now.id, now.version, library.sha256);
+            log::info!(
+                "{}: trained with {id} {version} of sha256 {sha256}, used with {} {} of sha256 {}",
+                checkpoint.display(),
+                now.id,
+                now.version,
+                library.sha256
+            );
         }
     }
 }

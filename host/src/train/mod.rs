@@ -50,7 +50,7 @@ pub use terms::{TermMean, TermSums, total};
 pub use validation::EXAMPLES;
 pub use watch::{OnNonfinite, Reach, Watchdogs};
 pub use weighting::{SharedLayer, Strategy, Weighting, WeightingArg};
-pub use weights::{Weights, read_weights, write_weights};
+pub use weights::{Saved, Weights, read_weights, write_weights};
 
 /// After so many iterations their mean time says when training will end.
 const ITERATIONS_TO_ESTIMATE: u64 = 20;
@@ -77,6 +77,31 @@ pub enum Error {
         name: String,
         /// Why.
         source: Box<Error>,
+    },
+    /// Predictions will not be those of what was trained.
+    #[error(
+        "plugin {plugin}: a new trainer with the same weights, as prediction makes it, does not predict what the one that was trained does: {difference}. \
+         Prediction has parameters and buffers, and what `new` makes of task and options, nothing else: neither what `new` draws by a generator of its own, \
+         nor fields that training changes, nor save_state"
+    )]
+    NotReproduced {
+        /// Id and version.
+        plugin: String,
+        /// In what they differ.
+        difference: String,
+    },
+    /// An epoch in which nothing was trained.
+    #[error(
+        "plugin {plugin}: loss gave no term in any of the {steps} steps of epoch {epoch}, although their cases had the targets of its outputs: nothing was \
+         trained; a misspelt name of a target, or a term that is only added on a condition, does that"
+    )]
+    NoTerms {
+        /// Id and version.
+        plugin: String,
+        /// Which.
+        epoch: u64,
+        /// How many.
+        steps: u64,
     },
     /// A step failed.
     #[error("{source} (epoch {epoch}, iteration {iteration}, cases {cases}); checkpoints from before are kept")]

@@ -6,7 +6,7 @@ use super::weighting::{Seen, SeenSums};
 use super::{Arm, Error};
 use crate::network::{self, Precision};
 use crate::shim::mix;
-use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term};
+use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term, Weight};
 use tch::Tensor;
 
 /// What the batches of a step say of its terms.
@@ -81,6 +81,29 @@ impl Arm<'_> {
         Ok(())
     }
 
+    /// Whether some sample of `batch` has the target of some output.
+    fn has_target(&self, batch: &Batch) -> Result<bool, network::Error> {
+        let names = self.model.trainer.outputs().iter().filter_map(|output| output.target.as_ref());
+        for target in names.filter_map(|name| batch.targets.get(name)) {
+            if target.presence.f_any()?.int64_value(&[]) != 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes what learned weights begin with.
+    fn note_first_weights(&mut self, terms: &[Term]) -> Result<(), network::Error> {
+        for term in terms {
+            if let Weight::Learned(weight) = &term.weight
+                && !self.progress.first_weights.contains_key(&term.name)
+            {
+                self.progress.first_weights.insert(term.name.clone(), f64::try_from(weight)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Gradients of one batch's loss, added to those that are there.
     fn backward(&mut self, batch: &Batch, step: &Step, looks: &mut Looks) -> Result<(), network::Error> {
         let levels = supervised_levels(step);
@@ -90,11 +113,21 @@ impl Arm<'_> {
             self.check_names(&terms, &outputs, batch, step)?;
             self.names_checked = true;
         }
+        if terms.is_empty() && self.has_target(batch)? {
+            looks.sums.add_silent();
+        }
         self.look_at_terms(&terms, step, &mut looks.seen)?;
+        self.note_first_weights(&terms)?;
         self.weigh(&mut terms)?;
         for term in self.reach.dead(&terms, &features)? {
             self.warn(&format!(
                 "term '{term}' has no gradient on the trunk: its head works on detached features, or its loss is flat; it trains nothing there"
+            ));
+        }
+        for term in self.reach.about_nothing(&terms, &features)? {
+            self.warn(&format!(
+                "term '{term}' says that it is about no sample (samples = 0), but it trains the trunk: weightings and watchdogs leave it out; say how \
+                 many samples it is about, in C a negative number for all"
             ));
         }
         drop(features);

@@ -41,6 +41,9 @@ pub struct TermSums {
     /// Of all batches. Not in the oldest checkpoints, nor are weight and samples of a term.
     #[serde(default)]
     samples: u64,
+    /// Batches without any term that had a target of an output. Not in the oldest checkpoints.
+    #[serde(default)]
+    silent: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,9 +99,25 @@ impl TermSums {
         Ok(())
     }
 
+    /// Notes a batch without any term that had a target of an output.
+    pub fn add_silent(&mut self) {
+        self.silent += 1;
+    }
+
+    /// Batches without any term that had a target of an output.
+    pub fn silent(&self) -> u64 {
+        self.silent
+    }
+
+    /// Whether there was no term at all.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
     /// Adds other sums.
     pub fn extend(&mut self, others: &Self) {
         self.samples += others.samples;
+        self.silent += others.silent;
         others.terms.iter().for_each(|(name, sum)| self.merge(name, *sum));
     }
 

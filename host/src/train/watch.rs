@@ -38,7 +38,7 @@ pub struct Watchdogs {
 /// Looks whether gradients of terms reach the trunk.
 #[derive(Debug, Default)]
 pub struct Reach {
-    /// Looks so far; those that are settled have [`LOOKS`].
+    /// Looks so far at every term; those that are settled have [`LOOKS`].
     looks: IndexMap<String, u32>,
 }
 
@@ -48,18 +48,36 @@ impl Reach {
     pub fn dead(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
         let mut dead = Vec::new();
         for term in terms.iter().filter(|term| trains(term)) {
-            let looks = self.looks.entry(term.name.clone()).or_default();
-            if *looks == LOOKS {
-                continue;
-            }
-            *looks += 1;
-            if reaches(&term.value, features)? {
-                *looks = LOOKS;
-            } else if *looks == LOOKS {
+            if self.reaches(term, features)? == Some(false) && self.looks[&term.name] == LOOKS {
                 dead.push(term.name.clone());
             }
         }
         Ok(dead)
+    }
+
+    /// Terms that are about no sample by what they say, but reach the trunk.
+    pub fn about_nothing(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for term in terms.iter().filter(|term| term.samples == Some(0) && term.value.requires_grad()) {
+            if self.reaches(term, features)? == Some(true) {
+                found.push(term.name.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the trunk gets a gradient of `term`; `None` once that is settled.
+    fn reaches(&mut self, term: &Term, features: &Features) -> Result<Option<bool>, Error> {
+        let looks = self.looks.entry(term.name.clone()).or_default();
+        if *looks == LOOKS {
+            return Ok(None);
+        }
+        *looks += 1;
+        let reached = reaches(&term.value, features)?;
+        if reached {
+            *looks = LOOKS;
+        }
+        Ok(Some(reached))
     }
 }
 

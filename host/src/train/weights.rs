@@ -1,7 +1,8 @@
 //! Weights without what training remembers of them: to predict with, to begin another training with, to hand on.
 
-use super::checkpoint::{Error, open, write};
+use super::checkpoint::{Error, open, probe_of, write};
 use super::identity::Origin;
+use crate::plugin::{Probe, ProbeForm};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,17 +12,30 @@ use tch::{Kind, Tensor};
 /// What is trained, by name: f32 on the CPU.
 pub type Weights = BTreeMap<String, Tensor>;
 
+/// What a checkpoint holds that is not for going on with the training.
+#[derive(Debug)]
+pub struct Saved {
+    /// What was trained.
+    pub origin: Origin,
+    /// Its weights, averaged ones where there are.
+    pub weights: Weights,
+    /// What its trainer made of made-up maps with them. Not in nnU-Net's checkpoints, nor in ours from before 2026-12.
+    pub probe: Option<Probe>,
+}
+
 /// The part of a checkpoint's header that is read.
 #[derive(Serialize, Deserialize)]
 struct Header {
     identity: Origin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probe: Option<ProbeForm>,
 }
 
-/// Reads the weights of a checkpoint, averaged ones where there are.
+/// Reads what a checkpoint has learnt.
 ///
 /// # Errors
 /// When the file cannot be read or is no checkpoint of ours.
-pub fn read_weights(path: &Path) -> Result<(Origin, Weights), Error> {
+pub fn read_weights(path: &Path) -> Result<Saved, Error> {
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
@@ -35,16 +49,18 @@ pub fn read_weights(path: &Path) -> Result<(Origin, Weights), Error> {
         let shape: Vec<i64> = stored.shape().iter().map(|size| *size as i64).collect();
         weights.insert(name.to_owned(), Tensor::f_from_data_size(stored.data(), &shape, Kind::Float)?);
     }
-    Ok((header.identity, weights))
+    let probe = probe_of(&tensors, header.probe).map_err(broken)?;
+    Ok(Saved { origin: header.identity, weights, probe })
 }
 
 /// Writes a checkpoint that has weights alone; a training cannot go on with it.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_weights(path: &Path, origin: &Origin, weights: &Weights) -> Result<(), Error> {
-    let tensors = weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    write(path, tensors, None, &Header { identity: origin.clone() })
+pub fn write_weights(path: &Path, saved: &Saved) -> Result<(), Error> {
+    let tensors = saved.weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    let probe = saved.probe.as_ref();
+    write(path, tensors, None, probe, &Header { identity: saved.origin.clone(), probe: probe.map(|probe| probe.form.clone()) })
 }
 
 /// Trunk and heads, as [`crate::network::Parameters`] names them; all else belongs to optimiser, average and plugin.
