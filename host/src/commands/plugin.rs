@@ -93,11 +93,21 @@ fn schema(path: &Path) -> Result<Value> {
     })
 }
 
+/// The extensions of the plugin at `path`, as far as this host calls them; none of one that cannot be loaded.
+fn extensions(path: &Path) -> Vec<String> {
+    let found = apart(path, TIME_TO_DESCRIBE, || {
+        let library = Library::load(path).map_err(|e| e.to_string())?;
+        Ok(library.extensions().into_iter().map(str::to_owned).collect())
+    });
+    found.unwrap_or_default()
+}
+
 /// A plugin as the command line has it, and what it is to be tried with.
 struct Tried {
     path: PathBuf,
     options: Value,
     targets: IndexMap<String, Target>,
+    made_up: bool,
     seed: u64,
 }
 
@@ -113,13 +123,13 @@ impl Tried {
             None => every_kind_of_target(),
             Some(dataset) => all_told(&Dataset::open(dataset, raw_root().as_deref())?.description.targets),
         };
-        Ok(Self { path, options, targets, seed: args.seed })
+        Ok(Self { path, options, targets, made_up: dataset.is_none(), seed: args.seed })
     }
 
     /// Loads it, in a process of its own.
     fn load(&self) -> Result<Subject, Finding> {
         let library = Library::load(&self.path).map_err(|e| Finding::Failed(e.reason.to_string()))?;
-        Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), seed: self.seed })
+        Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), made_up: self.made_up, seed: self.seed })
     }
 }
 
@@ -153,6 +163,7 @@ fn check(args: &CheckArgs) -> Result<()> {
     let head = Report {
         plugin: format!("{} {}", manifest.id, manifest.version),
         sha256,
+        extensions: extensions(&tried.path),
         options: tried.options.clone(),
         seed: tried.seed,
         outcomes: Vec::new(),

@@ -1,7 +1,7 @@
 //! What can be told of a plugin before anything is computed.
 
 use super::{Finding, Subject, must};
-use crate::plugin::LoadedTrainer;
+use crate::plugin::{KNOWN_EXTENSIONS, LoadedTrainer, refused_by_schema};
 use serde_json::Value;
 
 /// The manifest's fields.
@@ -82,18 +82,42 @@ pub(super) fn create(subject: &Subject) -> Result<(), Finding> {
     for output in rig.trainer.outputs() {
         let name = &output.name;
         match &output.target {
-            Some(target) => must!(
-                rig.task.targets.contains_key(target),
-                "output '{name}' is compared with target '{target}', which the data set does not have"
-            ),
+            Some(target) => {
+                let Some(spec) = rig.task.targets.get(target) else {
+                    return Err(Finding::failed(format!(
+                        "output '{name}' is compared with target '{target}', which the data set does not have"
+                    )));
+                };
+                must!(
+                    spec.kind == output.kind && spec.channels == output.channels,
+                    "output '{name}' is {:?} with {} channels, but its target '{target}' is {:?} with {}",
+                    output.kind,
+                    output.channels,
+                    spec.kind,
+                    spec.channels
+                );
+            }
             None => must!(output.kind == plugin_api::Kind::Aux, "output '{name}' has no target; only aux outputs may have none"),
         }
     }
-    Ok(())
+    match refused_by_schema(&subject.library, &subject.options)? {
+        Some(why) => Err(Finding::failed(format!("it takes options that its own schema refuses: {why}"))),
+        None => Ok(()),
+    }
 }
 
-/// A name that is none.
+/// Names that are none, and names that are not terminated.
 pub(super) fn unknown_extension(subject: &Subject) -> Result<(), Finding> {
+    for id in KNOWN_EXTENSIONS {
+        // Two places in memory: after the id comes a zero, as in a string of C, or not.
+        let [terminated, followed] = ["\0", "!"].map(|end| format!("{id}{end}"));
+        let found = [&terminated, &followed].map(|text| subject.library.has_extension(&text[..id.len()]));
+        must!(
+            found[0] == found[1],
+            "extension '{id}' is found only where a zero comes after its id: strings of this interface are not terminated; compare with tp_equals, not strcmp"
+        );
+    }
+
     for id in ["", "trainer.nothing/1", "trainer.metrics", "trainer.metrics/999"] {
         must!(!subject.library.has_extension(id), "extension '{id}' is not null; a host would take it for a table");
     }

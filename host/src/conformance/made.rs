@@ -1,8 +1,9 @@
 //! The extension `trainer.target-transform/1`: targets that the plugin makes itself.
 
-use super::problem::{Content, Problem, subsample};
+use super::problem::{Content, Problem};
 use super::rig::Rig;
 use super::state::{STEPS, grown};
+use super::targets::subsample;
 use super::{Finding, Subject, must};
 use crate::dataset::TargetKind;
 use crate::plugin::LoadedTransform;
@@ -29,6 +30,12 @@ pub(super) fn put(rig: &mut Rig) -> Result<(), Finding> {
         }
     }
     Ok(())
+}
+
+/// Whether the plugin can make targets of the samples of `rig`, if it makes any.
+pub(super) fn can_make(rig: &Rig) -> Result<(), Finding> {
+    let Some(transform) = &rig.transform else { return Ok(()) };
+    samples(rig)?.iter().try_for_each(|sample| sample.apply(transform).map(drop))
 }
 
 /// A target of all samples, with its coarser levels; `None` for classes.
@@ -125,21 +132,21 @@ pub(super) fn apply_once(rig: &Rig) -> Result<f64, Finding> {
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-fn transform(rig: &Rig) -> Result<&LoadedTransform, Finding> {
+pub(super) fn transform(rig: &Rig) -> Result<&LoadedTransform, Finding> {
     rig.transform.as_ref().ok_or_else(|| Finding::Skipped("it makes no targets of its own".to_owned()))
 }
 
 /// A target of a sample in memory of its own.
 #[derive(Clone, Debug, PartialEq)]
-struct Patch {
-    name: String,
-    values: Owned,
+pub(super) struct Patch {
+    pub name: String,
+    pub values: Owned,
     valid: Vec<bool>,
     present: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Owned {
+pub(super) enum Owned {
     Labels(Vec<i16>),
     Regions(Vec<bool>),
     Regression(Vec<f32>),
@@ -148,7 +155,7 @@ enum Owned {
 
 /// A sample of a rig's batch as a loader has it.
 #[derive(Clone)]
-struct Given {
+pub(super) struct Given {
     case: String,
     seed: u64,
     phase: Phase,
@@ -160,7 +167,7 @@ struct Given {
 }
 
 /// Every sample of the batch of `rig`.
-fn samples(rig: &Rig) -> Result<Vec<Given>, Finding> {
+pub(super) fn samples(rig: &Rig) -> Result<Vec<Given>, Finding> {
     let mut size = [1; 3];
     let mut spacing = [1.0; 3];
     for (axis, (length, distance)) in rig.task.patch_size.iter().zip(&rig.task.spacing).enumerate() {
@@ -219,12 +226,47 @@ fn memory(kinds: &IndexMap<String, TargetKind>, voxels: usize) -> Vec<Patch> {
 
 impl Given {
     /// What `transform` makes of it.
-    fn apply(&self, transform: &LoadedTransform) -> Result<Vec<Patch>, Finding> {
+    pub fn apply(&self, transform: &LoadedTransform) -> Result<Vec<Patch>, Finding> {
         let mut made = memory(transform.kinds(), self.inside.len());
         let before = (self.image.clone(), self.targets.clone());
         self.apply_into(transform, &mut made)?;
         must!((&self.image, &self.targets) == (&before.0, &before.1), "apply wrote to the sample; inputs are read-only");
         Ok(made)
+    }
+
+    /// Voxels of the patch.
+    pub fn voxels(&self) -> usize {
+        self.inside.len()
+    }
+
+    /// One channel, mirrored along `axis` of (z, y, x).
+    pub fn mirror<T: Copy>(&self, values: &[T], axis: usize) -> Vec<T> {
+        let [_, height, width] = self.size;
+        let place = |i: usize| {
+            let mut at = [i / (height * width), i / width % height, i % width];
+            at[axis] = self.size[axis] - 1 - at[axis];
+            (at[0] * height + at[1]) * width + at[2]
+        };
+        (0..values.len()).map(|i| values[place(i)]).collect()
+    }
+
+    /// The sample, mirrored along `axis` of (z, y, x).
+    pub fn mirrored(&self, axis: usize) -> Self {
+        fn all<T: Copy>(sample: &Given, values: &[T], axis: usize) -> Vec<T> {
+            values.chunks(sample.voxels()).flat_map(|channel| sample.mirror(channel, axis)).collect()
+        }
+        let mut other = self.clone();
+        (other.image, other.inside) = (all(self, &self.image, axis), all(self, &self.inside, axis));
+        for target in &mut other.targets {
+            target.valid = all(self, &target.valid, axis);
+            target.values = match &target.values {
+                Owned::Labels(labels) => Owned::Labels(all(self, labels, axis)),
+                Owned::Regions(regions) => Owned::Regions(all(self, regions, axis)),
+                Owned::Regression(values) => Owned::Regression(all(self, values, axis)),
+                Owned::Class(class) => Owned::Class(*class),
+            };
+        }
+        other
     }
 
     /// The same in validation, of a patch of which half lies beyond the image.

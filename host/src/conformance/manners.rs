@@ -30,7 +30,12 @@ pub(super) fn inputs(subject: &Subject) -> Result<(), Finding> {
     let lent = named(&logits).into_iter().chain(batch_tensors(&rig.batch)).collect();
     unchanged("loss", lent, || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
     let logits = map(&logits, Tensor::detach);
-    unchanged("activate", named(&logits), || rig.trainer.activate(&logits).map(drop))
+    unchanged("activate", named(&logits), || rig.trainer.activate(&logits).map(drop))?;
+    let step = Step { phase: Phase::Validate, ..step };
+    let lent: Vec<(String, Tensor)> = named(&logits).into_iter().chain(batch_tensors(&rig.batch)).collect();
+    let again = lent.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    unchanged("loss in validation", lent, || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
+    unchanged("metrics", again, || rig.trainer.metrics(&logits, &rig.batch, &step).map(drop))
 }
 
 fn batch_tensors(batch: &Batch) -> Vec<(String, Tensor)> {
@@ -153,7 +158,14 @@ pub(super) fn metrics(subject: &Subject) -> Result<(), Finding> {
     }
     let step = Step { phase: Phase::Validate, ..rig.step(0) };
     let logits = map(&rig.logits()?, Tensor::detach);
+    let training = rig.step(1);
+    let before = values(&rig.loss(&logits, &training)?)?;
     let found = rig.trainer.metrics(&logits, &rig.batch, &step)?;
+    let after = values(&rig.loss(&logits, &training)?)?;
+    must!(
+        before.iter().zip(&after).all(|((_, a), (_, b))| close(*a, *b)),
+        "the loss after metrics is another: {after:?}, before {before:?}"
+    );
     must!(!found.is_empty(), "it has no metrics for a batch that has all targets; give NaN where there is nothing to measure");
     must!(!found.iter().any(|metric| metric.value.is_infinite()), "a metric is infinite: {found:?}");
     let again = rig.trainer.metrics(&logits, &rig.batch, &step)?;

@@ -4,29 +4,39 @@
 //! own with a time limit, so that a crash, a hang or a leak is found and named instead of suffered. Nothing here depends on data or on chance: the same
 //! plugin, options and seed give the same [`Report`]. `host plugin check` prints it; authors call it from their own `cargo test`.
 //!
-//! `problem` makes up tasks, features and batches, `rig` puts a trainer onto them, the cases are grouped by what they look at, `run` runs them. `bench` times
-//! a trainer on the same ground.
+//! `problem` makes up tasks and features in several worlds, `targets` batches, `rig` puts a trainer onto them, `given` is all that it gives, to be compared.
+//! The cases are grouped by what they look at, `run` runs them. `bench` times a trainer on the same ground. Which silent mistakes are found, and which cannot
+//! be, says the chapter `what_the_kit_proves` of plugin-api's guide.
 
+mod belief;
 mod bench;
+mod given;
 mod gradients;
+mod ideal;
+mod levels;
 mod library;
 mod made;
 mod manners;
+mod mirrored;
 mod numbers;
 mod options;
+mod parameters;
+mod prediction;
 mod problem;
 mod repetition;
 mod report;
 mod rig;
 mod run;
+mod samples;
 mod shapes;
 mod state;
+mod targets;
 
 use crate::network;
 use crate::plugin::CallError;
 
 pub use bench::{Timing, bench, table as bench_table};
-pub use problem::{Content, Problem, every_kind_of_target};
+pub use problem::{Content, Problem, World, every_kind_of_target};
 pub use report::{Report, Status};
 pub use rig::{Rig, Subject};
 pub use run::{Plan, run};
@@ -57,6 +67,17 @@ pub enum Finding {
 impl Finding {
     fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
+    }
+
+    /// The same, said of this problem.
+    fn in_words(self, problem: &str) -> Self {
+        let of = |message: String| format!("{problem}: {message}");
+        match self {
+            Self::Failed(message) => Self::Failed(of(message)),
+            Self::Leaked(message) => Self::Leaked(of(message)),
+            Self::Warning(message) => Self::Warning(of(message)),
+            Self::Skipped(message) => Self::Skipped(of(message)),
+        }
     }
 }
 
@@ -102,9 +123,16 @@ pub const CASES: &[Case] = &[
     Case { name: "manifest", about: "the manifest says what users need to know, in the form that they expect", run: library::manifest },
     Case { name: "schema", about: "the options' schema is valid JSON Schema that names and describes every option", run: library::schema },
     Case { name: "create", about: "a trainer can be made with the options, and declares sensible outputs", run: library::create },
-    Case { name: "unknown-extension", about: "an extension that nobody knows is null", run: library::unknown_extension },
+    Case { name: "inputs", about: "inputs are not written to", run: manners::inputs },
+    Case {
+        name: "unknown-extension",
+        about: "an extension that nobody knows is null, and those that it has are found by the length of their ids",
+        run: library::unknown_extension,
+    },
     Case { name: "fuzzed-options", about: "options that make no sense are errors of one line, not crashes", run: options::fuzzed },
     Case { name: "unknown-option", about: "an option that does not exist is refused", run: options::unknown },
+    Case { name: "defaults", about: "no options are the defaults that the schema says", run: options::defaults },
+    Case { name: "dead-options", about: "every option changes something", run: options::every_one_counts },
     Case {
         name: "shapes",
         about: "outputs and terms have their declared shapes: 2D, 3D, 1 to 5 levels, batch 1 and 3",
@@ -118,7 +146,16 @@ pub const CASES: &[Case] = &[
         about: "terms have names of their own, finite weights, and are not below what they call their lowest",
         run: shapes::terms,
     },
+    Case { name: "unbelieved", about: "what is not valid, ignored, or of weight 0 teaches nothing", run: belief::unbelieved },
+    Case { name: "absent", about: "what targets of cases hold that lack them changes nothing", run: belief::absent },
+    Case { name: "levels", about: "levels count as deep supervision says", run: levels::weights },
+    Case { name: "samples", about: "every sample of a batch counts, and by itself", run: samples::each_counts },
+    Case { name: "ideal", about: "right outputs have a smaller loss than others", run: ideal::is_better },
     Case { name: "gradients", about: "gradients reach every parameter, and the trunk", run: gradients::reach },
+    Case { name: "derivatives", about: "every output is trained, and the loss moves as its gradient says", run: gradients::derivatives },
+    Case { name: "moved-parameters", about: "every parameter is read in every call", run: parameters::move_something },
+    Case { name: "frozen", about: "no random buffer stands where a parameter was meant", run: parameters::frozen },
+    Case { name: "priced-weights", about: "learned weights of terms have a price", run: parameters::have_a_price },
     Case {
         name: "gradient-check",
         about: "gradients are those of the loss: compared with differences, in f64 where the loss can",
@@ -158,7 +195,11 @@ pub const CASES: &[Case] = &[
     Case { name: "fresh-draws", about: "what is random differs from step to step, and follows the seed", run: repetition::fresh_draws },
     Case { name: "threads", about: "the same on any thread and with any number of them", run: repetition::threads },
     Case { name: "two-trainers", about: "two trainers do not disturb each other", run: repetition::two_trainers },
-    Case { name: "inputs", about: "inputs are not written to", run: manners::inputs },
+    Case {
+        name: "after-another",
+        about: "a trainer is the same after one for another task and with other options",
+        run: repetition::after_another,
+    },
     Case {
         name: "modes",
         about: "gradient mode, autocast, threads and deterministic algorithms are left as they were",
@@ -166,9 +207,20 @@ pub const CASES: &[Case] = &[
     },
     Case { name: "stdout", about: "nothing is written to standard output, which belongs to the host", run: manners::whole_life },
     Case { name: "after-error", about: "a call that fails is an error, and the next one works", run: manners::after_error },
+    Case {
+        name: "evaluation",
+        about: "validation and prediction draw nothing, see every sample by itself, and leave nothing behind",
+        run: prediction::evaluation,
+    },
+    Case {
+        name: "reproduced",
+        about: "a new trainer with the same weights predicts what the trained one does",
+        run: prediction::reproduced,
+    },
     Case { name: "validation", about: "validation works without gradients", run: manners::validation },
     Case { name: "metrics", about: "metrics of its own belong to its outputs, and do not disturb training", run: manners::metrics },
     Case { name: "made-targets", about: "targets of its own are as declared, whatever the data set's are like", run: made::as_declared },
+    Case { name: "made-mirrored", about: "targets of its own that point somewhere are declared as vectors", run: mirrored::directions },
     Case {
         name: "made-on-threads",
         about: "targets of its own are the same the second time, and on any thread",
@@ -182,4 +234,4 @@ pub const CASES: &[Case] = &[
 ];
 
 /// So many of the first cases are what the others stand on.
-pub const FOUNDATION: usize = 4;
+pub const FOUNDATION: usize = 5;

@@ -1,43 +1,11 @@
 //! The same again: in another trainer, on another thread, in another step.
 
-use super::numbers::{close, values};
-use super::rig::{Rig, levels};
-use super::{Finding, Subject, must};
-use crate::plugin::Observation;
-use plugin_api::Outputs;
-
-/// Everything that a step gives.
-struct Given {
-    outputs: Outputs,
-    terms: Vec<(String, f64)>,
-}
-
-impl Given {
-    fn of(rig: &mut Rig, iteration: u64) -> Result<Self, Finding> {
-        let step = rig.step(iteration);
-        let outputs = rig.forward(&step)?;
-        let terms = values(&rig.loss(&outputs, &step)?)?;
-        Ok(Self { outputs, terms })
-    }
-
-    fn same_bits(&self, other: &Self) -> bool {
-        let bits = |terms: &[(String, f64)]| terms.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect::<Vec<_>>();
-        levels(&self.outputs).zip(levels(&other.outputs)).all(|(a, b)| a.equal(b)) && bits(&self.terms) == bits(&other.terms)
-    }
-
-    /// The first difference that is more than rounding.
-    fn difference(&self, other: &Self) -> Result<Option<String>, Finding> {
-        for (a, b) in levels(&self.outputs).zip(levels(&other.outputs)) {
-            let off = f64::try_from((a - b).abs().max())?;
-            if off > 1e-4 {
-                return Ok(Some(format!("an output differs by {off}")));
-            }
-        }
-        let terms = self.terms.iter().zip(&other.terms);
-        let far = terms.filter(|((_, a), (_, b))| !close(*b, *a)).map(|((name, a), (_, b))| format!("term '{name}' is {a}, then {b}"));
-        Ok(far.into_iter().next())
-    }
-}
+use super::given::{Given, Numbers};
+use super::rig::Rig;
+use super::{Content, Finding, Problem, Subject, World, must};
+use crate::plugin::{Child, Ended, Observation};
+use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Two new trainers, one step.
 pub(super) fn same_step(subject: &Subject) -> Result<(), Finding> {
@@ -115,4 +83,36 @@ pub(super) fn two_trainers(subject: &Subject) -> Result<(), Finding> {
         }
     }
     Ok(())
+}
+
+/// A trainer after another one in the same process that was made for another task with other options: it must be what it is alone, in a process that has
+/// seen no other.
+pub(super) fn after_another(subject: &Subject) -> Result<(), Finding> {
+    let given = || -> Result<Numbers, Finding> { Given::of(&mut subject.usual()?, 0)?.numbers() };
+    // First, since a static that the first trainer sets would not change any more.
+    let alone = Child::start(Duration::from_secs(600), given).and_then(Child::wait).map_err(|e| Finding::failed(e.to_string()))?;
+    let Ended::Answered(alone) = alone.ended else { return Err(Finding::failed(format!("alone, it {}", alone.ended))) };
+    let another = Subject { options: other_options(&subject.options), seed: subject.seed + 1, ..subject.clone() };
+    for (subject, dims) in [(&another, 2), (&another, 3), (subject, 2), (subject, 3)] {
+        let problem = Problem { dims, levels: 2, batch: 1, content: Content::Whole, world: World::Regions, wide: true };
+        if let Ok(mut other) = subject.rig(problem) {
+            let _ = other.train(0..2);
+        }
+    }
+    match alone?.difference(&given()?) {
+        Some(difference) => Err(Finding::failed(format!(
+            "alone, and after a trainer for another task in the same process (another fold, or arm): {difference}; keep nothing in statics"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Every number by half, every truth reversed: a trainer that refuses them is tried with its own.
+fn other_options(options: &Value) -> Value {
+    match options {
+        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), other_options(value))).collect(),
+        Value::Number(number) if number.is_f64() => json!(number.as_f64().unwrap_or_default() * 0.5),
+        Value::Bool(truth) => json!(!truth),
+        other => other.clone(),
+    }
 }

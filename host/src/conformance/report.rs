@@ -51,6 +51,9 @@ pub struct Report {
     pub plugin: String,
     /// Of its file.
     pub sha256: String,
+    /// Extensions that were found, of those that the host calls.
+    #[serde(default)]
+    pub extensions: Vec<String>,
     /// Its options.
     pub options: serde_json::Value,
     /// Of everything that is made up.
@@ -104,7 +107,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, options {}, seed {}", self.plugin, self.options, self.seed)?;
+        let extensions = if self.extensions.is_empty() { "none".to_owned() } else { self.extensions.join(", ") };
+        writeln!(f, "{}, options {}, seed {}, extensions: {extensions}", self.plugin, self.options, self.seed)?;
         // Those that could not run come to one line.
         let (unlooked_at, ran): (Vec<_>, Vec<_>) = self.outcomes.iter().partition(|outcome| outcome.message.starts_with(COMES_FIRST));
         if let Some(Outcome { message, .. }) = unlooked_at.first() {

@@ -2,14 +2,19 @@
 
 use super::Finding;
 use super::made;
-use super::problem::{self, Content, Problem};
+use super::problem::{self, Content, Problem, World};
+use super::targets;
 use crate::network::Parameters;
 use crate::plugin::{CallError, Library, LoadedTrainer, LoadedTransform};
+use crate::train::total;
 use indexmap::IndexMap;
 use plugin_api::task::Target as Spec;
-use plugin_api::{Batch, Features, Outputs, Pass, Step, Task, Term};
+use plugin_api::{Batch, Epoch, EpochReport, Features, Kind, Outputs, Pass, Step, Task, Term};
 use serde_json::Value;
 use tch::{Device, Tensor};
+
+/// Learning rate of [`Rig::train`].
+const RATE: f64 = 0.05;
 
 /// What is looked at: a plugin with its options, on the targets of a data set.
 #[derive(Clone, Debug)]
@@ -20,6 +25,8 @@ pub struct Subject {
     pub options: Value,
     /// Targets of the data set.
     pub targets: IndexMap<String, Spec>,
+    /// The data set is made up: in other [worlds](World), its targets are others.
+    pub made_up: bool,
     /// Of weights, and of everything that is made up.
     pub seed: u64,
 }
@@ -46,7 +53,53 @@ pub struct Rig {
 impl Subject {
     /// A trainer for `problem`. The same problem has the same features, batch and weights every time.
     pub fn rig(&self, problem: Problem) -> Result<Rig, Finding> {
-        self.on(problem.task(&self.targets, self.seed), problem)
+        self.on(self.task(problem), problem)
+    }
+
+    /// What a trainer for `problem` is told.
+    pub fn task(&self, problem: Problem) -> Task {
+        let targets = if self.made_up { problem.world.targets(self.targets.clone()) } else { self.targets.clone() };
+        problem.task(&targets, self.seed)
+    }
+
+    /// Calls `look` with a trainer in every world, on targets like `content`. A trainer may refuse worlds, but not all of them.
+    pub fn in_every_world(&self, content: Content, look: impl FnMut(Rig) -> Result<(), Finding>) -> Result<(), Finding> {
+        self.in_every_world_like(Problem::with(content), look)
+    }
+
+    /// The same, on problems like `problem` in all else.
+    pub fn in_every_world_like(&self, problem: Problem, mut look: impl FnMut(Rig) -> Result<(), Finding>) -> Result<(), Finding> {
+        let (mut looked, mut why, mut warning) = (false, String::new(), None);
+        for (world, dims) in World::ALL {
+            let problem = Problem { dims, world, ..problem };
+            let found = self.able(problem).and_then(&mut look);
+            match found.map_err(|finding| finding.in_words(&format!("{dims}D, {}", world.name()))) {
+                Ok(()) => looked = true,
+                Err(Finding::Skipped(reason)) => why = reason,
+                Err(Finding::Warning(words)) => {
+                    looked = true;
+                    warning.get_or_insert(words);
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        match warning {
+            Some(words) => Err(Finding::Warning(words)),
+            None if looked => Ok(()),
+            None => Err(Finding::Skipped(format!("cannot judge: {why}"))),
+        }
+    }
+
+    /// A trainer for `problem`, unless it is another than the usual one and the trainer fails at it by an error: that is nothing that would go unnoticed in a
+    /// training. `shapes` names such worlds.
+    pub fn able(&self, problem: Problem) -> Result<Rig, Finding> {
+        if problem.world != World::Usual || problem.content != Content::Whole {
+            let mut rig = self.rig(problem)?;
+            let step = rig.step(0);
+            let tried = rig.whole_step(&step).map_err(Finding::from).and_then(|_| made::can_make(&rig));
+            tried.map_err(|finding| Finding::Skipped(format!("the trainer fails at this problem: {finding}")))?;
+        }
+        self.rig(problem)
     }
 
     /// A trainer for `task`, which is that of `problem` or like it.
@@ -55,7 +108,7 @@ impl Subject {
         let (transform, trainer) = self.create(&mut task, &self.options, &mut parameters).map_err(refused)?;
         tch::manual_seed(self.seed as i64);
         let features = problem::features(&task);
-        let batch = problem::batch(&task, problem.content);
+        let batch = targets::batch(&task, problem.content);
         let mut rig = Rig { problem, task, parameters, transform, trainer, features, batch };
         made::put(&mut rig)?;
         Ok(rig)
@@ -130,10 +183,77 @@ impl Rig {
         Ok(map(&outputs, |level| level.detach().randn_like().set_requires_grad(true)))
     }
 
+    /// Sizes of the maps of all stages, finest first.
+    pub fn map_sizes(&self) -> Vec<Vec<i64>> {
+        self.features.decoder.iter().chain([&self.features.bottleneck]).map(|map| map.size()[2..].to_vec()).collect()
+    }
+
+    /// Steps of a training, which move parameters as SGD does, with the hooks of an epoch around them.
+    pub fn train(&mut self, iterations: std::ops::Range<u64>) -> Result<(), Finding> {
+        let epoch = self.step(iterations.start).epoch;
+        self.trainer.epoch_start(&Epoch { epoch, epochs: self.task.epochs })?;
+        let mut means = IndexMap::new();
+        for iteration in iterations {
+            let step = self.step(iteration);
+            let terms = self.whole_step(&step)?;
+            for term in &terms {
+                means.insert(term.name.clone(), f64::try_from(&term.value)?);
+            }
+            if let Some(loss) = total(&terms)? {
+                loss.f_backward()?;
+            }
+            let _no_grad = tch::no_grad_guard();
+            for (_, parameter) in self.parameters.trained() {
+                let mut gradient = parameter.tensor.grad();
+                if gradient.defined() {
+                    let _ = parameter.tensor.shallow_clone().f_sub_(&(&gradient * RATE))?;
+                    let _ = gradient.f_zero_()?;
+                }
+            }
+        }
+        self.trainer.epoch_end(&self.report(epoch, means))?;
+        Ok(())
+    }
+
+    /// What a trainer is told after an epoch, with the names of its own terms and outputs.
+    pub fn report(&self, epoch: u64, means: IndexMap<String, f64>) -> EpochReport {
+        let metric = |kind: Kind| match kind {
+            Kind::Labels | Kind::Regions => Some("dice"),
+            Kind::Regression => Some("mae"),
+            Kind::Class => Some("accuracy"),
+            Kind::Aux => None,
+        };
+        let outputs = self.trainer.outputs().iter();
+        let metrics = outputs.filter_map(|output| Some((output.name.clone(), IndexMap::from([(metric(output.kind)?.to_owned(), 0.5)]))));
+        EpochReport { epoch, train: means.clone(), validation: means, metrics: metrics.collect() }
+    }
+
     /// Every parameter that is trained, by the plugin's own name.
     pub fn trained(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.parameters.trained().map(|(name, parameter)| (name.strip_prefix("plugin.").unwrap_or(name), &parameter.tensor))
     }
+}
+
+/// Name and value of every term of `outputs` on `batch`, by `trainer` with the state `state`.
+pub fn evaluate(
+    trainer: &mut LoadedTrainer,
+    outputs: &Outputs,
+    batch: &Batch,
+    step: &Step,
+    state: &[u8],
+) -> Result<Vec<(String, f64)>, Finding> {
+    trainer.load_state(state)?;
+    let terms = trainer.loss(outputs, batch, step)?;
+    terms.iter().map(|term| Ok((term.name.clone(), f64::try_from(&term.value)?))).collect()
+}
+
+/// The gradient of `value` by `leaf`; `None` where there is none.
+pub fn gradient(value: &Tensor, leaf: &Tensor) -> Result<Option<Tensor>, Finding> {
+    if !value.requires_grad() {
+        return Ok(None);
+    }
+    let gradient = Tensor::f_run_backward(&[value], &[leaf], true, false)?.swap_remove(0);
+    Ok(Some(gradient).filter(Tensor::defined))
 }
 
 /// `change` of every level.

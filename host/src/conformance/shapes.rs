@@ -1,7 +1,8 @@
 //! Shapes, names and ranges of what comes back. What is declared is checked by [`LoadedTrainer`](crate::plugin::LoadedTrainer) itself.
 
-use super::rig::map;
-use super::{Content, Finding, Problem, Rig, Subject, must};
+use super::ideal::ideal;
+use super::rig::{gradient, levels, map};
+use super::{Finding, Problem, Rig, Subject, World, must};
 use crate::plugin::keeps::{METHODS, Trained, check_claims};
 use plugin_api::{Kind, Pass, Phase, Step, Weight};
 use tch::Kind as Dtype;
@@ -12,7 +13,7 @@ pub(super) fn shapes(subject: &Subject) -> Result<(), Finding> {
     for dims in [3, 2] {
         for levels in 1..=5 {
             for batch in [1, 3] {
-                let problem = Problem { dims, levels, batch, content: Content::Whole };
+                let problem = Problem { dims, levels, batch, ..Problem::USUAL };
                 let form = format!("{dims}D, {levels} levels, batch {batch}");
                 let mut rig = match subject.rig(problem) {
                     Ok(rig) => rig,
@@ -29,6 +30,9 @@ pub(super) fn shapes(subject: &Subject) -> Result<(), Finding> {
             }
         }
     }
+    if tried > 0 {
+        at_other_data(subject)?;
+    }
     match refused {
         None => Ok(()),
         Some(why) if tried == 0 => Err(Finding::Skipped(why)),
@@ -36,12 +40,43 @@ pub(super) fn shapes(subject: &Subject) -> Result<(), Finding> {
     }
 }
 
+/// Data of other worlds, which the trainer can do or refuses when it is made: an error in the first step comes after hours of preprocessing.
+fn at_other_data(subject: &Subject) -> Result<(), Finding> {
+    for (world, dims) in World::ALL {
+        let mut rig = match subject.rig(Problem { dims, world, ..Problem::USUAL }) {
+            Ok(rig) => rig,
+            Err(Finding::Skipped(_)) => continue,
+            Err(other) => return Err(other),
+        };
+        let step = rig.step(0);
+        if let Err(error) = rig.whole_step(&step) {
+            return Err(Finding::Warning(format!(
+                "{dims}D, {}: {} {}; refuse in `new` the data that the trainer cannot do",
+                world.name(),
+                error.call,
+                error.message
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Fewer levels than declared, as in prediction and without deep supervision.
 pub(super) fn fewer_levels(subject: &Subject) -> Result<(), Finding> {
     let mut rig = subject.usual()?;
     for (training, phase) in [(true, Phase::Train), (false, Phase::Validate)] {
+        let all = rig.trainer.forward(&rig.features, &Pass { training, levels: rig.problem.levels, amp: false }, 0)?;
         for levels in 1..=rig.problem.levels {
             let outputs = rig.trainer.forward(&rig.features, &Pass { training, levels, amp: false }, 0)?;
+            for (name, found) in outputs.iter().filter(|_| !training) {
+                let expected = all.get(name).map_err(|e| Finding::failed(e.to_string()))?;
+                let same = found.iter().zip(expected).all(|(found, expected)| found.allclose(expected, 1e-4, 1e-5, false));
+                must!(
+                    same,
+                    "forward: output '{name}' is another one where {levels} levels are asked for instead of {}",
+                    rig.problem.levels
+                );
+            }
             let mut weights = vec![1.0 / levels as f64; levels];
             weights.resize(rig.problem.levels, 0.0);
             let step = Step { phase, deep_supervision_weights: weights, ..rig.step(0) };
@@ -104,9 +139,12 @@ pub(super) fn keeps(subject: &Subject) -> Result<(), Finding> {
 /// What the terms of a step are like.
 pub(super) fn terms(subject: &Subject) -> Result<(), Finding> {
     let mut rig = subject.usual()?;
-    for iteration in 0..4 {
+    for iteration in 0..5 {
         let step = rig.step(iteration);
-        let outputs = map(&rig.logits()?, |level| level * f64::from(iteration as u32 * 5));
+        let random = rig.logits()?;
+        // The last are as good as can be: nothing comes nearer to the least that a term can be.
+        let outputs = if iteration < 4 { map(&random, |level| level * f64::from(iteration as u32 * 5)) } else { ideal(&rig, &random)? };
+        let outputs = map(&outputs, |level| level.detach().set_requires_grad(true));
         let terms = rig.loss(&outputs, &step)?;
         must!(!terms.is_empty(), "a loss has no terms, although all targets are there");
         must!(terms.iter().any(|term| !matches!(term.weight, Weight::Number(0.0))), "all terms have weight 0: nothing is trained");
@@ -119,6 +157,14 @@ pub(super) fn terms(subject: &Subject) -> Result<(), Finding> {
                 "term '{name}' is about more samples than there are"
             );
             must!(!term.lowest.is_nan(), "the lowest of term '{name}' is NaN");
+            for level in levels(&outputs).filter(|_| term.samples == Some(0)) {
+                let trains = gradient(&term.value, level)?.is_some_and(|gradient| gradient.count_nonzero(None::<i64>).int64_value(&[]) > 0);
+                must!(
+                    !trains,
+                    "term '{name}' says that it is about no sample (samples = 0), but it trains the outputs: weightings and watchdogs leave it out. Give the \
+                     number of samples, in C a negative number for all (tp_make_term)"
+                );
+            }
             let value = f64::try_from(&term.value)?;
             must!(
                 value >= term.lowest - 1e-4,

@@ -1,13 +1,14 @@
 //! What outlives a call: saved state, and memory.
 
-use super::numbers::close;
+use super::given::Given;
 use super::problem::Problem;
 use super::rig::{Rig, refused};
+use super::targets::samples;
 use super::{Finding, Subject, must};
 use crate::memory;
 use crate::network::{Group, Parameters};
-use plugin_api::Weight;
-use tch::{Device, Tensor};
+use plugin_api::{Batch, Epoch};
+use tch::Device;
 
 /// Trainers before memory is looked at, and then until it is looked at again.
 const TRAINERS: [u64; 2] = [30, 100];
@@ -16,48 +17,90 @@ pub(super) const STEPS: [u64; 2] = [60, 200];
 /// Growth of each of [`sizes`] in MiB that is no leak: lists and caches that fill, and fragments.
 const TOLERATED: [f64; 2] = [0.1, 0.5];
 
-/// Terms of some steps, weights included.
-fn go_on(rig: &mut Rig, iterations: std::ops::Range<u64>) -> Result<Vec<(String, f64, f64)>, Finding> {
-    let mut seen = Vec::new();
-    for iteration in iterations {
-        let step = rig.step(iteration);
-        for term in rig.whole_step(&step)? {
-            let weight = match &term.weight {
-                Weight::Number(weight) => *weight,
-                Weight::Learned(weight) => f64::try_from(weight)?,
-            };
-            seen.push((term.name, f64::try_from(&term.value)?, weight));
-        }
-    }
-    Ok(seen)
+/// When a state is saved.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Between two steps.
+    InEpoch,
+    /// After `epoch_end`, before the next `epoch_start`.
+    BetweenEpochs,
 }
 
-/// Saved in the middle, loaded into a new trainer, both go on.
+/// Saved in the middle, loaded into a new trainer, both go on: through the hooks of epochs, on batches that neither has seen, under the same names of
+/// cases.
 pub(super) fn round_trip(subject: &Subject) -> Result<(), Finding> {
+    for moment in [Moment::InEpoch, Moment::BetweenEpochs] {
+        resumed(subject, moment)?;
+    }
+    Ok(())
+}
+
+fn resumed(subject: &Subject, moment: Moment) -> Result<(), Finding> {
     let mut first = subject.usual()?;
-    go_on(&mut first, 0..3)?;
+    let epoch = first.step(0).epoch;
+    first.train(0..2)?;
+    if matches!(moment, Moment::InEpoch) {
+        // Not told again when a run goes on in the middle of an epoch.
+        first.trainer.epoch_start(&Epoch { epoch: epoch + 1, epochs: first.task.epochs })?;
+        go_on(&mut first, 2..3)?;
+    }
     let state = first.trainer.save_state()?;
-    let kept: Vec<Tensor> = first.parameters.iter().map(|(_, parameter)| parameter.tensor.detach().copy()).collect();
-    let expected = go_on(&mut first, 3..6)?;
-    drop(first);
     let mut second = subject.usual()?;
     // Parameters and buffers are the host's to restore.
-    for ((_, parameter), kept) in second.parameters.iter().zip(&kept) {
+    for ((_, parameter), (_, kept)) in second.parameters.iter().zip(first.parameters.iter()) {
         let _no_grad = tch::no_grad_guard();
-        parameter.tensor.shallow_clone().f_copy_(kept)?;
+        parameter.tensor.shallow_clone().f_copy_(&kept.tensor)?;
     }
     second.trainer.load_state(&state)?;
     let again = second.trainer.save_state()?;
     must!(again == state, "a state of {} bytes is loaded and saved again as another one of {} bytes", state.len(), again.len());
-    let found = go_on(&mut second, 3..6)?;
     let buffers = if second.parameters.iter().any(|(_, parameter)| parameter.group == Group::Buffer) { ", buffers" } else { "" };
-    let same = |((name, value, weight), (other, expected, of)): (&(String, f64, f64), &(String, f64, f64))| {
-        name == other && close(*value, *expected) && (weight - of).abs() <= 1e-6 * of.abs()
+    let saved = match moment {
+        Moment::InEpoch => "inside an epoch",
+        Moment::BetweenEpochs => "at the end of an epoch",
     };
-    must!(
-        found.len() == expected.len() && found.iter().zip(&expected).all(same),
-        "with parameters{buffers} and state restored, it goes on differently: a resumed run would; keep what changes in buffers, or in save_state"
-    );
+    // The first has seen another batch under these names; the second none.
+    for rig in [&mut first, &mut second] {
+        rig.batch = other_batch(rig);
+    }
+    let both = [go_on(&mut first, 3..5)?, go_on(&mut second, 3..5)?];
+    same(
+        &both,
+        &format!(
+            "with parameters{buffers} and state restored that were saved {saved}, it goes on differently, on a batch that neither has seen"
+        ),
+    )?;
+    for rig in [&mut first, &mut second] {
+        let means = both[0][0].terms();
+        rig.trainer.epoch_end(&rig.report(epoch + 1, means))?;
+        rig.trainer.epoch_start(&Epoch { epoch: epoch + 2, epochs: rig.task.epochs })?;
+    }
+    same(
+        &[go_on(&mut first, 5..6)?, go_on(&mut second, 5..6)?],
+        &format!("with parameters{buffers} and state restored that were saved {saved}, the next epoch is another one"),
+    )
+}
+
+/// The samples in another order, under the names of before: other patches of the same cases.
+fn other_batch(rig: &Rig) -> Batch {
+    let order: Vec<i64> = (0..rig.task.batch_size).rev().collect();
+    let turned = samples(&rig.batch, &order);
+    Batch { cases: rig.batch.cases.clone(), ..turned }
+}
+
+/// What some steps give.
+fn go_on(rig: &mut Rig, iterations: std::ops::Range<u64>) -> Result<Vec<Given>, Finding> {
+    iterations.map(|iteration| Given::of(rig, iteration)).collect()
+}
+
+fn same([first, second]: &[Vec<Given>; 2], what: &str) -> Result<(), Finding> {
+    for (a, b) in first.iter().zip(second) {
+        if let Some(difference) = a.difference(b)? {
+            return Err(Finding::failed(format!(
+                "{what}: {difference}; keep what changes in buffers, or in save_state, and nothing by names of cases"
+            )));
+        }
+    }
     Ok(())
 }
 
