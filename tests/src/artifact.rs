@@ -144,22 +144,31 @@ impl Api {
 /// The C++ plugin that `host plugin new brier-cpp --lang c++` writes, built by its own script.
 pub fn cpp_plugin() -> PathBuf {
     let name = "brier-cpp";
-    once(name, || build_cpp_plugin(name, &root().join("plugin-api")))[name].clone()
+    once(name, || build_cpp_plugin(name, &|_, text| text))[name].clone()
 }
 
-/// The same with the header of a release.
+/// The same as it was written for the header of a release, which has no more than that.
 pub fn released_cpp_plugin(version: &'static str) -> PathBuf {
     let name = format!("brier-cpp-{}", version.replace('.', "-"));
-    once(&name, || build_cpp_plugin(&name, &Api::Released(version).source()))[&name].clone()
+    let build = || {
+        let header = fs::read_to_string(Api::Released(version).source().join("include/trainer_plugin.h")).expect("a header");
+        let source = fs::read_to_string(root().join("tests/fixtures/released/plugin.cpp")).expect("a source");
+        build_cpp_plugin(&name, &|path, text| match path.file_name().and_then(OsStr::to_str) {
+            Some("trainer_plugin.h") => header.clone(),
+            Some("plugin.cpp") => source.replace("{{name}}", &name),
+            _ => text,
+        })
+    };
+    once(&name, build)[&name].clone()
 }
 
-fn build_cpp_plugin(name: &str, plugin_api: &Path) -> Built {
+/// Builds what `host plugin new` writes, changed by `change`, which gets each file's path and text.
+fn build_cpp_plugin(name: &str, change: &dyn Fn(&Path, String) -> String) -> Built {
     let new = folder();
     let made = program::host(new.path()).args(["plugin", "new", name, "--lang", "c++", "--output"]).arg(new.path()).output();
     assert!(made.expect("it starts").status.success(), "plugin new {name}");
     let folder = fixtures().join(name);
-    let header = fs::read_to_string(plugin_api.join("include/trainer_plugin.h")).expect("a header");
-    copy_tree(&new.path().join(name), &folder, &|path, text| if path.ends_with("trainer_plugin.h") { header.clone() } else { text });
+    copy_tree(&new.path().join(name), &folder, change);
     let library = folder.join(format!("lib{}.so", name.replace('-', "_")));
     let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified());
     let newest = entries(&folder).filter(|path| *path != library).map(|path| changed(&path).expect("a source file")).max();

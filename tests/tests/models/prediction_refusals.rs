@@ -195,15 +195,15 @@ fn a_library_in_a_model_folder_is_never_loaded() {
     let library = artifact::with_manifest(&artifact::plugin("base"), &model, |manifest| manifest.id = "evil".to_owned());
     let images = folder().join("plain_3d/images");
     let checkpoint = model.join("fold_0/checkpoint_final.safetensors");
-    let (origin, weights) = read_weights(&checkpoint).expect("there");
+    let mut saved = read_weights(&checkpoint).expect("there");
     let path = library.to_str().expect("UTF-8").to_owned();
     for (named, words) in [
         ("evil", &["no plugin 'evil'"][..]),
         ("./libevil.so", &["names the plugin \"./libevil.so\"", "expected an id"]),
         (&path, &["expected an id", "--plugin"]),
     ] {
-        let origin = host::train::Origin { plugin: named.to_owned(), ..origin.clone() };
-        write_weights(&checkpoint, &origin, &weights).expect("writable");
+        saved.origin.plugin = named.to_owned();
+        write_weights(&checkpoint, &saved).expect("writable");
         predict(&bench, &model, &images, &[]).expect_refusal(words);
     }
     predict(&bench, &model, &images, &["--plugin", &path]).expect_success();

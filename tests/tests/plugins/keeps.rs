@@ -197,7 +197,10 @@ fn online_metrics_and_pictures_show_what_would_be_predicted() {
         let options = ["--set", &format!("activation={activation}"), "--set", "scale=0.001", "--examples", "1"];
         bench.train(plugin, &options).expect_success();
         let dice = bench.records()[0]["metrics"]["segmentation"]["dice"].as_f64().expect("measured");
-        (dice, fs::read(bench.fold().join("examples/epoch_0000.png")).expect("drawn"), bench.final_tensors())
+        let mut tensors = bench.final_tensors();
+        // Of what is predicted.
+        assert!(tensors.remove("probe").is_some(), "a checkpoint has a probe");
+        (dice, fs::read(bench.fold().join("examples/epoch_0000.png")).expect("drawn"), tensors)
     };
     let (softmax, rejection) = (train(&plugin, "softmax"), train(&plugin, "rejection"));
     assert!(softmax.2 == rejection.2, "training is the same");

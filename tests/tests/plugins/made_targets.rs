@@ -302,7 +302,7 @@ fn what_a_plugin_makes_wrong_is_an_error_that_names_it() {
     );
     refused(transform("heatmap", json!({ "sigma": -1 })).map(|_| 0.0), &["new failed: sigma is -1; expected mm above 0"]);
 
-    refused(apply(&panics, Some(&some)), &["cannot run any more: it panicked at", "it was taken for granted"]);
+    refused(apply(&panics, Some(&some)), &["panicked at", "it was taken for granted, and cannot run any more"]);
 
     let folder = artifact::folder();
     let source = source(folder.path(), vec![Some(Arc::new(fault("unwraps_sample").expect("made")))]);

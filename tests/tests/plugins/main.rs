@@ -14,6 +14,7 @@ mod refusals;
 mod remembered;
 mod search;
 mod shipped;
+mod silent;
 mod trust;
 mod two_heads;
 mod versions;

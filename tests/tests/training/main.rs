@@ -13,6 +13,7 @@ mod rates;
 mod resume;
 mod runs;
 mod sampling;
+mod silent;
 mod soak;
 mod threads;
 mod validation;
