@@ -6,6 +6,7 @@ use crate::plan::Plans;
 use crate::plugin::Probe;
 use crate::train::{Origin, Saved, Weights, read_weights};
 use std::path::{Path, PathBuf};
+use tch::Device;
 
 /// A network's weights and what they belong to.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Checkpoint {
     /// that does not keep in its weights what decides predictions.
     pub fn warn_of_other_predictions(&self, model: &Model) {
         let Some(trained) = &self.probe else { return };
-        let difference = match model.probe(&trained.form.sizes) {
+        let difference = match model.probe_anew(&trained.form.sizes, Device::Cpu) {
             Ok(now) => trained.difference(&now),
             Err(error) => Some(format!("{error}")),
         };

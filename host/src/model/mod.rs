@@ -331,7 +331,7 @@ pub fn target_kinds(model: &Model, description: &Description) -> IndexMap<String
 }
 
 /// Says so if the schema of `library` refuses the options that a network was trained with: another version, maybe.
-fn warn_of_options(library: &Library, origin: &Origin) {
+pub fn warn_of_options(library: &Library, origin: &Origin) {
     match plugin::refused_by_schema(library, &origin.options) {
         Ok(None) => {}
         Ok(Some(reason)) => log::warn!("plugin {}: of the options that it was trained with, {reason}", library.manifest.id),

@@ -73,10 +73,9 @@ impl Model {
         Probe::of(&self.trainer, &self.task, sizes)
     }
 
-    /// What a new trainer with the weights of this one makes of them, on the CPU.
-    pub fn probe_anew(&self, sizes: &[Vec<i64>]) -> Result<Probe, Error> {
-        let (trainer, _parameters) = self.trained().copy(Device::Cpu)?;
-        Probe::of(&trainer, &self.task, sizes)
+    /// What a new trainer with the weights of this one makes of them on `device`.
+    pub fn probe_anew(&self, sizes: &[Vec<i64>], device: Device) -> Result<Probe, Error> {
+        Probe::anew(self.trained(), sizes, device)
     }
 
     /// A second trainer with the weights of this one, and what holds them: for calls that the training must not notice.

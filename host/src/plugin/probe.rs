@@ -2,13 +2,15 @@
 //!
 //! Prediction makes a new trainer from the task, the options, and a checkpoint's parameters and buffers; whatever else decided what the trained one
 //! predicts is lost: a number that `new` drew from a generator of its own, a field that training changed, the state of `save_state`. So the host makes such
-//! a trainer at the first checkpoint and [compares](Probe::difference) it with the live one. The probe in the checkpoint is compared again whenever a model
-//! is loaded, maybe years later, with another build of the plugin.
+//! a trainer at the first checkpoint and [compares](Probe::difference) it with the live one, on the device of the training. The probe in the checkpoint is one of
+//! such a trainer on the CPU, whatever trained it, and is compared again whenever a model is loaded, maybe years later, with another build of the plugin.
 
+use super::error::CallError;
 use super::keeps::Trained;
 use super::maps::{features, sizes};
 use super::trainer::LoadedTrainer;
 use crate::network::Error;
+use plugin_api::manifest::FORWARD;
 use plugin_api::{Kind, Outputs, Pass, Task};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind as Dtype, Tensor};
@@ -16,7 +18,7 @@ use tch::{Device, Kind as Dtype, Tensor};
 /// Numbers of all parts together, 64 KB.
 const MOST_NUMBERS: usize = 16 << 10;
 /// Values of all maps together: larger ones would take too long.
-const MOST_VALUES: i64 = 16 << 20;
+const MOST_VALUES: i64 = 4 << 20;
 /// Relative to the largest number of a part.
 const TOLERANCE: f64 = 1e-3;
 
@@ -38,13 +40,14 @@ pub struct Form {
     pub parts: Vec<(String, usize)>,
 }
 
-/// The smallest maps that a trainer like `trained` accepts; `None` where it accepts no small ones. It is `trained` that is copied, not called: an
+/// The smallest maps that a trainer like `trained` accepts on the CPU; `None` where it accepts no small ones. It is `trained` that is copied, not called: an
 /// instance that panics cannot be used any more.
 pub fn accepted(trained: Trained) -> Result<Option<Vec<Vec<i64>>>, Error> {
-    for sizes in sizes(trained.task).into_iter().filter(|sizes| values(trained.task, sizes) <= MOST_VALUES) {
-        let (trainer, _parameters) = trained.copy(Device::Cpu)?;
-        match Probe::of(&trainer, trained.task, &sizes) {
+    for sizes in sizes(trained.task).into_iter().filter(|sizes| are_small(trained.task, sizes)) {
+        match Probe::anew(trained, &sizes, Device::Cpu) {
             Ok(_) => return Ok(Some(sizes)),
+            // Its weights are out of range, not the sizes.
+            Err(error) if error.is_nonfinite() => return Ok(Some(sizes)),
             Err(Error::Plugin(_)) => {}
             Err(other) => return Err(other),
         }
@@ -52,9 +55,14 @@ pub fn accepted(trained: Trained) -> Result<Option<Vec<Vec<i64>>>, Error> {
     Ok(None)
 }
 
-/// Values of the maps of all stages.
-fn values(task: &Task, sizes: &[Vec<i64>]) -> i64 {
-    task.features.iter().zip(sizes).map(|(channels, size)| channels * size.iter().product::<i64>()).sum()
+/// Whether these are sizes of maps of all stages that take little time and memory. Sizes in a stranger's file may be anything.
+fn are_small(task: &Task, sizes: &[Vec<i64>]) -> bool {
+    let values = |(channels, size): (&i64, &Vec<i64>)| {
+        let fits = size.len() == task.dims && size.iter().all(|length| *length > 0);
+        size.iter().try_fold(*channels, |values, length| values.checked_mul(*length)).filter(|_| fits)
+    };
+    let all = task.features.iter().zip(sizes).map(values).try_fold(0i64, |sum, values| sum.checked_add(values?));
+    sizes.len() == task.features.len() && all.is_some_and(|values| values <= MOST_VALUES)
 }
 
 impl Probe {
@@ -77,6 +85,17 @@ impl Probe {
             }
         }
         Ok(probe)
+    }
+
+    /// The same of a new trainer on `device` with the weights of `trained`, as prediction makes it.
+    pub fn anew(trained: Trained, sizes: &[Vec<i64>], device: Device) -> Result<Self, Error> {
+        let library = trained.library;
+        if !are_small(trained.task, sizes) {
+            let message = format!("cannot be probed with maps of sizes {sizes:?}, which are not those of its network, or too large");
+            return Err(CallError::new(library, FORWARD, message).into());
+        }
+        let (trainer, _parameters) = trained.copy(device)?;
+        Self::of(&trainer, trained.task, sizes)
     }
 
     /// Adds at most so many numbers of `values`, evenly spaced.

@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::s
 use crate::device;
 use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
-use crate::model::{Checkpoint, target_kinds, trained_task};
+use crate::model::{Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::network::{Model, Precision, all_told, task};
 use crate::plugin::{self, Library};
 use crate::predict::{Validation, validate};
@@ -258,10 +258,11 @@ impl<'a> Session<'a> {
     /// Refuses options that the plugin took, but that its own schema does not know; of a training that is resumed it only says so.
     fn check_options(&self, resumed: bool) -> Result<()> {
         let library = self.model.trainer.library();
-        match plugin::refused_by_schema(library, &self.settings.options)? {
-            Some(reason) if !resumed => bail!("plugin {}: {reason}", library.manifest.id),
-            Some(reason) => log::warn!("plugin {}: {reason}; the training goes on as it began", library.manifest.id),
-            None => {}
+        match plugin::refused_by_schema(library, &self.settings.options) {
+            Ok(None) => {}
+            Ok(Some(reason)) if !resumed => bail!("plugin {}: {reason}", library.manifest.id),
+            Ok(Some(reason)) => log::warn!("plugin {}: {reason}; the training goes on as it began", library.manifest.id),
+            Err(error) => log::warn!("{error}; the options are not checked"),
         }
         Ok(())
     }
@@ -356,6 +357,7 @@ impl<'a> Session<'a> {
             trained.options
         );
         trained.tell_other_build(&path, library);
+        warn_of_options(library, trained);
         // As prediction builds it: from what the trainer was told then, whatever was asked for now.
         let (configuration, description) = (&self.prepared.configuration, &self.dataset.description);
         let task = trained_task(&checkpoint, configuration, description)?;

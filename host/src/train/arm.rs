@@ -14,6 +14,7 @@ use plugin_api::{Epoch, EpochReport, Manifest, Task};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
+use tch::Device;
 
 /// Weight of the newest epoch in the moving averages.
 const EMA_NEWEST: f64 = 0.1;
@@ -258,8 +259,8 @@ impl Arm<'_> {
         Ok(())
     }
 
-    /// What the trainer makes of made-up maps with the weights that prediction will use. The first time, a trainer that is made as prediction makes it must
-    /// say the same.
+    /// What a trainer that is made as prediction makes it makes of made-up maps, with the weights that prediction will use. The first time, it must say the
+    /// same as the live one.
     fn probe(&mut self) -> Result<Option<Probe>, Error> {
         self.average.iter().try_for_each(Average::swap)?;
         let probe = self.probe_with_these_weights();
@@ -268,26 +269,45 @@ impl Arm<'_> {
     }
 
     fn probe_with_these_weights(&mut self) -> Result<Option<Probe>, Error> {
-        let compared = self.probed.is_some();
-        let sizes = match &self.probed {
-            Some(sizes) => sizes.clone(),
-            None => self.model.probed_maps()?,
-        };
-        self.probed = Some(sizes.clone());
-        let Some(sizes) = sizes else {
-            let id = &self.model.trainer.library().manifest.id;
-            self.warn(&format!("plugin {id} accepts no small maps: whether prediction will do what was trained is not compared"));
+        if self.probed.is_none() && !self.compare_with_a_new_trainer()? {
             return Ok(None);
-        };
-        let probe = match self.model.probe(&sizes) {
+        }
+        let Some(Some(sizes)) = self.probed.clone() else { return Ok(None) };
+        match self.model.probe_anew(&sizes, Device::Cpu) {
+            Ok(probe) => Ok(Some(probe)),
             // Weights that are out of range are the watchdogs' business.
-            Err(error) if error.is_nonfinite() => return Ok(None),
-            probe => probe?,
+            Err(error) if error.is_nonfinite() => Ok(None),
+            Err(error) => {
+                self.warn(&format!("checkpoints hold no probe: {error}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compares, and notes with which maps; whether that was possible.
+    fn compare_with_a_new_trainer(&mut self) -> Result<bool, Error> {
+        let sizes = match self.model.probed_maps() {
+            Ok(Some(sizes)) => sizes,
+            other => {
+                let why = other.err().map_or_else(|| "it accepts no small maps".to_owned(), |error| error.to_string());
+                let id = &self.model.trainer.library().manifest.id;
+                self.warn(&format!("plugin {id}: whether prediction will do what was trained is not compared: {why}"));
+                self.probed = Some(None);
+                return Ok(false);
+            }
         };
-        if !compared && let Some(difference) = self.model.probe_anew(&sizes)?.difference(&probe) {
+        let device = self.model.parameters.device();
+        let both = self.model.probe(&sizes).and_then(|live| Ok((live, self.model.probe_anew(&sizes, device)?)));
+        let (live, anew) = match both {
+            // At the next checkpoint.
+            Err(error) if error.is_nonfinite() => return Ok(false),
+            both => both?,
+        };
+        if let Some(difference) = anew.difference(&live) {
             let Manifest { id, version, .. } = &self.model.trainer.library().manifest;
             return Err(Error::NotReproduced { plugin: format!("{id} {version}"), difference });
         }
-        Ok(Some(probe))
+        self.probed = Some(Some(sizes));
+        Ok(true)
     }
 }

@@ -287,7 +287,10 @@ pub(super) fn probe_of(tensors: &SafeTensors, form: Option<ProbeForm>) -> Result
     let Some(form) = form else { return Ok(None) };
     let stored = tensors.tensor(PROBE).map_err(|e| format!("has no tensor '{PROBE}' ({e})"))?;
     let (numbers, rest) = stored.data().as_chunks::<4>();
-    if stored.dtype() != Dtype::F32 || !rest.is_empty() || numbers.len() != form.parts.iter().map(|(_, count)| count).sum::<usize>() {
+    if stored.dtype() != Dtype::F32
+        || !rest.is_empty()
+        || Some(numbers.len()) != form.parts.iter().try_fold(0usize, |sum, (_, count)| sum.checked_add(*count))
+    {
         return Err(format!("its tensor '{PROBE}' is {:?} {:?}, which is not what its header says", stored.dtype(), stored.shape()));
     }
     Ok(Some(Probe { form, numbers: numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect() }))

@@ -152,7 +152,7 @@ impl Training<'_> {
         while let Some(epoch) = self.arms.iter().filter(|arm| !arm.is_done()).map(|arm| arm.progress.epoch).min() {
             if self.epoch(epoch, &mut estimate)? == End::Interrupted {
                 for arm in self.arms.iter_mut().filter(|arm| !arm.is_done()) {
-                    arm.checkpoint("latest")?;
+                    arm.checkpoint("latest").map_err(|error| arm.named(error))?;
                     let (epoch, iteration) = (arm.progress.epoch, arm.progress.iteration);
                     arm.log.line(&format!("Stopped in epoch {epoch}, iteration {iteration}. Go on with --resume."));
                 }
@@ -160,7 +160,7 @@ impl Training<'_> {
             }
         }
         for arm in &mut self.arms {
-            arm.checkpoint("final")?;
+            arm.checkpoint("final").map_err(|error| arm.named(error))?;
             // It would hold the same; nnU-Net removes it, too.
             let _ = std::fs::remove_file(checkpoint::path(&arm.folder, "latest"));
         }
@@ -209,7 +209,7 @@ fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate:
             arm.step(&batches).map_err(|error| arm.named(error))?;
             arm.progress.iteration += 1;
             arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
-            arm.save_now_and_then()?;
+            arm.save_now_and_then().map_err(|error| arm.named(error))?;
         }
         bar.set(iteration + 1, iterations);
         if let Some(line) = estimate.after_step(arms[0].task, &arms[0].progress, arms[0].identity.validation_iterations) {

@@ -38,8 +38,10 @@ pub struct Watchdogs {
 /// Looks whether gradients of terms reach the trunk.
 #[derive(Debug, Default)]
 pub struct Reach {
-    /// Looks so far at every term; those that are settled have [`LOOKS`].
+    /// Looks so far at every term that trains; those that are settled have [`LOOKS`].
     looks: IndexMap<String, u32>,
+    /// The same at terms that say that they are about no sample.
+    about_nothing: IndexMap<String, u32>,
 }
 
 impl Reach {
@@ -48,7 +50,7 @@ impl Reach {
     pub fn dead(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
         let mut dead = Vec::new();
         for term in terms.iter().filter(|term| trains(term)) {
-            if self.reaches(term, features)? == Some(false) && self.looks[&term.name] == LOOKS {
+            if look(&mut self.looks, term, features)? == Some(false) && self.looks[&term.name] == LOOKS {
                 dead.push(term.name.clone());
             }
         }
@@ -59,26 +61,26 @@ impl Reach {
     pub fn about_nothing(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         for term in terms.iter().filter(|term| term.samples == Some(0) && term.value.requires_grad()) {
-            if self.reaches(term, features)? == Some(true) {
+            if look(&mut self.about_nothing, term, features)? == Some(true) {
                 found.push(term.name.clone());
             }
         }
         Ok(found)
     }
+}
 
-    /// Whether the trunk gets a gradient of `term`; `None` once that is settled.
-    fn reaches(&mut self, term: &Term, features: &Features) -> Result<Option<bool>, Error> {
-        let looks = self.looks.entry(term.name.clone()).or_default();
-        if *looks == LOOKS {
-            return Ok(None);
-        }
-        *looks += 1;
-        let reached = reaches(&term.value, features)?;
-        if reached {
-            *looks = LOOKS;
-        }
-        Ok(Some(reached))
+/// Whether the trunk gets a gradient of `term`; `None` once that is settled.
+fn look(looks: &mut IndexMap<String, u32>, term: &Term, features: &Features) -> Result<Option<bool>, Error> {
+    let looks = looks.entry(term.name.clone()).or_default();
+    if *looks == LOOKS {
+        return Ok(None);
     }
+    *looks += 1;
+    let reached = reaches(&term.value, features)?;
+    if reached {
+        *looks = LOOKS;
+    }
+    Ok(Some(reached))
 }
 
 /// Whether `value` has a gradient that is not zero on any feature map. The finest map comes first: nearly always it has one, and
