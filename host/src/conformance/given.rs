@@ -7,6 +7,9 @@ use indexmap::IndexMap;
 use plugin_api::{Kind, Outputs, Pass, Step, Weight};
 use tch::{Kind as Dtype, Tensor};
 
+/// How the name of a term's weight begins.
+const WEIGHT: &str = "the weight of term";
+
 /// Outputs in training and in evaluation, predictions, values and weights of terms, by name.
 #[derive(Debug)]
 pub(super) struct Given(Vec<(String, Tensor)>);
@@ -29,7 +32,7 @@ impl Given {
                 Weight::Learned(weight) => weight.detach().to_kind(Dtype::Double),
             };
             parts.push((format!("term '{}'", term.name), term.value.detach().copy()));
-            parts.push((format!("the weight of term '{}'", term.name), weight));
+            parts.push((format!("{WEIGHT} '{}'", term.name), weight));
         }
         let _no_grad = tch::no_grad_guard();
         let evaluated = rig.trainer.forward(&rig.features, &Pass { training: false, ..rig.pass() }, step.seed)?;
@@ -101,9 +104,12 @@ impl Numbers {
             if name != other || a.len() != b.len() {
                 return Some(format!("{name} is {other}, or of another size"));
             }
-            let scale = a.iter().fold(1.0, |most: f64, x| most.max(x.abs()));
-            let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            (off > 1e-4 * scale).then(|| match (&a[..], &b[..]) {
+            // Weights are exact, however small they are.
+            let largest = a.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+            let allowed = if name.starts_with(WEIGHT) { 1e-6 * largest } else { 1e-4 * largest.max(1.0) };
+            let off = a.iter().zip(b).map(|(a, b)| if a == b || (a.is_nan() && b.is_nan()) { 0.0 } else { (a - b).abs() });
+            let off = off.fold(0.0, |most: f64, off| if off.is_nan() { off } else { most.max(off) });
+            (off.is_nan() || off > allowed).then(|| match (&a[..], &b[..]) {
                 ([a], [b]) => format!("{name} is {a}, then {b}"),
                 _ => format!("{name} differs by {off}"),
             })

@@ -1,6 +1,6 @@
 //! Gradients: that they get everywhere, and that they are right.
 
-use super::rig::{Rig, gradient, levels, map};
+use super::rig::{Kept, Rig, gradient, levels, map};
 use super::{Content, Finding, Problem, Subject, World, must};
 use crate::train::total;
 use plugin_api::extensions::loss_with_grad;
@@ -47,8 +47,8 @@ pub(super) fn reach(subject: &Subject) -> Result<(), Finding> {
 }
 
 /// Values of the terms by name, at `outputs`, which may be in f64.
-fn terms_at(rig: &mut Rig, outputs: &Outputs, step: &Step, state: &[u8]) -> Result<Vec<(String, Tensor)>, Finding> {
-    rig.trainer.load_state(state)?;
+fn terms_at(rig: &mut Rig, outputs: &Outputs, step: &Step, state: &Kept) -> Result<Vec<(String, Tensor)>, Finding> {
+    state.put_back(&mut rig.trainer)?;
     let terms = rig.trainer.loss_of_any_kind(outputs, &rig.batch, step)?;
     for term in &terms {
         must!(term.value.dim() == 0, "term '{}' has shape {:?}; expected a scalar", term.name, term.value.size());
@@ -70,7 +70,7 @@ pub(super) fn check(subject: &Subject) -> Result<(), Finding> {
 }
 
 fn check_in(rig: &mut Rig, by_hand: bool) -> Result<(), Finding> {
-    let (step, state) = (rig.step(0), rig.trainer.save_state()?);
+    let (step, state) = (rig.step(0), rig.keep()?);
     let start = map(&rig.logits()?, |level| level.detach().to_kind(Dtype::Double));
     let leaves = map(&start, |level| level.detach().copy().set_requires_grad(true));
     let terms = terms_at(rig, &leaves, &step, &state)?;
@@ -120,7 +120,7 @@ fn check_in(rig: &mut Rig, by_hand: bool) -> Result<(), Finding> {
 pub(super) fn derivatives(subject: &Subject) -> Result<(), Finding> {
     subject.in_every_world(Content::Whole, |mut rig| {
         every_output_is_trained(&mut rig)?;
-        let (step, state) = (rig.step(0), rig.trainer.save_state()?);
+        let (step, state) = (rig.step(0), rig.keep()?);
         let terms = rig.whole_step(&step)?;
         let Some(loss) = total(&terms)? else { return Ok(()) };
         let features = &rig.features;
@@ -140,7 +140,7 @@ pub(super) fn derivatives(subject: &Subject) -> Result<(), Finding> {
                 let _no_grad = tch::no_grad_guard();
                 let kept = leaf.detach().copy();
                 leaf.shallow_clone().f_copy_(&(&kept + &along * offset))?;
-                rig.trainer.load_state(&state)?;
+                state.put_back(&mut rig.trainer)?;
                 let value = rig.whole_step(&step).map_err(Finding::from).and_then(|terms| weighted_sum(&terms));
                 leaf.shallow_clone().f_copy_(&kept)?;
                 value

@@ -13,7 +13,7 @@ const SURE: f64 = 8.0;
 /// Right outputs have a smaller loss than random ones and than those of another sample, and predictions say the same class as logits.
 pub(super) fn is_better(subject: &Subject) -> Result<(), Finding> {
     subject.in_every_world(Content::Whole, |mut rig| {
-        let (step, state) = (rig.step(0), rig.trainer.save_state()?);
+        let (step, state) = (rig.step(0), rig.keep()?);
         let random = rig.logits()?;
         let right = ideal(&rig, &random)?;
         let anothers = super::rig::map(&right, |level| level.roll([1], [0]));
@@ -43,7 +43,7 @@ pub(super) fn is_better(subject: &Subject) -> Result<(), Finding> {
 }
 
 /// Terms that depend on outputs without a target, of which nobody knows what is right.
-fn depend_on_more(rig: &mut Rig, outputs: &Outputs) -> Result<Vec<String>, Finding> {
+pub(super) fn depend_on_more(rig: &mut Rig, outputs: &Outputs) -> Result<Vec<String>, Finding> {
     let step = rig.step(0);
     let mut found = Vec::new();
     for term in rig.loss(outputs, &step)? {

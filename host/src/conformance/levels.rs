@@ -1,6 +1,6 @@
 //! Deep supervision: how much the levels of an output count.
 
-use super::rig::{Rig, evaluate, gradient};
+use super::rig::{Kept, Rig, evaluate, gradient};
 use super::{Content, Finding, Subject};
 use plugin_api::Step;
 
@@ -12,7 +12,7 @@ const TOLERANCE: f64 = 1e-3;
 /// A term is the weighted sum of what it is at its levels, and a level of weight 0 trains nothing.
 pub(super) fn weights(subject: &Subject) -> Result<(), Finding> {
     subject.in_every_world(Content::Whole, |mut rig| {
-        let (state, logits) = (rig.trainer.save_state()?, rig.logits()?);
+        let (state, logits) = (rig.keep()?, rig.logits()?);
         let with = |rig: &Rig, weights: &[f64]| Step { deep_supervision_weights: weights.to_vec(), ..rig.step(0) };
         let one_hot = |level: usize| -> Vec<f64> { (0..WEIGHTS.len()).map(|i| f64::from(i == level)).collect() };
         let step = with(&rig, &WEIGHTS);
@@ -53,8 +53,8 @@ pub(super) fn weights(subject: &Subject) -> Result<(), Finding> {
 }
 
 /// Levels, of all outputs that have several, on which term `name` has a gradient.
-fn levels_of(rig: &mut Rig, logits: &plugin_api::Outputs, step: &Step, state: &[u8], name: &str) -> Result<Vec<usize>, Finding> {
-    rig.trainer.load_state(state)?;
+fn levels_of(rig: &mut Rig, logits: &plugin_api::Outputs, step: &Step, state: &Kept, name: &str) -> Result<Vec<usize>, Finding> {
+    state.put_back(&mut rig.trainer)?;
     let terms = rig.trainer.loss(logits, &rig.batch, step)?;
     let mut touched = Vec::new();
     for term in terms.iter().filter(|term| term.name == name) {

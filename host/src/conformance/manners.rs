@@ -1,7 +1,7 @@
 //! Manners: what a call must leave alone, and how it fails.
 
 use super::numbers::{close, values};
-use super::rig::{Rig, levels, map};
+use super::rig::{Rig, evaluate, levels, map};
 use super::{Finding, Subject, must};
 use indexmap::IndexMap;
 use plugin_api::{Batch, Epoch, EpochReport, Outputs, Pass, Phase, Step};
@@ -158,8 +158,9 @@ pub(super) fn metrics(subject: &Subject) -> Result<(), Finding> {
     }
     let step = Step { phase: Phase::Validate, ..rig.step(0) };
     let logits = map(&rig.logits()?, Tensor::detach);
-    let training = rig.step(1);
-    let before = values(&rig.loss(&logits, &training)?)?;
+    let (training, kept) = (rig.step(1), rig.keep()?);
+    let before = evaluate(&mut rig.trainer, &logits, &rig.batch, &training, &kept)?;
+    kept.put_back(&mut rig.trainer)?;
     let found = rig.trainer.metrics(&logits, &rig.batch, &step)?;
     let after = values(&rig.loss(&logits, &training)?)?;
     must!(

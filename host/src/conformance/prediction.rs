@@ -69,15 +69,15 @@ fn alone(rig: &Rig, outputs: &Outputs, predictions: &Outputs) -> Result<(), Find
         let all = |maps: &[Tensor]| maps.iter().map(one).collect::<Vec<_>>();
         let Features { decoder, bottleneck, skips } = &rig.features;
         let features = Features { decoder: all(decoder), bottleneck: one(bottleneck), skips: all(skips) };
-        let found = evaluated(rig, &features, 1)?;
+        let found = predicting(rig, &evaluated(rig, &features, 1)?);
         let of_batch = |outputs: &Outputs| super::rig::map(outputs, one);
-        if let Some(off) = apart(&of_batch(outputs), &found)? {
+        if let Some(off) = apart(&of_batch(&predicting(rig, outputs)), &found)? {
             return Err(Finding::failed(format!(
                 "forward: in evaluation, sample {sample} alone differs by {off:.1e} from what it is in a batch: prediction has other batches than training \
                  (statistics of the batch, or a softmax over samples)"
             )));
         }
-        let active = rig.trainer.activate(&predicting(rig, &found))?;
+        let active = rig.trainer.activate(&found)?;
         if let Some(off) = apart(&of_batch(predictions), &active)? {
             return Err(Finding::failed(format!("activate: sample {sample} alone differs by {off:.1e} from what it is in a batch")));
         }

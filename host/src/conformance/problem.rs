@@ -65,13 +65,16 @@ impl World {
         targets
     }
 
-    /// What is special about it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Usual => "labels",
-            Self::Regions => "regions, batch Dice, first epoch",
-            Self::Weighed => "one class and a map of weights",
-            Self::Many => "five channels, last epoch",
+    /// What is special about it, where targets are `made_up` and where they are those of a data set.
+    pub fn name(self, made_up: bool) -> &'static str {
+        match (self, made_up) {
+            (Self::Usual, true) => "labels",
+            (Self::Regions, true) => "regions, batch Dice, first epoch",
+            (Self::Weighed, true) => "one class and a map of weights",
+            (Self::Many, true) => "five channels, last epoch",
+            (Self::Usual | Self::Weighed, false) => "in mid-training",
+            (Self::Regions, false) => "batch Dice, first epoch",
+            (Self::Many, false) => "last epoch",
         }
     }
 

@@ -73,7 +73,7 @@ impl Subject {
         for (world, dims) in World::ALL {
             let problem = Problem { dims, world, ..problem };
             let found = self.able(problem).and_then(&mut look);
-            match found.map_err(|finding| finding.in_words(&format!("{dims}D, {}", world.name()))) {
+            match found.map_err(|finding| finding.in_words(&format!("{dims}D, {}", world.name(self.made_up)))) {
                 Ok(()) => looked = true,
                 Err(Finding::Skipped(reason)) => why = reason,
                 Err(Finding::Warning(words)) => {
@@ -183,6 +183,12 @@ impl Rig {
         Ok(map(&outputs, |level| level.detach().randn_like().set_requires_grad(true)))
     }
 
+    /// State and buffers as they are.
+    pub fn keep(&self) -> Result<Kept, Finding> {
+        let buffers = self.parameters.buffers().map(|buffer| (buffer.shallow_clone(), buffer.detach().copy())).collect();
+        Ok(Kept { state: self.trainer.save_state()?, buffers })
+    }
+
     /// Sizes of the maps of all stages, finest first.
     pub fn map_sizes(&self) -> Vec<Vec<i64>> {
         self.features.decoder.iter().chain([&self.features.bottleneck]).map(|map| map.size()[2..].to_vec()).collect()
@@ -203,12 +209,13 @@ impl Rig {
                 loss.f_backward()?;
             }
             let _no_grad = tch::no_grad_guard();
-            for (_, parameter) in self.parameters.trained() {
-                let mut gradient = parameter.tensor.grad();
-                if gradient.defined() {
-                    let _ = parameter.tensor.shallow_clone().f_sub_(&(&gradient * RATE))?;
-                    let _ = gradient.f_zero_()?;
-                }
+            let gradients = self.parameters.trained().map(|(_, parameter)| (parameter.tensor.shallow_clone(), parameter.tensor.grad()));
+            let gradients: Vec<(Tensor, Tensor)> = gradients.filter(|(_, gradient)| gradient.defined()).collect();
+            // Clipped, as in a training: a sum over voxels is large.
+            let norm = gradients.iter().map(|(_, gradient)| gradient.norm().double_value(&[]).powi(2)).sum::<f64>().sqrt();
+            for (mut parameter, mut gradient) in gradients {
+                let _ = parameter.f_sub_(&(&gradient * (RATE / norm.max(1.0))))?;
+                let _ = gradient.f_zero_()?;
             }
         }
         self.trainer.epoch_end(&self.report(epoch, means))?;
@@ -234,15 +241,34 @@ impl Rig {
     }
 }
 
-/// Name and value of every term of `outputs` on `batch`, by `trainer` with the state `state`.
+/// What a step may change of a trainer beside its parameters.
+#[derive(Debug)]
+pub struct Kept {
+    state: Vec<u8>,
+    /// Buffers, and what they held.
+    buffers: Vec<(Tensor, Tensor)>,
+}
+
+impl Kept {
+    /// Puts everything back.
+    pub fn put_back(&self, trainer: &mut LoadedTrainer) -> Result<(), Finding> {
+        let _no_grad = tch::no_grad_guard();
+        for (buffer, kept) in &self.buffers {
+            buffer.shallow_clone().f_copy_(kept)?;
+        }
+        Ok(trainer.load_state(&self.state)?)
+    }
+}
+
+/// Name and value of every term of `outputs` on `batch`, by `trainer` as it was `kept`.
 pub fn evaluate(
     trainer: &mut LoadedTrainer,
     outputs: &Outputs,
     batch: &Batch,
     step: &Step,
-    state: &[u8],
+    kept: &Kept,
 ) -> Result<Vec<(String, f64)>, Finding> {
-    trainer.load_state(state)?;
+    kept.put_back(trainer)?;
     let terms = trainer.loss(outputs, batch, step)?;
     terms.iter().map(|term| Ok((term.name.clone(), f64::try_from(&term.value)?))).collect()
 }

@@ -1,6 +1,6 @@
 //! Samples of a batch: each one counts, and by itself.
 
-use super::ideal::ideal;
+use super::ideal::{depend_on_more, ideal};
 use super::numbers::values;
 use super::rig::{Rig, evaluate, gradient, levels, map};
 use super::targets::samples;
@@ -52,7 +52,7 @@ fn has_gradient(rig: &mut Rig) -> Result<(), Finding> {
 
 /// Terms of two samples beside the mean of those of each. What cannot be asked about a single sample is not judged.
 fn is_the_mean(rig: &mut Rig) -> Result<(), Finding> {
-    let (step, state) = (rig.step(0), rig.trainer.save_state()?);
+    let (step, state) = (rig.step(0), rig.keep()?);
     // Outputs that know something of their own sample: random ones go with any target equally badly.
     let random = rig.logits()?;
     let right = ideal(rig, &random)?;
@@ -64,10 +64,13 @@ fn is_the_mean(rig: &mut Rig) -> Result<(), Finding> {
     if rig.trainer.observe().iter().any(crate::plugin::Observation::drew) {
         return Ok(());
     }
+    let beyond = depend_on_more(rig, &random)?;
     let mut sums: Vec<f64> = vec![0.0; whole.len()];
     for sample in 0..rig.task.batch_size {
-        let one = map(&logits, |level| level.narrow(0, sample, 1));
-        rig.trainer.load_state(&state)?;
+        // Outputs without a target may have any shape.
+        let of_samples = |level: &Tensor| level.size().first() == Some(&rig.task.batch_size);
+        let one = map(&logits, |level| if of_samples(level) { level.narrow(0, sample, 1) } else { level.shallow_clone() });
+        state.put_back(&mut rig.trainer)?;
         let Ok(terms) = rig.trainer.loss(&one, &samples(&rig.batch, &[sample]), &step) else { return Ok(()) };
         let alone = values(&terms)?;
         if alone.len() != whole.len() {
@@ -75,7 +78,7 @@ fn is_the_mean(rig: &mut Rig) -> Result<(), Finding> {
         }
         sums.iter_mut().zip(alone).for_each(|(sum, (_, value))| *sum += value);
     }
-    for ((name, value), sum) in whole.iter().zip(sums) {
+    for ((name, value), sum) in whole.iter().zip(sums).filter(|((name, _), _)| !beyond.contains(name)) {
         let mean = sum / rig.task.batch_size as f64;
         if (value - mean).abs() > TOLERANCE * mean.abs().max(value.abs()).max(1e-2) {
             return Err(Finding::Warning(format!(

@@ -7,7 +7,7 @@ use super::targets::samples;
 use super::{Finding, Subject, must};
 use crate::memory;
 use crate::network::{Group, Parameters};
-use plugin_api::{Batch, Epoch};
+use plugin_api::{Batch, Epoch, Step};
 use tch::Device;
 
 /// Trainers before memory is looked at, and then until it is looked at again.
@@ -39,10 +39,10 @@ fn resumed(subject: &Subject, moment: Moment) -> Result<(), Finding> {
     let mut first = subject.usual()?;
     let epoch = first.step(0).epoch;
     first.train(0..2)?;
+    let next = Epoch { epoch: epoch + 1, epochs: first.task.epochs };
     if matches!(moment, Moment::InEpoch) {
-        // Not told again when a run goes on in the middle of an epoch.
-        first.trainer.epoch_start(&Epoch { epoch: epoch + 1, epochs: first.task.epochs })?;
-        go_on(&mut first, 2..3)?;
+        first.trainer.epoch_start(&next)?;
+        go_on(&mut first, epoch + 1, 2..3)?;
     }
     let state = first.trainer.save_state()?;
     let mut second = subject.usual()?;
@@ -62,8 +62,12 @@ fn resumed(subject: &Subject, moment: Moment) -> Result<(), Finding> {
     // The first has seen another batch under these names; the second none.
     for rig in [&mut first, &mut second] {
         rig.batch = other_batch(rig);
+        // Not told again when a run goes on in the middle of an epoch.
+        if matches!(moment, Moment::BetweenEpochs) {
+            rig.trainer.epoch_start(&next)?;
+        }
     }
-    let both = [go_on(&mut first, 3..5)?, go_on(&mut second, 3..5)?];
+    let both = [go_on(&mut first, epoch + 1, 3..5)?, go_on(&mut second, epoch + 1, 3..5)?];
     same(
         &both,
         &format!(
@@ -76,7 +80,7 @@ fn resumed(subject: &Subject, moment: Moment) -> Result<(), Finding> {
         rig.trainer.epoch_start(&Epoch { epoch: epoch + 2, epochs: rig.task.epochs })?;
     }
     same(
-        &[go_on(&mut first, 5..6)?, go_on(&mut second, 5..6)?],
+        &[go_on(&mut first, epoch + 2, 5..6)?, go_on(&mut second, epoch + 2, 5..6)?],
         &format!("with parameters{buffers} and state restored that were saved {saved}, the next epoch is another one"),
     )
 }
@@ -88,9 +92,14 @@ fn other_batch(rig: &Rig) -> Batch {
     Batch { cases: rig.batch.cases.clone(), ..turned }
 }
 
-/// What some steps give.
-fn go_on(rig: &mut Rig, iterations: std::ops::Range<u64>) -> Result<Vec<Given>, Finding> {
-    iterations.map(|iteration| Given::of(rig, iteration)).collect()
+/// What some steps of an epoch give.
+fn go_on(rig: &mut Rig, epoch: u64, iterations: std::ops::Range<u64>) -> Result<Vec<Given>, Finding> {
+    iterations
+        .map(|iteration| {
+            let step = Step { epoch, ..rig.step(iteration) };
+            Given::at(rig, &step)
+        })
+        .collect()
 }
 
 fn same([first, second]: &[Vec<Given>; 2], what: &str) -> Result<(), Finding> {
