@@ -18,7 +18,7 @@ pub struct Window<'a> {
     pub step: f64,
     /// Predictions are averaged over all mirror images along these axes (test-time augmentation), counted from z for 3D and from y for 2D.
     pub mirror: &'a [usize],
-    /// Outputs whose channels are the components ([z,] y, x) of vectors: a mirror image of these has other signs, too.
+    /// Outputs whose channels are the components `([z,] y, x)` of vectors: a mirror image of these has other signs, too.
     pub vectors: &'a [String],
     /// Sums of logits in float16, as nnU-Net has them.
     pub half: bool,
