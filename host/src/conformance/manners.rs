@@ -3,6 +3,8 @@
 use super::numbers::{close, values};
 use super::rig::{Rig, evaluate, levels, map};
 use super::{Finding, Subject, must};
+use crate::plugin::CallError;
+use crate::plugin::lent::{self, Lent};
 use indexmap::IndexMap;
 use plugin_api::{Batch, Epoch, EpochReport, Outputs, Pass, Phase, Step};
 use tch::Tensor;
@@ -11,49 +13,19 @@ use tch::Tensor;
 pub(super) fn inputs(subject: &Subject) -> Result<(), Finding> {
     let mut rig = subject.usual()?;
     let step = rig.step(0);
-    let features = |rig: &Rig| -> Vec<(String, Tensor)> {
-        let maps = [("decoder", &rig.features.decoder), ("skips", &rig.features.skips)];
-        let maps = maps
-            .into_iter()
-            .flat_map(|(name, maps)| maps.iter().enumerate().map(move |(i, map)| (format!("features.{name}[{i}]"), map.shallow_clone())));
-        maps.chain([("features.bottleneck".to_owned(), rig.features.bottleneck.shallow_clone())]).collect()
-    };
-    unchanged("forward", features(&rig), || rig.forward(&step).map(drop))?;
+    unchanged("forward", lent::of_features(&rig.features), || rig.forward(&step).map(drop))?;
     // Not leaves: libtorch itself would refuse to write to those.
     let logits = map(&rig.logits()?, |level| level * 1.0);
-    let named = |outputs: &Outputs| {
-        outputs
-            .iter()
-            .flat_map(|(name, levels)| levels.iter().map(move |level| (format!("outputs.{name}"), level.shallow_clone())))
-            .collect::<Vec<_>>()
-    };
-    let lent = named(&logits).into_iter().chain(batch_tensors(&rig.batch)).collect();
-    unchanged("loss", lent, || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
+    unchanged("loss", lent::of_loss(&logits, &rig.batch), || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
     let logits = map(&logits, Tensor::detach);
-    unchanged("activate", named(&logits), || rig.trainer.activate(&logits).map(drop))?;
+    unchanged("activate", lent::of_outputs(&logits), || rig.trainer.activate(&logits).map(drop))?;
     let step = Step { phase: Phase::Validate, ..step };
-    let lent: Vec<(String, Tensor)> = named(&logits).into_iter().chain(batch_tensors(&rig.batch)).collect();
-    let again = lent.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    unchanged("loss in validation", lent, || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
-    unchanged("metrics", again, || rig.trainer.metrics(&logits, &rig.batch, &step).map(drop))
+    unchanged("loss in validation", lent::of_loss(&logits, &rig.batch), || rig.trainer.loss(&logits, &rig.batch, &step).map(drop))?;
+    unchanged("metrics", lent::of_loss(&logits, &rig.batch), || rig.trainer.metrics(&logits, &rig.batch, &step).map(drop))
 }
 
-fn batch_tensors(batch: &Batch) -> Vec<(String, Tensor)> {
-    let mut tensors = vec![("batch.image".to_owned(), batch.image.shallow_clone())];
-    for (name, target) in &batch.targets {
-        tensors.extend(
-            target
-                .levels
-                .iter()
-                .chain(&target.valid)
-                .chain([&target.presence])
-                .map(|tensor| (format!("batch.targets.{name}"), tensor.shallow_clone())),
-        );
-    }
-    tensors
-}
-
-fn unchanged(call: &str, lent: Vec<(String, Tensor)>, run: impl FnOnce() -> Result<(), crate::plugin::CallError>) -> Result<(), Finding> {
+/// Compares values: writes that libtorch does not count are writes, too.
+fn unchanged(call: &str, lent: Lent, run: impl FnOnce() -> Result<(), CallError>) -> Result<(), Finding> {
     let before: Vec<Tensor> = lent.iter().map(|(_, tensor)| tensor.detach().copy()).collect();
     run()?;
     for ((name, now), before) in lent.iter().zip(&before) {
