@@ -23,7 +23,7 @@ const MOST_VALUES: i64 = 4 << 20;
 const TOLERANCE: f64 = 1e-3;
 
 /// What heads make of made-up maps.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// What was asked.
     pub form: Form,
@@ -32,7 +32,7 @@ pub struct Probe {
 }
 
 /// What a probe asks, and how it is laid out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Form {
     /// Sizes `([z,] y, x)` of the maps of all stages, finest first.
     pub sizes: Vec<Vec<i64>>,
