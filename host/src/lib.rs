@@ -17,6 +17,7 @@ mod hash;
 pub mod loading;
 mod memory;
 pub mod model;
+pub mod name;
 pub mod network;
 pub mod plan;
 pub mod plugin;

@@ -17,3 +17,4 @@ pub mod picture;
 pub mod program;
 pub mod pth;
 pub mod random;
+pub mod snapshot;

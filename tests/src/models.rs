@@ -6,6 +6,7 @@ use imaging::io::read_labels;
 use rawzip::{CompressionMethod, ZipArchive};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,7 @@ struct All {
 impl GoldenModel {
     /// All of them by name.
     pub fn all() -> BTreeMap<String, Self> {
-        let text = std::fs::read_to_string(folder().join("models.json")).expect("there");
+        let text = fs::read_to_string(folder().join("models.json")).expect("there");
         serde_json::from_str::<All>(&text).expect("as make_models.py writes it").models
     }
 }
@@ -68,6 +69,25 @@ impl GoldenPrediction {
 /// Where they are.
 pub fn folder() -> PathBuf {
     root().join("tests/golden/models")
+}
+
+/// Copies the golden model `name` to `parent`, to be changed there.
+pub fn copy_to(name: &str, parent: &Path) -> PathBuf {
+    let own = parent.join(name);
+    copy(&folder().join(name), &own);
+    own
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for file in fs::read_dir(from).expect("there").flatten() {
+        let target = to.join(file.file_name());
+        if file.path().is_dir() {
+            copy(&file.path(), &target);
+        } else {
+            fs::copy(file.path(), target).expect("copied");
+        }
+    }
 }
 
 /// Compares nnU-Net's label maps, of which there must be one, with those of the same names in `ours`.
@@ -92,7 +112,7 @@ pub fn compare(ours: &Path, theirs: &[PathBuf]) -> Agreement {
 
 /// Shape and numbers of a float32 array of numpy's.
 pub fn read_npz(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
-    let bytes = std::fs::read(path).expect("there");
+    let bytes = fs::read(path).expect("there");
     let archive = ZipArchive::from_slice(&bytes).expect("a ZIP file");
     let wanted = format!("{name}.npy");
     let entry = archive.entries().map(|entry| entry.expect("readable")).find(|entry| entry.file_path().as_ref() == wanted.as_bytes());

@@ -1,5 +1,6 @@
 //! Arguments that say how training patches are varied, and of the commands that show it.
 
+use crate::name::Name;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -67,7 +68,7 @@ pub struct PreviewArgs {
 
     /// Name of the plans
     #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
-    pub plans: String,
+    pub plans: Name,
 
     /// Patch in voxels; default: as planned
     #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X")]

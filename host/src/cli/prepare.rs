@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::{CaseThreads, DataArgs};
+use crate::name::Name;
 use crate::plan::PlannerKind;
 
 /// Arguments of `host fingerprint`.
@@ -32,7 +33,7 @@ pub struct PlannerArgs {
 
     /// Name of the plans; default: the planner's, e.g. nnUNetPlans
     #[arg(long, value_name = "NAME", help_heading = "Planning")]
-    pub plans: Option<String>,
+    pub plans: Option<Name>,
 
     /// Memory in GB that the networks may need; default: the planner's. Give such plans a name of their own (--plans)
     #[arg(long, value_name = "GB", help_heading = "Planning")]
@@ -72,7 +73,7 @@ pub struct PreprocessArgs {
 
     /// Name of the plans
     #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
-    pub plans: String,
+    pub plans: Name,
 
     /// Configurations, separated by commas; default: all of the plans
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]

@@ -8,6 +8,7 @@ use super::DataArgs;
 use super::arms::ArmsArgs;
 use super::augmentation::AugmentationArgs;
 use super::recipe::RecipeArgs;
+use crate::name::Name;
 use crate::train::OnNonfinite;
 
 /// Arguments of `host run`.
@@ -31,7 +32,7 @@ pub struct RunArgs {
 
     /// Name of the plans
     #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
-    pub plans: String,
+    pub plans: Name,
 
     /// Folds of the cross-validation, separated by commas, or `all`
     #[arg(long, default_value = "0", value_delimiter = ',', value_name = "N|all")]
@@ -123,7 +124,7 @@ pub struct RunArgs {
 
     /// Added to the plugin's id in the name of the results folder
     #[arg(long, help_heading = "Files")]
-    pub name: Option<String>,
+    pub name: Option<Name>,
 
     /// Go on with a fold that was begun
     #[arg(long, conflicts_with = "overwrite", help_heading = "Files")]

@@ -52,7 +52,7 @@ fn import(args: &ImportArgs) -> Result<()> {
         let checkpoints = folder.checkpoints(&[], args.checkpoint.name())?;
         let configuration = folder.configuration_name(&checkpoints[0].1)?;
         let name = format!("base__{}__{configuration}", folder.plans.plans_name);
-        let output = results.join(&folder.plans.dataset_name).join(name);
+        let output = results.join(&*folder.plans.dataset_name).join(name);
         save(&folder, &checkpoints, Format::Safetensors, &output)?;
         println!("{}: {} folds", output.display(), checkpoints.len());
     }

@@ -8,12 +8,13 @@ use crate::dataset::{TargetKind, hint, write_json};
 use crate::device;
 use crate::evaluate;
 use crate::model::{ModelFolder, TrainedModel};
+use crate::name::Name;
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, vector_outputs};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Cases in one picture.
@@ -50,7 +51,9 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let largest = largest(args, &model)?;
     let mirror = mirror(args, &model)?;
 
-    let layout = Layout { output: &args.output, targets: &model.targets, ending: &folder.description.file_ending, plans: &folder.plans };
+    let extras = Extras { probabilities: args.save_probabilities, regions: args.separate_regions };
+    let (ending, plans) = (&folder.description.file_ending, &folder.plans);
+    let layout = Layout { output: &args.output, targets: &model.targets, ending, plans, extras };
     let inputs: Vec<Input> = inputs.into_iter().skip(args.parts.index).step_by(args.parts.count).collect();
     let wanted: Vec<Input> = inputs.iter().filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
     write_description(args, &folder, &layout)?;
@@ -70,7 +73,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
             vectors: &vector_outputs(&model.targets),
             half: args.nnunet_exact,
         },
-        extras: Extras { probabilities: args.save_probabilities, regions: args.separate_regions },
+        extras,
         largest,
         preview: if args.preview.is_some() { PREVIEW } else { 0 },
     };
@@ -99,9 +102,7 @@ fn check_names(model: &TrainedModel) -> Result<()> {
         _ => Vec::new(),
     });
     for name in model.targets.keys().cloned().chain(regions.map(|(name, _)| name)) {
-        let mut parts = Path::new(&name).components();
-        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name.as_str());
-        ensure!(plain, "the model has an output or a region named {name:?}, which is no name for a folder; rename it in dataset.json");
+        Name::new(name).map_err(|error| anyhow!("the model has an output or a region named {error}; rename it in dataset.json"))?;
     }
     Ok(())
 }

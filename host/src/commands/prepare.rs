@@ -4,6 +4,7 @@ use super::Outcome;
 use super::environment::Place;
 use crate::cli::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 use crate::fingerprint::{Fingerprint, median};
+use crate::name::Name;
 use crate::plan::{Configuration, PlanOptions, Plans};
 use crate::preprocess::Prepared;
 use anyhow::{Result, bail};
@@ -67,8 +68,8 @@ fn chosen(plans: &Plans, named: &[String]) -> Vec<String> {
     if !named.is_empty() {
         return named.to_vec();
     }
-    let usable = |name: &&String| plans.configuration(name).inspect_err(|error| log::warn!("left out: {error}")).is_ok();
-    plans.configurations.keys().filter(usable).cloned().collect()
+    let usable = |name: &&Name| plans.configuration(name).inspect_err(|error| log::warn!("left out: {error}")).is_ok();
+    plans.configurations.keys().filter(usable).map(ToString::to_string).collect()
 }
 
 fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) {

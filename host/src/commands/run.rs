@@ -98,7 +98,7 @@ impl Run {
         })?;
         let prepared = prepared.pop().expect("one for every configuration");
         let dataset = place.dataset;
-        let results = results(args.output.as_deref()).join(&dataset.name);
+        let results = results(args.output.as_deref()).join(&*dataset.name);
         let setup = |(arm, library, settings): (&ArmArg, Library, Settings)| {
             let names = [args.name.as_deref(), Some(arm.name.as_str()).filter(|name| !name.is_empty())];
             let words: Vec<&str> = [library.manifest.id.as_str()].into_iter().chain(names.into_iter().flatten()).collect();
@@ -120,7 +120,7 @@ impl Run {
     fn compare(&self, args: &RunArgs) -> Result<()> {
         let folds = |setup: &Setup| args.fold.iter().map(|fold| setup.folder.join(format!("fold_{fold}"))).collect();
         let runs: Vec<_> = self.setups.iter().map(|setup| (setup.name.clone(), folds(setup))).collect();
-        let names = args.name.iter().map(String::as_str).chain(self.setups.iter().map(|setup| setup.name.as_str()));
+        let names = args.name.iter().map(AsRef::as_ref).chain(self.setups.iter().map(|setup| setup.name.as_str()));
         let words: Vec<&str> = ["comparison"].into_iter().chain(names).collect();
         let report = format!("{}__{}__{}", words.join("-"), args.plans, args.configuration);
         compare_cases(&runs, &self.setups[0].folder.with_file_name(report))

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::target::{check_references, inherit_optional};
 use super::{Error, Labels, SEGMENTATION, Target, TargetKind, hint};
+use crate::name::Name;
 
 /// What `dataset.json` says.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub struct Description {
     /// Names of the image channels, by channel number; they decide the normalisation.
     pub channel_names: Vec<String>,
     /// Ending of all images and maps, such as `.nii.gz`.
-    pub file_ending: String,
+    pub file_ending: Name,
     /// Number of training cases.
     pub num_training: usize,
     /// Targets by name, in the order of the file; the first is always `segmentation`, the label map of `labelsTr`.
@@ -53,7 +54,9 @@ impl Description {
         let expected = "the ending of the image files, such as \".nii.gz\"";
         let file_ending = root.required("file_ending", expected)?;
         let file_ending = match file_ending.string(expected)? {
-            ending if ending.len() > 1 && ending.starts_with('.') => ending,
+            ending if ending.len() > 1 && ending.starts_with('.') => {
+                Name::new(ending).map_err(|e| file_ending.wrong(&e.to_string(), expected))?
+            }
             other => return Err(file_ending.wrong(&format!("{other:?}"), expected)),
         };
         let expected = "the number of training cases";
@@ -148,14 +151,10 @@ impl<'a> Entry<'a> {
     }
 
     /// A single name that stays inside its folder.
-    pub(super) fn file_name(&self) -> Result<String, Error> {
+    pub(super) fn file_name(&self) -> Result<Name, Error> {
         let expected = "the name of a file or folder in targetsTr";
         let name = self.string(expected)?;
-        if Path::new(&name).file_name().is_some_and(|last| last.to_str() == Some(&name)) {
-            Ok(name)
-        } else {
-            Err(self.wrong(&format!("{name:?}"), expected))
-        }
+        Name::new(name).map_err(|error| self.wrong(&error.to_string(), expected))
     }
 
     /// Refuses keys other than `valid`.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::description::Entry;
 use super::{Case, CaseTarget, Description, Error, SEGMENTATION, TargetKind, TargetSource};
+use crate::name::Name;
 
 /// Digits of the channel number in `<case>_0000.nii.gz`.
 const CHANNEL_DIGITS: usize = 4;
@@ -45,13 +46,12 @@ pub(super) struct CaseFiles {
 }
 
 /// Cases as the optional key `dataset` of `dataset.json` lists them, in its order.
-pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<IndexMap<String, CaseFiles>, Error> {
+pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Description) -> Result<IndexMap<Name, CaseFiles>, Error> {
     let mut cases = IndexMap::new();
     for (id, value) in entry.object("an object from case to its files")? {
         let case = entry.child(id, value);
-        if id.is_empty() || id.starts_with('.') || id.contains(['/', '\\', '\0']) {
-            return Err(case.wrong(&format!("named {id:?}"), "a name that can be that of a file"));
-        }
+        let expected = "a name that can be that of a file, and does not begin with a dot";
+        let id = Name::new(id).ok().filter(|id| !id.starts_with('.')).ok_or_else(|| case.wrong(&format!("named {id:?}"), expected))?;
         let expected = "a list of image files, one for each channel (or fewer, if they hold several channels)";
         let images = case.required("images", expected)?;
         let images: Vec<PathBuf> = images
@@ -67,7 +67,7 @@ pub(super) fn listed_files(folder: &Path, entry: &Entry, description: &Descripti
             return Err(case.wrong(&format!("naming {}", missing.display()), "a file that exists"));
         }
         let labels = case.required("label", "a label map file")?.string("a label map file")?;
-        cases.insert(id.clone(), CaseFiles { images, labels: folder.join(expand_variables(&labels)), complete: true });
+        cases.insert(id, CaseFiles { images, labels: folder.join(expand_variables(&labels)), complete: true });
     }
     Ok(cases)
 }
@@ -89,7 +89,7 @@ pub(super) fn found_files(
     folder: &Path,
     description: &Description,
     wrong: &mut dyn FnMut(Error) -> Result<(), Error>,
-) -> Result<IndexMap<String, CaseFiles>, Error> {
+) -> Result<IndexMap<Name, CaseFiles>, Error> {
     let images = folder.join("imagesTr");
     let ending = &description.file_ending;
     let mut channels: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
@@ -98,7 +98,7 @@ pub(super) fn found_files(
         let Some(stem) = name.strip_suffix(ending.as_str()) else { continue };
         match split_channel(stem) {
             Some((id, channel)) => drop(channels.entry(id.to_owned()).or_default().insert(channel, path)),
-            None => wrong(Error::Unnumbered { path, ending: ending.clone() })?,
+            None => wrong(Error::Unnumbered { path, ending: ending.to_string() })?,
         }
     }
     // Files may hold several channels (colours of a PNG, the fourth dimension of a NIfTI), which only shows when they are
@@ -122,7 +122,7 @@ pub(super) fn found_files(
             })?;
         }
         let labels = folder.join("labelsTr").join(format!("{id}{ending}"));
-        cases.insert(id, CaseFiles { images: files.into_values().collect(), labels, complete });
+        cases.insert(Name::known(id), CaseFiles { images: files.into_values().collect(), labels, complete });
     }
     Ok(cases)
 }

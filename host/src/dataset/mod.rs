@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use crate::name::Name;
+
 pub use derive::{DeriveMemory, Derived, Origin, clear_unknown, derive};
 pub use description::Description;
 pub use discovery::{split_channel, visible_names};
@@ -44,7 +46,7 @@ pub struct Dataset {
     /// The folder that holds `dataset.json`, `imagesTr`, `labelsTr` and `targetsTr`.
     pub folder: PathBuf,
     /// Name of that folder, such as `Dataset004_Hippocampus`.
-    pub name: String,
+    pub name: Name,
     /// What `dataset.json` says.
     pub description: Description,
     /// Training cases, sorted by id or in the order in which `dataset.json` lists them.
@@ -55,7 +57,7 @@ pub struct Dataset {
 #[derive(Clone, Debug)]
 pub struct Case {
     /// File name without channel number and ending.
-    pub id: String,
+    pub id: Name,
     /// Image files whose channels, one after another, are those of [`Description::channel_names`]; mostly one file a channel.
     pub images: Vec<PathBuf>,
     /// Every target of the description, in its order; `None` for derived ones and where an optional one is absent.
@@ -88,7 +90,7 @@ impl Dataset {
 
     /// Ids of all cases.
     pub fn case_ids(&self) -> Vec<String> {
-        self.cases.iter().map(|case| case.id.clone()).collect()
+        self.cases.iter().map(|case| case.id.to_string()).collect()
     }
 }
 

@@ -97,7 +97,7 @@ mod tests {
     use crate::dataset::Case;
 
     fn cases(n: usize) -> Vec<Case> {
-        (0..n).map(|i| Case { id: format!("{i:03}"), images: vec![], targets: IndexMap::new() }).collect()
+        (0..n).map(|i| Case { id: crate::name::Name::known(format!("{i:03}")), images: vec![], targets: IndexMap::new() }).collect()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Error, nearest};
+use crate::name::Name;
 
 /// The folder that a path, name or id means.
 pub(super) fn folder(spec: &str, raw_root: Option<&Path>) -> Result<PathBuf, Error> {
@@ -32,13 +33,13 @@ pub(super) fn folder(spec: &str, raw_root: Option<&Path>) -> Result<PathBuf, Err
 }
 
 /// Name of a data set: that of its folder, also for `.` and `..`.
-pub(super) fn name(folder: &Path) -> Result<String, Error> {
+pub(super) fn name(folder: &Path) -> Result<Name, Error> {
     // A link keeps its own name; only a path such as `.` or `..` has to be resolved to have one.
     let full = match folder.file_name() {
         Some(_) => folder.to_path_buf(),
         None => folder.canonicalize().map_err(|source| Error::Read { path: folder.to_path_buf(), source })?,
     };
-    Ok(full.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned()))
+    Ok(full.file_name().and_then(|name| Name::new(name.to_string_lossy()).ok()).unwrap_or_else(|| Name::known("dataset")))
 }
 
 /// `4` of `Dataset004_Hippocampus`.

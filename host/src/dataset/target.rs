@@ -137,7 +137,7 @@ impl Target {
             "class" => {
                 entry.only(&["kind", "file", "classes", "optional"])?;
                 let file = entry.get("file").map(|file| file.file_name()).transpose()?;
-                let file = file.unwrap_or_else(|| format!("{name}.json"));
+                let file = file.map_or_else(|| format!("{name}.json"), String::from);
                 (TargetKind::Class { classes: classes(entry)? }, TargetSource::Classes(format!("targetsTr/{file}")))
             }
             "weight" => {

@@ -2,6 +2,7 @@
 
 use super::{Files, classification, regression, segmentation};
 use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, unnamed_labels, visible_names};
+use crate::name::Name;
 use imaging::io::{Geometry, read_image, read_labels};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -137,7 +138,8 @@ impl Pairs {
 }
 
 /// What lies beside predictions and is none: ours and nnU-Net's.
-const BESIDE_PREDICTIONS: [&str; 4] = ["dataset.json", "plans.json", "summary.json", "predict_from_raw_data_args.json"];
+pub(crate) const BESIDE_PREDICTIONS: [&str; 6] =
+    ["dataset.json", "plans.json", "summary.json", "predict_from_raw_data_args.json", "classes.csv", "cases.csv"];
 
 /// Names of the files in `folder` that end in `ending`, without that.
 fn cases_in<'a>(folder: &Path, ending: &'a str) -> Result<impl Iterator<Item = String> + use<'a>, String> {
@@ -148,9 +150,9 @@ fn cases_in<'a>(folder: &Path, ending: &'a str) -> Result<impl Iterator<Item = S
 fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, Reference>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; expected a JSON object from case to class", path.display());
     let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
-    let named: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
-    let index = |(case, class): (String, String)| match classes.iter().position(|known| *known == class) {
-        Some(index) => Ok((case, Reference::Class(index))),
+    let named: BTreeMap<Name, String> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+    let index = |(case, class): (Name, String)| match classes.iter().position(|known| *known == class) {
+        Some(index) => Ok((case.into(), Reference::Class(index))),
         None => Err(wrong(&format!("case {case} is {class:?}, but the classes are {}", classes.join(", ")))),
     };
     named.into_iter().map(index).collect()

@@ -20,6 +20,7 @@ mod unpack;
 
 use crate::dataset::splits::Fold;
 use crate::dataset::{self, Description, TargetKind};
+use crate::name::Name;
 use crate::network::{self, Model, Precision, all_told, task};
 use crate::plan::{self, Configuration, Plans, check_patch};
 use crate::plugin::{self, Library, LoadError, SearchError};
@@ -203,11 +204,11 @@ impl ModelFolder {
     fn name_of(&self, origin: &Origin) -> Result<String, Error> {
         let is_it = |planned: Configuration| serde_json::to_value(planned).is_ok_and(|planned| planned == origin.plan);
         let same = self.plans.configurations.keys().filter(|name| self.plans.configuration(name).is_ok_and(is_it));
-        let same: Vec<&String> = same.collect();
+        let same: Vec<&Name> = same.collect();
         // Several may be the same; the folder says which one it was.
         let folder = self.path.file_name().and_then(|name| name.to_str()?.rsplit("__").next());
         let named = same.iter().find(|name| Some(name.as_str()) == folder).or(same.first());
-        named.map(|name| (*name).clone()).ok_or_else(|| {
+        named.map(ToString::to_string).ok_or_else(|| {
             let reason = "none of its configurations is the one that was trained; was it edited?".to_owned();
             Error::Broken { path: self.path.join("plans.json"), reason }
         })

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::patch::three_dimensional;
 use super::{Architecture, Error, check_patch};
+use crate::name::Name;
 
 /// More elements than that are beyond the indices of most convolutions, and of any memory.
 const MAX_PATCH_VOXELS: usize = i32::MAX as usize;
@@ -14,7 +15,7 @@ const MAX_PATCH_VOXELS: usize = i32::MAX as usize;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
     /// Which preprocessed data it uses; configurations may share it.
-    pub data_identifier: String,
+    pub data_identifier: Name,
     /// nnU-Net's preprocessor class.
     pub preprocessor_name: String,
     /// Samples a step.

@@ -35,14 +35,15 @@ pub use patch::{check_patch, three_dimensional};
 pub use planner::plan;
 
 use crate::dataset::{hint, write_json};
+use crate::name::Name;
 
 /// A plans file. Keys and their order are nnU-Net's; keys that it does not know are kept at the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plans {
     /// Name of the data set, such as `Dataset004_Hippocampus`.
-    pub dataset_name: String,
+    pub dataset_name: Name,
     /// Name of these plans, and of their file.
-    pub plans_name: String,
+    pub plans_name: Name,
     /// Median spacing (mm) of the raw images, in transposed axes.
     pub original_median_spacing_after_transp: Vec<f64>,
     /// Median shape (voxels) of the cropped images, in transposed axes.
@@ -54,7 +55,7 @@ pub struct Plans {
     /// The inverse of `transpose_forward`.
     pub transpose_backward: [usize; 3],
     /// Configurations as the file has them, inheritance not resolved; see [`Plans::configuration`].
-    pub configurations: IndexMap<String, Map<String, Value>>,
+    pub configurations: IndexMap<Name, Map<String, Value>>,
     /// Name of the planner.
     pub experiment_planner_used: String,
     /// nnU-Net's class for labels; older files lack it.
@@ -138,7 +139,7 @@ impl Plans {
         if !self.image_reader_writer.ends_with("WithReorient") {
             return Ok(());
         }
-        Err(Error::Reorients { plans: self.plans_name.clone(), reader: self.image_reader_writer.clone() })
+        Err(Error::Reorients { plans: self.plans_name.to_string(), reader: self.image_reader_writer.clone() })
     }
 
     fn resolve(&self, name: &str) -> Result<Map<String, Value>, Error> {
@@ -146,12 +147,16 @@ impl Plans {
         let mut next = name;
         loop {
             let Some(own) = self.configurations.get(next) else {
-                let names = self.configurations.keys().map(String::as_str);
-                return Err(Error::UnknownConfiguration { plans: self.plans_name.clone(), name: next.to_owned(), hint: hint(next, names) });
+                let names = self.configurations.keys().map(AsRef::as_ref);
+                return Err(Error::UnknownConfiguration {
+                    plans: self.plans_name.to_string(),
+                    name: next.to_owned(),
+                    hint: hint(next, names),
+                });
             };
             if !chain.insert(next) {
                 let chain: Vec<&str> = chain.into_iter().chain([next]).collect();
-                return Err(Error::Circular { plans: self.plans_name.clone(), chain: chain.join(" → ") });
+                return Err(Error::Circular { plans: self.plans_name.to_string(), chain: chain.join(" → ") });
             }
             match own.get("inherits_from") {
                 None => break,

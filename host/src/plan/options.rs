@@ -1,5 +1,6 @@
 //! What can be asked of planning: which of nnU-Net's planners, for how much GPU memory, at which spacing, under which name.
 
+use crate::name::Name;
 use std::fmt;
 use std::str::FromStr;
 
@@ -99,7 +100,7 @@ pub struct PlanOptions {
     /// GPU memory to fill, in GB; `None` as the planner has it. Patch and batch grow with it (`-gpu_memory_target`).
     pub memory_gb: Option<f64>,
     /// Name of the plans; `None` as the planner has it (`-overwrite_plans_name`).
-    pub plans_name: Option<String>,
+    pub plans_name: Option<Name>,
     /// Spacing of `3d_fullres` in mm, (z, y, x) of the raw images; `None` by the fingerprint (`-overwrite_target_spacing`).
     /// `2d` and `3d_lowres` start from it too.
     pub spacing: Option<[f64; 3]>,
@@ -107,14 +108,14 @@ pub struct PlanOptions {
 
 impl PlanOptions {
     /// For plans called `name`: by the planner whose plans have that name, else by the default one.
-    pub fn named(name: &str) -> Self {
-        let planner = PlannerKind::ALL.into_iter().find(|planner| planner.plans_name() == name).unwrap_or_default();
-        Self { planner, plans_name: Some(name.to_owned()), ..Self::default() }
+    pub fn named(name: &Name) -> Self {
+        let planner = PlannerKind::ALL.into_iter().find(|planner| *name == planner.plans_name()).unwrap_or_default();
+        Self { planner, plans_name: Some(name.clone()), ..Self::default() }
     }
 
     /// Name of the plans that come of these options.
-    pub fn plans_name(&self) -> &str {
-        self.plans_name.as_deref().unwrap_or(self.planner.plans_name())
+    pub fn plans_name(&self) -> Name {
+        self.plans_name.clone().unwrap_or_else(|| Name::known(self.planner.plans_name()))
     }
 
     /// GPU memory to fill, in GB.
@@ -122,7 +123,7 @@ impl PlanOptions {
         self.memory_gb.unwrap_or(self.planner.memory_gb())
     }
 
-    /// Refuses what cannot be planned for, and names that are no file names.
+    /// Refuses what cannot be planned for.
     pub(super) fn check(&self) -> Result<(), Error> {
         let refuse = |option, found, expected| Err(Error::Option { option, found, expected });
         let positive = |value: f64| value > 0.0 && value.is_finite();
@@ -131,10 +132,6 @@ impl PlanOptions {
         }
         if let Some(spacing) = self.spacing.filter(|spacing| !spacing.iter().copied().all(positive)) {
             return refuse("target spacing", format!("{spacing:?}"), "three positive numbers in mm");
-        }
-        let name = self.plans_name();
-        if std::path::Path::new(name).file_name().is_none_or(|last| last != name) {
-            return refuse("name of the plans", format!("{name:?}"), "a file name without folder and ending");
         }
         Ok(())
     }
@@ -150,8 +147,8 @@ mod tests {
             assert_eq!(planner.name().parse::<PlannerKind>().expect("short name"), planner);
             assert_eq!(planner.class_name().parse::<PlannerKind>().expect("class name"), planner);
         }
-        assert_eq!(PlanOptions::named("nnUNetResEncUNetLPlans").planner, PlannerKind::ResEncL);
-        assert_eq!(PlanOptions::named("mine").planner, PlannerKind::Default);
+        assert_eq!(PlanOptions::named(&Name::known("nnUNetResEncUNetLPlans")).planner, PlannerKind::ResEncL);
+        assert_eq!(PlanOptions::named(&Name::known("mine")).planner, PlannerKind::Default);
         let message = "ResEncXXL".parse::<PlannerKind>().expect_err("unknown").to_string();
         assert!(message.contains("did you mean \"ResEncXL\"?"), "{message}");
     }
@@ -163,9 +160,7 @@ mod tests {
         for (options, part) in [
             (PlanOptions { memory_gb: Some(f64::NAN), ..base.clone() }, "GPU memory"),
             (PlanOptions { memory_gb: Some(-1.0), ..base.clone() }, "-1 GB"),
-            (PlanOptions { spacing: Some([1.0, 0.0, 1.0]), ..base.clone() }, "[1.0, 0.0, 1.0]"),
-            (PlanOptions { plans_name: Some("../plans".to_owned()), ..base.clone() }, "\"../plans\""),
-            (PlanOptions { plans_name: Some(String::new()), ..base }, "name of the plans"),
+            (PlanOptions { spacing: Some([1.0, 0.0, 1.0]), ..base }, "[1.0, 0.0, 1.0]"),
         ] {
             let message = options.check().expect_err("must be refused").to_string();
             assert!(message.contains(part), "{message}");

@@ -4,6 +4,7 @@
 //! `2d` and `3d_fullres` share a spacing; where a patch of `3d_fullres` sees little of an image, `3d_lowres` is planned for a coarser
 //! one, and `3d_cascade_fullres` refines its predictions. Each gets the largest patch and network that fit the memory.
 
+use crate::name::Name;
 use imaging::normalise::Normalisation;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ const LOWRES_SPACING_FACTOR: f64 = 1.03;
 ///
 /// # Errors
 /// When an option makes no sense, the fingerprint is empty or has sizes that cannot be, or no network fits the memory.
-pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: &str, options: &PlanOptions) -> Result<Plans, Error> {
+pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: &Name, options: &PlanOptions) -> Result<Plans, Error> {
     options.check()?;
     let full_res = FullRes::new(fingerprint, options.spacing)?;
     let FullRes { spacing, median_shape, transpose_forward, transpose_backward } = full_res;
@@ -33,7 +34,7 @@ pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: 
 
     let mut configurations = IndexMap::new();
     let flat = planner.configuration("2d", &spacing[1..], &median_shape[1..], median_shape, true)?;
-    configurations.insert("2d".to_owned(), object(&flat));
+    configurations.insert(Name::known("2d"), object(&flat));
     if median_shape[0] != 1.0 {
         let mut full = planner.configuration("3d_fullres", &spacing, &median_shape, median_shape, false)?;
         let low = planner.low_resolution(&full, median_shape)?;
@@ -44,20 +45,20 @@ pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: 
             if let Some(Value::Array(sizes)) = low.get_mut("median_image_size_in_voxels") {
                 sizes.iter_mut().for_each(|size| *size = json!(size.as_f64().unwrap_or_default() as u64));
             }
-            configurations.insert("3d_lowres".to_owned(), low);
+            configurations.insert(Name::known("3d_lowres"), low);
         }
-        configurations.insert("3d_fullres".to_owned(), object(&full));
+        configurations.insert(Name::known("3d_fullres"), object(&full));
         if low.is_some() {
             let mut cascade = Map::new();
             cascade.insert("inherits_from".to_owned(), "3d_fullres".into());
             cascade.insert("previous_stage".to_owned(), "3d_lowres".into());
-            configurations.insert("3d_cascade_fullres".to_owned(), cascade);
+            configurations.insert(Name::known("3d_cascade_fullres"), cascade);
         }
     }
     let sizes: Vec<[f64; 3]> = fingerprint.shapes_after_crop.iter().map(|shape| shape.map(|size| size as f64)).collect();
     Ok(Plans {
-        dataset_name: dataset_name.to_owned(),
-        plans_name: options.plans_name().to_owned(),
+        dataset_name: dataset_name.clone(),
+        plans_name: options.plans_name(),
         original_median_spacing_after_transp: full_res.transpose(per_axis(&fingerprint.spacings, median)).to_vec(),
         original_median_shape_after_transp: full_res
             .transpose(per_axis(&sizes, median))
@@ -157,9 +158,10 @@ impl Planner<'_> {
     }
 
     /// The residual planners train on the data of the default one where they plan the same spacing.
-    fn data_identifier(&self, name: &str) -> String {
+    fn data_identifier(&self, name: &str) -> Name {
         let same_data = self.options.planner.is_residual() && name != "3d_lowres";
-        format!("{}_{name}", if same_data { PlannerKind::Default.plans_name() } else { self.options.plans_name() })
+        let plans = if same_data { Name::known(PlannerKind::Default.plans_name()) } else { self.options.plans_name() };
+        Name::known(format!("{plans}_{name}"))
     }
 
     /// `3d_lowres`: images are made coarser until a patch sees a quarter of one. `None` when a patch of `full` does, or when the

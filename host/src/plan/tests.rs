@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::dataset::Description;
 use crate::fingerprint::Fingerprint;
+use crate::name::Name;
 
 const HIPPOCAMPUS: &str = include_str!("../../../tests/golden/hippocampus_plans.json");
 
@@ -44,7 +45,7 @@ fn assert_same(found: &Value, expected: &Value, at: &str) {
 fn hippocampus_equals_nnunet() {
     let expected = serde_json::from_str(HIPPOCAMPUS).expect("golden file");
     let options = PlanOptions::default();
-    let found = plan(&hippocampus_fingerprint(), &hippocampus(), "Dataset004_Hippocampus", &options).expect("planned");
+    let found = plan(&hippocampus_fingerprint(), &hippocampus(), &Name::known("Dataset004_Hippocampus"), &options).expect("planned");
     assert_same(&serde_json::to_value(found).expect("JSON"), &expected, "Hippocampus");
 }
 
@@ -85,7 +86,7 @@ fn options(json: &Value) -> PlanOptions {
     PlanOptions {
         planner: json["planner"].as_str().expect("class").parse().expect("known"),
         memory_gb: json["memory_gb"].as_f64(),
-        plans_name: text("plans_name"),
+        plans_name: text("plans_name").map(Name::known),
         spacing: serde_json::from_value(json["spacing"].clone()).expect("spacing"),
     }
 }
@@ -102,7 +103,7 @@ fn made_up_data_sets_equal_nnunet() {
             let expected = &run["plans"];
             let dataset_name = expected["dataset_name"].as_str().expect("name");
             let at = format!("{name} {}", run["options"]);
-            let found = plan(&fingerprint, &description, dataset_name, &options(&run["options"])).expect(&at);
+            let found = plan(&fingerprint, &description, &Name::known(dataset_name), &options(&run["options"])).expect(&at);
             assert_same(&serde_json::to_value(found).expect("JSON"), expected, &at);
             cascades += usize::from(expected["configurations"].get("3d_cascade_fullres").is_some());
         }
@@ -116,12 +117,12 @@ fn planned_configurations_can_be_used() {
     let fingerprint = fingerprint(1, &json!(1.0), &cases);
     for planner in PlannerKind::ALL {
         let options = PlanOptions { planner, ..PlanOptions::default() };
-        let plans = plan(&fingerprint, &hippocampus(), "d", &options).expect("planned");
+        let plans = plan(&fingerprint, &hippocampus(), &Name::known("d"), &options).expect("planned");
         assert_eq!(plans.configurations.keys().collect::<Vec<_>>(), ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]);
         let of = |name| plans.configuration(name).expect("usable");
         let (low, full, cascade) = (of("3d_lowres"), of("3d_fullres"), of("3d_cascade_fullres"));
         assert_eq!(low.next_stage, Some(NextStage::One("3d_cascade_fullres".to_owned())));
-        assert_eq!(low.data_identifier, format!("{}_3d_lowres", planner.plans_name()));
+        assert_eq!(low.data_identifier.as_str(), format!("{}_3d_lowres", planner.plans_name()));
         assert_eq!(cascade.previous_stage.as_deref(), Some("3d_lowres"));
         assert_eq!((cascade.data_identifier, cascade.spacing), (full.data_identifier, full.spacing));
         assert_eq!(full.architecture.arch_kwargs.n_blocks_per_stage.is_empty(), planner == PlannerKind::Default);
@@ -134,10 +135,12 @@ fn what_cannot_be_planned_is_refused() {
     let labels: Map<String, Value> = (0..32000).map(|i| (if i == 0 { "background".into() } else { format!("l{i}") }, json!(i))).collect();
     let many = description(json!({"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 200, "file_ending": ".nii"}));
     let options = PlanOptions::default();
-    assert!(plan(&hippocampus_fingerprint(), &many, "d", &options).is_ok_and(|plans| plans.configuration("3d_fullres").is_ok()));
+    assert!(
+        plan(&hippocampus_fingerprint(), &many, &Name::known("d"), &options).is_ok_and(|plans| plans.configuration("3d_fullres").is_ok())
+    );
     let refused = |cases: Value, options: &PlanOptions| {
         let fingerprint = fingerprint(1, &json!(1.0), &cases);
-        plan(&fingerprint, &hippocampus(), "d", options).expect_err("must be refused").to_string()
+        plan(&fingerprint, &hippocampus(), &Name::known("d"), options).expect_err("must be refused").to_string()
     };
     for (cases, part) in [
         (json!([]), "0 spacings and 0 shapes"),
@@ -185,7 +188,7 @@ fn custom_configurations_and_unknown_keys_are_kept() {
     let mut edited = fresh.clone();
     let custom =
         json!({"inherits_from": "3d_fullres", "batch_size": 4, "spacing": [2.0, 1.0, 1.0], "patch_size": [16, 64, 64], "mine": true});
-    edited.configurations.insert("3d_bs4".to_owned(), custom.as_object().expect("object").clone());
+    edited.configurations.insert(Name::known("3d_bs4"), custom.as_object().expect("object").clone());
     // Whether nnU-Net or this program wrote the file that the user added to.
     std::fs::write(&path, serde_json::to_string(&edited).expect("JSON")).expect("written");
     for overwrite in [true, false] {
@@ -252,7 +255,7 @@ fn resampling_has_nnunets_choices_and_defaults() {
     let mut plans = golden();
     let mut usable = |key: &str, kwargs: Value| {
         let own = json!({"inherits_from": "3d_fullres", key: kwargs});
-        plans.configurations.insert("own".to_owned(), own.as_object().expect("object").clone());
+        plans.configurations.insert(Name::known("own"), own.as_object().expect("object").clone());
         plans.configuration("own").map_err(|error| error.to_string())
     };
     let data = usable("resampling_fn_data_kwargs", json!({})).expect("defaults").resampling_fn_data_kwargs;
@@ -282,7 +285,7 @@ fn resampling_has_nnunets_choices_and_defaults() {
 fn broken_configurations_are_refused() {
     let mut plans = golden();
     let mut add = |name: &str, value: Value| {
-        plans.configurations.insert(name.to_owned(), value.as_object().expect("object").clone());
+        plans.configurations.insert(Name::known(name), value.as_object().expect("object").clone());
     };
     let child = |key: &str, value: Value| json!({"inherits_from": "3d_fullres", key: value});
     add("a", json!({"inherits_from": "b"}));

@@ -8,11 +8,9 @@
 //! So at most three images and three sets of logits are in memory. A case that cannot be predicted is told at the end and does not stop the
 //! others. Everything that calls the plugin stays on the caller's thread.
 
-use super::{BadInput, Exported, Exporter, Extras, Input, Prediction, Window, npz, pickled, sliding_window, write};
-use crate::dataset::TargetKind;
+use super::{BadInput, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window};
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network;
-use crate::plan::Plans;
 use crate::preprocess::{Properties, preprocess_image};
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{Row, Sheet, best_planes};
@@ -89,7 +87,8 @@ impl Cases<'_> {
         let TrainedModel { folds, configuration, targets, .. } = self.model;
         let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras);
         // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
-        let layout = Layout { output: self.output, targets, ending: &self.folder.description.file_ending, plans: &self.folder.plans };
+        let (ending, plans) = (&self.folder.description.file_ending, &self.folder.plans);
+        let layout = Layout { output: self.output, targets, ending, plans, extras: self.extras };
         let (inputs, folder, exporter, tell) = (self.inputs, self.folder, &exporter, &tell);
         let writing = Writing { exporter, layout, largest: &self.largest, preview: self.preview };
         let (to_network, prepared) = sync_channel(1);
@@ -97,7 +96,8 @@ impl Cases<'_> {
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
                 let dims = configuration.dims();
-                let prepare = |input| prepare(input, dims, |images| preprocess_image(images, &folder.plans, configuration));
+                let preprocess = |images: &[PathBuf]| preprocess_image(images, &folder.plans, configuration);
+                let prepare = |input| prepare(input, dims, layout, preprocess);
                 prepare_all(inputs, prepare, &to_network)
             });
             let writer = scope.spawn(move || writing.all(&predicted, tell));
@@ -135,7 +135,7 @@ impl Cases<'_> {
                         break;
                     }
                 }
-                Err(error) => bad.push(BadInput { case: input.id.clone(), reason: error.to_string() }),
+                Err(error) => bad.push(BadInput { case: input.id.to_string(), reason: error.to_string() }),
             }
         }
         (bad, time)
@@ -155,7 +155,7 @@ fn prepare_all<'i>(
                     break;
                 }
             }
-            Err(reason) => bad.push(BadInput { case: input.id.clone(), reason }),
+            Err(reason) => bad.push(BadInput { case: input.id.to_string(), reason }),
         }
     }
     bad
@@ -164,6 +164,7 @@ fn prepare_all<'i>(
 fn prepare<'i, E: std::fmt::Display>(
     input: &'i Input,
     dims: usize,
+    layout: Layout,
     preprocess: impl Fn(&[PathBuf]) -> Result<(Volume<f32>, Properties, Geometry), E>,
 ) -> Result<Prepared<'i>, String> {
     let (image, properties, geometry) = preprocess(&input.images).map_err(|error| error.to_string())?;
@@ -171,6 +172,7 @@ fn prepare<'i, E: std::fmt::Display>(
         let path = input.images[0].display();
         return Err(format!("{path} has two dimensions, but the model takes volumes; predict it with a model of configuration 2d"));
     }
+    layout.check(input, &geometry)?;
     Ok(Prepared { input, image, properties, geometry })
 }
 
@@ -188,7 +190,7 @@ impl Writing<'_> {
     fn all(mut self, predicted: &Receiver<Predicted>, tell: &impl Fn()) -> (Vec<BadInput>, Sheet) {
         let (mut bad, mut sheet) = (Vec::new(), Sheet::default());
         for predicted in predicted {
-            let case = predicted.input.id.clone();
+            let case = predicted.input.id.to_string();
             if let Err(reason) = self.one(predicted, &mut sheet) {
                 bad.push(BadInput { case, reason });
             }
@@ -232,61 +234,5 @@ fn layer(prediction: &Prediction) -> Option<Layer<'_>> {
         Prediction::Labels(labels) => Some(Layer::Labels(labels)),
         Prediction::Regression(values) => Some(Layer::Values(values)),
         Prediction::Class(_) => None,
-    }
-}
-
-/// Where predictions go.
-#[derive(Debug)]
-pub struct Layout<'a> {
-    /// The folder.
-    pub output: &'a Path,
-    /// Kind of every output's target, the first output first.
-    pub targets: &'a IndexMap<String, TargetKind>,
-    /// Of image files.
-    pub ending: &'a str,
-    /// The model's.
-    pub plans: &'a Plans,
-}
-
-impl Layout<'_> {
-    /// The folder of an output's files.
-    pub fn folder(&self, output: &str) -> PathBuf {
-        if self.targets.get_index_of(output) == Some(0) { self.output.to_owned() } else { self.output.join(output) }
-    }
-
-    /// The file of an output for one case.
-    pub fn path(&self, output: &str, case: &str) -> PathBuf {
-        let ending = if matches!(self.targets.get(output), Some(TargetKind::Class { .. })) { ".json" } else { self.ending };
-        self.folder(output).join(format!("{case}{ending}"))
-    }
-
-    /// Whether everything that is predicted for a case is there.
-    pub fn is_complete(&self, case: &str) -> bool {
-        self.targets.keys().all(|output| self.path(output, case).is_file())
-    }
-
-    /// Writes the files of one case; the one that says that an output is complete comes after what is beside it.
-    fn write(
-        &self,
-        input: &Input,
-        exported: &IndexMap<String, Exported>,
-        geometry: &Geometry,
-        properties: &Properties,
-    ) -> Result<(), String> {
-        for (name, Exported { prediction, probabilities, regions }) in exported {
-            let folder = self.folder(name);
-            for (region, mask) in regions {
-                let path = folder.join(region).join(format!("{}{}", input.id, self.ending));
-                imaging::io::write_labels(&path, mask, geometry).map_err(|error| error.to_string())?;
-            }
-            if let Some(probabilities) = probabilities {
-                let path = folder.join(format!("{}.npz", input.id));
-                npz::write(&path, "probabilities", probabilities).map_err(|error| error.to_string())?;
-                let path = path.with_extension("pkl");
-                pickled::write(&path, properties, geometry, self.plans).map_err(|error| error.to_string())?;
-            }
-            write(&self.path(name, &input.id), prediction, &self.targets[name.as_str()], geometry).map_err(|error| error.to_string())?;
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The images that are to be predicted: which files belong to one case.
 
 use crate::dataset::{split_channel, visible_names};
+use crate::name::Name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Its id, which names what is predicted.
-    pub id: String,
+    pub id: Name,
     /// Its files, one a channel, or fewer that hold several.
     pub images: Vec<PathBuf>,
 }
@@ -67,7 +68,10 @@ pub fn find_inputs(paths: &[PathBuf], channels: usize, ending: &str) -> (Vec<Inp
                     format!("has {} files, but the model takes {channels} channels; remove those that are not its own", files.len());
                 bad.push(BadInput { case: id, reason });
             }
-            None => inputs.push(Input { id, images: files.into_values().collect() }),
+            None => match Name::new(id) {
+                Ok(id) => inputs.push(Input { id, images: files.into_values().collect() }),
+                Err(error) => bad.push(BadInput { case: String::new(), reason: error.to_string() }),
+            },
         }
     }
     (inputs, bad)
@@ -102,7 +106,7 @@ mod tests {
         std::fs::write(folder.path().join("plain.nii"), []).expect("written");
         std::fs::write(folder.path().join("notes.txt"), []).expect("written");
         let (inputs, bad) = find_inputs(&[folder.path().to_owned()], 2, ".nii");
-        assert_eq!(inputs.iter().map(|input| (input.id.as_str(), input.images.len())).collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
+        assert_eq!(inputs.iter().map(|input| (&*input.id, input.images.len())).collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
         let reasons: Vec<String> = bad.iter().map(ToString::to_string).collect();
         assert_eq!(reasons.len(), 3);
         assert!(reasons[0].contains("plain.nii") && reasons[0].contains("expected plain_0000.nii"), "{reasons:?}");

@@ -11,15 +11,17 @@ mod cases;
 mod export;
 mod gaussian;
 mod inputs;
+mod layout;
 mod npz;
 mod pickled;
 mod tiles;
 mod validate;
 mod window;
 
-pub use cases::{Cases, Done, Layout};
+pub use cases::{Cases, Done};
 pub use export::{Exported, Exporter, Extras, Prediction, vector_outputs, write};
 pub use inputs::{BadInput, Input, find_inputs};
+pub use layout::Layout;
 pub use validate::{Validation, validate};
 pub use window::{Window, sliding_window};
 

@@ -1,6 +1,6 @@
 //! Predicts and measures the validation cases of a fold.
 
-use super::{Error, Exported, Exporter, Extras, Layout, Prediction, Window, sliding_window, vector_outputs, write};
+use super::{Error, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window, vector_outputs, write};
 use crate::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
 };
@@ -51,6 +51,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         targets,
         ending: &validation.dataset.description.file_ending,
         plans: &validation.prepared.plans,
+        extras: Extras::default(),
     };
     for output in outputs {
         let Some(kind) = targets.get(&output.name) else { continue };
@@ -66,18 +67,23 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         if validation.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some(case) = validation.dataset.cases.iter().find(|case| case.id == *id) else {
+        let Some(case) = validation.dataset.cases.iter().find(|case| case.id == id.as_str()) else {
             log::warn!("validation case {id} is in the splits but not in the data set; left out");
             continue;
         };
         let network = |source| Error::Network { case: id.clone(), source };
+        let geometry = read_image(&case.images[0])?.geometry;
+        let input = Input { id: case.id.clone(), images: case.images.clone() };
+        if let Err(reason) = layout.check(&input, &geometry) {
+            log::warn!("validation case {id} {reason}; left out");
+            continue;
+        }
         let stored = StoredCase::open(&case_path(&validation.prepared.store, id))?;
         let image = stored.image(&BoundingBox::whole(stored.spatial()))?;
         let (dims, patch, mirror) = (configuration.dims(), validation.patch, validation.mirror);
         let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
         let logits = sliding_window(std::slice::from_ref(model), image.view(), &window).map_err(network)?;
         let exported = exporter.export(model, logits, stored.properties()).map_err(network)?;
-        let geometry = read_image(&case.images[0])?.geometry;
         for (name, Exported { prediction, .. }) in exported {
             let Some(summary) = summaries.get_mut(name.as_str()) else { continue };
             let path = layout.path(&name, id);
@@ -138,7 +144,7 @@ impl Summary {
                 summary.add(regression::case_metrics(files, prediction, &read_image(reference)?.volume, None)?);
             }
             (Metrics::Class(summary), Prediction::Class(scores), CaseTarget::Class(reference)) => {
-                summary.add(classification::case_metrics(case.id.clone(), scores.clone(), *reference)?);
+                summary.add(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?);
             }
             _ => return Err(Error::Target { path, reason: format!("the prediction is of another kind than target '{}'", self.target) }),
         }

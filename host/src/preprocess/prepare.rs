@@ -44,7 +44,7 @@ pub struct Prepared {
 impl<'a> Preparation<'a> {
     /// Prepares `dataset` below `preprocessed_root` on `threads` threads.
     pub fn new(dataset: &'a Dataset, preprocessed_root: &Path, threads: usize, progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
-        Self { dataset, folder: preprocessed_root.join(&dataset.name), threads, progress }
+        Self { dataset, folder: preprocessed_root.join(&*dataset.name), threads, progress }
     }
 
     /// `<preprocessed>/<dataset>`.
@@ -100,12 +100,12 @@ impl<'a> Preparation<'a> {
     /// As [`Self::plan`].
     pub fn plans(&self, options: &PlanOptions) -> Result<Plans, Error> {
         let name = options.plans_name();
-        let path = self.plans_path(name);
+        let path = self.plans_path(&name);
         if !path.is_file() {
             // A name that no planner gives its plans is more likely misspelt than meant for new ones.
             let known = PlannerKind::ALL.map(PlannerKind::plans_name);
-            if !known.contains(&name) {
-                return Err(Error::UnknownPlans { path, hint: hint(name, known) });
+            if !known.contains(&&*name) {
+                return Err(Error::UnknownPlans { path, hint: hint(&name, known) });
             }
             return self.plan(options, false);
         }

@@ -81,8 +81,8 @@ pub(super) fn check_identifier(dataset: &Dataset, plans: &Plans, name: &str, con
         // One that is broken is refused when it is asked for.
         let Ok(found) = plans.configuration(other) else { continue };
         if found.data_identifier == configuration.data_identifier && store_key(dataset, plans, &found).key != key {
-            let identifier = found.data_identifier;
-            return Err(Error::SharedIdentifier { name: name.to_owned(), other: other.clone(), identifier });
+            let identifier = found.data_identifier.to_string();
+            return Err(Error::SharedIdentifier { name: name.to_owned(), other: other.to_string(), identifier });
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Preparation, Prepared, StoredCase, case_path, preprocess_image};
 use crate::dataset::Dataset;
+use crate::name::Name;
 use crate::plan::PlanOptions;
 
 const SHAPE: [usize; 3] = [12, 16, 14];
@@ -84,7 +85,7 @@ impl Fixture {
 
     fn prepare(&self, configuration: &str) -> Result<Prepared, String> {
         self.preparation(|preparation| {
-            let plans = preparation.plans(&PlanOptions::named("nnUNetPlans"))?;
+            let plans = preparation.plans(&PlanOptions::named(&Name::known("nnUNetPlans")))?;
             Ok(preparation.preprocess(&plans, &[configuration], false)?.remove(0))
         })
     }
@@ -173,7 +174,7 @@ fn only_what_is_missing_or_stale_is_done_again() {
     // A configuration with another batch size shares the store; one with another spacing does not.
     let mut plans = prepared.plans.clone();
     let mut add = |name: &str, value: Value| {
-        plans.configurations.insert(name.to_owned(), value.as_object().expect("object").clone());
+        plans.configurations.insert(Name::known(name), value.as_object().expect("object").clone());
     };
     add("bs3", json!({"inherits_from": "3d_fullres", "batch_size": 3}));
     let path = prepared.folder.join("nnUNetPlans.json");
@@ -181,7 +182,7 @@ fn only_what_is_missing_or_stale_is_done_again() {
     fixture.prepare("bs3").expect("prepared");
     assert!(before[0].is_at(&file("a")));
     let coarse = json!({"inherits_from": "3d_fullres", "spacing": [2.0, 2.0, 2.0]});
-    plans.configurations.insert("coarse".to_owned(), coarse.as_object().expect("object").clone());
+    plans.configurations.insert(Name::known("coarse"), coarse.as_object().expect("object").clone());
     plans.write(&path, false).expect("our own file");
     let message = fixture.prepare("coarse").expect_err("would take the folder of 3d_fullres");
     assert!(message.contains("data_identifier \"nnUNetPlans_3d_fullres\"") && message.contains("coarse"), "{message}");
@@ -259,7 +260,7 @@ fn what_leaves_the_arrays_alone_leaves_them() {
     assert!(before.is_at(&file));
 
     // Plans that nobody has, and plans for images that would have to be turned.
-    let message = preparation.plans(&PlanOptions::named("nnUnetPlans")).expect_err("misspelt").to_string();
+    let message = preparation.plans(&PlanOptions::named(&Name::known("nnUnetPlans"))).expect_err("misspelt").to_string();
     assert!(message.contains("did you mean \"nnUNetPlans\"?"), "{message}");
     let turned = crate::plan::Plans { image_reader_writer: "NibabelIOWithReorient".to_owned(), ..plans };
     let message = preparation.preprocess(&turned, &["3d_fullres"], false).expect_err("refused").to_string();
@@ -269,7 +270,7 @@ fn what_leaves_the_arrays_alone_leaves_them() {
 #[test]
 fn planning_again_changes_nothing_and_follows_the_data() {
     let fixture = Fixture::new();
-    let options = PlanOptions::named("nnUNetPlans");
+    let options = PlanOptions::named(&Name::known("nnUNetPlans"));
     let folder = fixture.root.path().join("preprocessed/Dataset900_Balls");
     let read = |file: &str| std::fs::read(folder.join(file)).expect("written");
     let plan = |overwrite| fixture.preparation(|preparation| preparation.plan(&options, overwrite));

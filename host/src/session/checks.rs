@@ -5,6 +5,7 @@ use crate::cli::RecipeArgs;
 use crate::dataset::splits::Split;
 use crate::dataset::{Case, Dataset, TargetSource};
 use crate::loading::check_foreground;
+use crate::name::Name;
 use crate::network::{Model, Unet};
 use crate::plan::{Configuration, check_patch, three_dimensional};
 use crate::plugin::Library;
@@ -62,6 +63,8 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
     let targets: &IndexMap<String, plugin_api::task::Target> = &task.targets;
     for output in model.trainer.outputs() {
         let name = &output.name;
+        // Predictions of all outputs but the first lie in folders of that name.
+        Name::new(name).map_err(|error| anyhow!("plugin {}: an output is named {error}", model.trainer.library().manifest.id))?;
         match (&output.target, output.kind) {
             (None, Kind::Aux) => {}
             (None, _) => bail!("plugin {}: output '{name}' has no target", model.trainer.library().manifest.id),

@@ -13,7 +13,7 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::artifact;
-use tests::models::folder;
+use tests::models::{copy_to, folder};
 use tests::program::{Bench, Ended};
 
 /// Predicts `images`, quickly; `further` arguments win.
@@ -33,25 +33,6 @@ fn output(bench: &Bench) -> PathBuf {
     bench.folder().join("predicted")
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("writable");
-    for file in fs::read_dir(from).expect("there").flatten() {
-        let target = to.join(file.file_name());
-        if file.path().is_dir() {
-            copy(&file.path(), &target);
-        } else {
-            fs::copy(file.path(), target).expect("copied");
-        }
-    }
-}
-
-/// A model folder of its own.
-fn model(bench: &Bench, name: &str) -> PathBuf {
-    let own = bench.folder().join(name);
-    copy(&folder().join(name), &own);
-    own
-}
-
 fn noise(shape: [usize; 4]) -> Volume<f32> {
     let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7 & 255) as f32 + 1.0;
     Volume::new(shape, (0..shape.iter().product()).map(value).collect())
@@ -60,7 +41,7 @@ fn noise(shape: [usize; 4]) -> Volume<f32> {
 #[test]
 fn bad_cases_are_told_and_the_others_predicted() {
     let bench = Bench::new();
-    let model = model(&bench, "regions_3d");
+    let model = copy_to("regions_3d", bench.folder());
     let images = model.join("images");
     let write = |name: &str, image: &Volume<f32>, spacing: [f64; 3]| {
         write_image(&images.join(format!("{name}.nii.gz")), image, &Geometry::with_spacing(spacing)).expect("writable");
@@ -109,7 +90,7 @@ fn bad_cases_are_told_and_the_others_predicted() {
 #[test]
 fn a_2d_image_is_none_for_a_model_of_volumes() {
     let bench = Bench::new();
-    let model = model(&bench, "plain_3d");
+    let model = copy_to("plain_3d", bench.folder());
     let (images, plain) = (bench.folder().join("flat"), bench.folder().join("flat.nii"));
     write_image(&plain, &noise([1, 1, 20, 20]), &Geometry::with_spacing([1.0; 3])).expect("writable");
     let mut bytes = fs::read(&plain).expect("there");
@@ -126,7 +107,7 @@ fn a_2d_image_is_none_for_a_model_of_volumes() {
 #[test]
 fn a_full_disk_leaves_no_half_of_a_file() {
     let bench = Bench::new();
-    let model = model(&bench, "plain_3d");
+    let model = copy_to("plain_3d", bench.folder());
     let mut shell = Command::new("bash");
     let command = command(&bench, &model, &model.join("images"), &["--save-probabilities"]);
     shell.args(["-c", "ulimit -S -f 24; exec \"$@\"", "bash"]).arg(command.get_program()).args(command.get_args());
@@ -142,7 +123,7 @@ fn a_full_disk_leaves_no_half_of_a_file() {
 #[test]
 fn models_that_are_none_are_refused() {
     let bench = Bench::new();
-    let model = model(&bench, "plain_3d");
+    let model = copy_to("plain_3d", bench.folder());
     let images = model.join("images");
     let refuse = |path: &Path, further: &[&str], words: &[&str]| predict(&bench, path, &images, further).expect_refusal(words);
     refuse(bench.folder(), &[], &["has no plans.json", "a model folder has"]);
@@ -173,7 +154,7 @@ fn models_that_are_none_are_refused() {
 #[test]
 fn names_in_a_model_do_not_lead_out_of_the_output() {
     let bench = Bench::new();
-    let model = model(&bench, "regions_3d");
+    let model = copy_to("regions_3d", bench.folder());
     let path = model.join("dataset.json");
     let description = fs::read_to_string(&path).expect("there");
     let mut json: serde_json::Value = serde_json::from_str(&description).expect("JSON");

@@ -22,7 +22,7 @@ mod tiff;
 mod values;
 mod voxels;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use atomic::{ABANDONED, remove_leftovers, write_atomically};
 pub use error::Error;
@@ -112,6 +112,17 @@ pub fn read_labels(path: &Path) -> Result<LabelMap, Error> {
     }
     let (volume, geometry) = stored.read(path)?;
     Ok(LabelMap { volume, geometry })
+}
+
+/// The further file that is written with a label map or an image at `path`, with its voxels or its spacing; most formats have none.
+pub fn beside(path: &Path, geometry: &Geometry) -> Option<PathBuf> {
+    let has = |ending| ends_with(path, ending);
+    match format_of(path).ok()? {
+        Format::Nrrd => has(".nhdr").then(|| nrrd::data_path(path)),
+        Format::MetaImage => has(".mhd").then(|| metaimage::data_path(path)),
+        Format::Tiff => (!geometry.is_planar()).then(|| tiff::spacing_path(path)),
+        Format::Nifti | Format::Gipl | Format::Png | Format::Bmp => None,
+    }
 }
 
 /// Writes a label map with the geometry of the image it belongs to: as 8 unsigned bits if all labels are below 255, else 16, as

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Take};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
@@ -39,7 +39,7 @@ impl Source {
         Ok(Self { path: path.to_owned(), reader, length })
     }
 
-    /// The file of voxels that this header names, in the same folder if it names no other.
+    /// The file of voxels that this header names, which lies beside the header: one of a stranger may name any file of the user's.
     pub fn sibling(&self, name: &str) -> Result<Self, Error> {
         if name.contains('%') || name.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("list")) {
             return Err(self.wrong((
@@ -47,11 +47,19 @@ impl Source {
                 "only one can be read; let the program that wrote it write a single file",
             )));
         }
+        let plain = name.strip_prefix("./").unwrap_or(name);
+        let mut parts = Path::new(plain).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == plain) {
+            return Err(self.wrong((
+                format!("has its voxels in '{}', which is not in its own folder", name.escape_debug()),
+                "move that file beside the header, and let the header give its name alone",
+            )));
+        }
         let advice = "copy that file to the same folder as well, or write both as one";
         let unreadable = |cause: &dyn std::fmt::Display| {
             self.wrong((format!("has its voxels in '{}', which cannot be read ({cause})", name.escape_debug()), advice))
         };
-        Self::open(&self.path.with_file_name(name)).map_err(|error| match error {
+        Self::open(&self.path.with_file_name(plain)).map_err(|error| match error {
             Error::Read { cause, .. } => unreadable(&cause),
             other => other,
         })
@@ -142,9 +150,12 @@ impl Source {
     }
 }
 
-/// Where the voxels go that belong to the header at `path`, and the file's name: that of the header with another ending.
-pub fn data_file(path: &Path, ending: &str) -> (PathBuf, String) {
-    let data = path.with_extension(ending);
+/// The name of a file of voxels, as a line of a header says it.
+pub fn written_name(data: &Path) -> Result<String, Error> {
     let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    (data, name)
+    // A line break would begin another field.
+    if name.contains(char::is_control) {
+        return Err(Error::unwritable(data, "its name has a control character".to_owned(), "rename the case"));
+    }
+    Ok(name)
 }

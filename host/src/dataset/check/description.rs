@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::finding::Findings;
 use crate::dataset::{Description, Error, SEGMENTATION};
+use crate::name::Name;
 
 /// A description, and what in it is made up because the file says nothing usable.
 pub(super) struct Usable {
@@ -28,7 +29,7 @@ impl Usable {
     /// Whether there is a reader for the data set's files. Lists of files may name others than `file_ending` says.
     pub fn has_readable_ending(&self, folder: &Path) -> bool {
         // Endings are judged before files are opened, and no case has this name: it begins with a dot.
-        let nobody = folder.join("imagesTr").join(&self.description.file_ending);
+        let nobody = folder.join("imagesTr").join(&*self.description.file_ending);
         let unknown = matches!(imaging::io::read_image(&nobody), Err(imaging::io::Error::UnknownEnding { .. }));
         !unknown || self.description.json.get("dataset").is_some()
     }
@@ -68,7 +69,7 @@ pub(super) fn read(folder: &Path, findings: &mut Findings) -> Usable {
         let found =
             format!("file_ending is {:?}, and imagesTr has no such image but {count} that end with {ending:?}", description.file_ending);
         findings.error(&path, found, format!("set file_ending to {ending:?}, or convert the files"));
-        description.file_ending = ending.to_owned();
+        description.file_ending = Name::known(ending);
     }
     Usable { description, set_aside: mended.set_aside }
 }

@@ -11,6 +11,7 @@ use super::finding::Findings;
 use crate::dataset::description::Entry;
 use crate::dataset::discovery::{CaseFiles, find_target, found_files, listed_files, read_class_files, visible_names};
 use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetKind, TargetSource};
+use crate::name::Name;
 
 /// A case with those of its files that are there.
 pub(super) struct Found {
@@ -53,7 +54,7 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
             found.case.targets.insert(name.clone(), value);
         }
         let named = classes.get(name).and_then(Value::as_object).into_iter().flat_map(Map::keys);
-        for id in named.filter(|id| !files.contains_key(*id)) {
+        for id in named.filter(|id| !files.contains_key(id.as_str())) {
             findings.warning(&place, format!("has an entry for {id:?}, which is no case"), "remove it, or add images of that case");
         }
     }
@@ -61,7 +62,7 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
     cases
 }
 
-type Files = IndexMap<String, CaseFiles>;
+type Files = IndexMap<Name, CaseFiles>;
 
 /// Cases that `dataset.json` lists.
 fn listed_cases(folder: &Path, list: &Entry, description: &Description, findings: &mut Findings) -> Files {

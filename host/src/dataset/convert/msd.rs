@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{Converted, Error, write_dataset};
 use crate::dataset::description::Entry;
 use crate::dataset::{Description, Error as DatasetError, Progress, Stage, for_each_case, resolve, write_json};
+use crate::name::Name;
 
 /// The only ending that the Decathlon has.
 const ENDING: &str = ".nii.gz";
@@ -58,7 +59,7 @@ struct Task {
 
 /// One listed image.
 struct TaskCase {
-    id: String,
+    id: Name,
     image: PathBuf,
     /// Test images have none.
     labels: Option<PathBuf>,
@@ -143,7 +144,7 @@ fn training_cases(root: &Entry, folder: &Path) -> Result<Vec<TaskCase>, Error> {
         let pair = list.with_value(value);
         let image = pair.required("image", expected)?;
         let labels = pair.required("label", expected)?.string(expected)?;
-        Ok((image.string(expected)?, Some(folder.join(tidy(&labels)))))
+        Ok((image.string(expected)?, Some(file_below(folder, &list, &labels)?)))
     };
     cases(&list, folder, list.array(expected)?.iter().map(files))
 }
@@ -165,19 +166,26 @@ fn cases(
         .map(|file| {
             let (image, labels) = file?;
             let name = Path::new(&image).file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let id = name.strip_suffix(ENDING).filter(|id| !id.is_empty() && !id.starts_with('.')).map(str::to_owned);
+            let id = name.strip_suffix(ENDING).and_then(|id| Name::new(id).ok()).filter(|id| !id.starts_with('.'));
             let id = id.ok_or_else(|| list.wrong(&format!("naming {image:?}"), "names of .nii.gz files that do not begin with a dot"))?;
             if !ids.insert(id.clone()) {
                 return Err(list.wrong(&format!("naming {image:?} twice"), "every image once").into());
             }
-            Ok(TaskCase { id, image: folder.join(tidy(&image)), labels })
+            Ok(TaskCase { id, image: file_below(folder, list, &image)?, labels })
         })
         .collect()
 }
 
-/// Without the `./` that the Decathlon's paths begin with.
-fn tidy(path: &str) -> &str {
-    path.strip_prefix("./").unwrap_or(path)
+/// A file that the task lists, which must lie below the task's folder once links are resolved: whatever it is, it is copied.
+fn file_below(folder: &Path, list: &Entry, listed: &str) -> Result<PathBuf, Error> {
+    // The Decathlon's paths begin with `./`.
+    let path = folder.join(listed.strip_prefix("./").unwrap_or(listed));
+    // What is not there is told as such later.
+    let is_outside = path.canonicalize().is_ok_and(|file| folder.canonicalize().is_ok_and(|folder| !file.starts_with(folder)));
+    if is_outside {
+        return Err(list.wrong(&format!("naming {listed:?}, which lies outside the task's folder"), "files below that folder").into());
+    }
+    Ok(path)
 }
 
 /// nnU-Net's `dataset.json`: its keys in place of the Decathlon's, the others kept.
@@ -334,6 +342,19 @@ mod tests {
         refuse(&key("training", json!([{"image": "./imagesTr/p_00.nii.gz"}])), "training.label is missing");
         refuse(&key("test", json!(["./imagesTs/p_02.nii"])), "names of .nii.gz files");
         refuse(&key("test", json!(["./imagesTs/p_02.nii.gz", "imagesTs/p_02.nii.gz"])), "p_02.nii.gz\" twice");
+        for outside in ["/etc/hostname", "../../../../../../../../etc/hostname", "imagesTr/../../secret.nii.gz"] {
+            let pair = json!([{"image": "./imagesTr/p_00.nii.gz", "label": outside}]);
+            let spoil = |folder: &Path| {
+                fs::write(folder.with_file_name("secret.nii.gz"), "secret").expect("written");
+                change(folder, |json| json["training"] = pair.clone());
+            };
+            refuse(&spoil, "outside the task's folder");
+        }
+        let link = |folder: &Path| {
+            fs::remove_file(folder.join("labelsTr/p_00.nii.gz")).expect("removed");
+            std::os::unix::fs::symlink("/etc/hostname", folder.join("labelsTr/p_00.nii.gz")).expect("linked");
+        };
+        refuse(&link, "outside the task's folder");
         refuse(&key("labels", json!({"0": "background", "a": "b"})), "labels is naming \"a\"");
         refuse(&key("labels", json!({"0": "background", "1": "b", "2": "b"})), "labels is naming \"b\" twice");
         refuse(&key("labels", json!({"0": "background", "2": "b"})), "consecutive label values");

@@ -1,11 +1,11 @@
 //! Writing MetaImage, compressed, with the fields that ITK writes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use crate::io::source::data_file;
+use crate::io::source::written_name;
 use crate::io::values::Values;
 use crate::io::voxels::Number;
 use crate::io::{Error, Geometry, ends_with, write_atomically};
@@ -18,7 +18,8 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
     let compressed = compressed.map_err(|cause| Error::Write { path: path.to_owned(), cause })?;
     let header = header(&values, geometry, compressed.len());
     if ends_with(path, ".mhd") {
-        let (data, name) = data_file(path, "zraw");
+        let data = data_path(path);
+        let name = written_name(&data)?;
         write_atomically(&data, |file| file.write_all(&compressed))?;
         return write_atomically(path, |file| writeln!(file, "{header}{name}"));
     }
@@ -26,6 +27,11 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
         writeln!(file, "{header}LOCAL")?;
         file.write_all(&compressed)
     })
+}
+
+/// Where the voxels go that belong to the header at `path`.
+pub fn data_path(path: &Path) -> PathBuf {
+    path.with_extension("zraw")
 }
 
 /// All but the name of the file of voxels.

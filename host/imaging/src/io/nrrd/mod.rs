@@ -7,4 +7,4 @@ mod read;
 mod write;
 
 pub use read::open;
-pub use write::write;
+pub use write::{data_path, write};

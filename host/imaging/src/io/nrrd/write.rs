@@ -1,13 +1,13 @@
 //! Writing NRRD, compressed, with the fields that ITK writes.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::io::geometry::Placement;
-use crate::io::source::data_file;
+use crate::io::source::written_name;
 use crate::io::values::Values;
 use crate::io::voxels::Number;
 use crate::io::{Error, Geometry, ends_with, write_atomically};
@@ -21,7 +21,8 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
         encoder.finish().map(drop)
     };
     if ends_with(path, ".nhdr") {
-        let (data, name) = data_file(path, "raw.gz");
+        let data = data_path(path);
+        let name = written_name(&data)?;
         write_atomically(&data, compress)?;
         header.push_str(&format!("data file: {name}\n"));
         return write_atomically(path, |file| file.write_all(header.as_bytes()));
@@ -30,6 +31,11 @@ pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Err
         writeln!(file, "{header}")?;
         compress(file)
     })
+}
+
+/// Where the voxels go that belong to the header at `path`.
+pub fn data_path(path: &Path) -> PathBuf {
+    path.with_extension("raw.gz")
 }
 
 /// All lines but the empty one that ends it.

@@ -12,4 +12,5 @@ mod spacing;
 mod write;
 
 pub use read::open;
+pub use spacing::spacing_path;
 pub use write::write;

@@ -29,11 +29,11 @@ pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
 
 /// Writes the spacing of the stack at `path`.
 pub fn write(path: &Path, spacing: [f64; 3]) -> Result<(), Error> {
-    write_atomically(&file(path), |file| Ok(serde_json::to_writer_pretty(file, &json!({ "spacing": spacing }))?))
+    write_atomically(&spacing_path(path), |file| Ok(serde_json::to_writer_pretty(file, &json!({ "spacing": spacing }))?))
 }
 
 /// Where the spacing of a label map or prediction is written.
-fn file(path: &Path) -> PathBuf {
+pub fn spacing_path(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 

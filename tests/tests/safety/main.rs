@@ -1,0 +1,3 @@
+//! What strangers' files, two programs at once and careless users cannot do.
+
+mod names;
