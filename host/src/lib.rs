@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod fingerprint;
 mod hash;
 pub mod loading;
+mod lock;
 mod memory;
 pub mod model;
 pub mod name;

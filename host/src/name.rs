@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// One component of a path: not empty, not `.` or `..`, without `/` and NUL. Names data sets, plans, configurations, runs, cases, outputs
 /// and regions, and endings of files.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 
@@ -53,6 +53,13 @@ impl Deref for Name {
 
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+/// In quotes, as text.
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 

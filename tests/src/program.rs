@@ -64,6 +64,11 @@ impl Bench {
         entries.map(|entry| entry.expect("readable").path()).collect()
     }
 
+    /// The folders of preprocessed cases whose `data_identifier` is `identifier`: one for each set of plans and labels.
+    pub fn stores(&self, identifier: &str) -> Vec<PathBuf> {
+        stores(&self.folder().join("preprocessed/Dataset001_Small"), identifier)
+    }
+
     /// Adds the configuration `tiny` to the plans: three stages with few channels, for trainings of many steps.
     pub fn plan_tiny(&self) {
         let dataset = self.raw.folder.to_str().expect("UTF-8");
@@ -136,20 +141,44 @@ impl Bench {
 
     /// Trains, makes fold 0 read-only when the program comes to `point`, and waits for the end. Writable again afterwards.
     pub fn train_until_read_only(&self, plugin: &Path, further: &[&str], point: &str) -> Ended {
-        let command = at(self.command(plugin, further), point, "STOP");
-        let child =
-            self.prepare(&mut unprivileged(command)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mode = |mode| fs::set_permissions(self.fold(), PermissionsExt::from_mode(mode)).expect("ours");
+        let ended = self.halfway(unprivileged(at(self.command(plugin, further), point, "STOP")), || mode(0o555));
+        mode(0o755);
+        ended
+    }
+
+    /// Trains as somebody who may not write to what lies in `folder`.
+    pub fn train_with_read_only(&self, folder: &Path, plugin: &Path, further: &[&str]) -> Ended {
+        let mut entries = vec![folder.to_owned()];
+        walk(folder, &mut |path| entries.extend([path.to_owned(), path.parent().expect("a folder").to_owned()]));
+        let writable = |on: bool| {
+            for path in &entries {
+                let mode = if path.is_dir() { 0o555 } else { 0o444 } | if on { 0o200 } else { 0 };
+                fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("ours");
+            }
+        };
+        writable(false);
+        let ended = self.finish(unprivileged(self.command(plugin, further)));
+        writable(true);
+        ended
+    }
+
+    /// Trains, does `work` while the program stands at `point`, lets it go on, and waits for its end.
+    pub fn train_while(&self, plugin: &Path, further: &[&str], point: &str, work: impl FnOnce()) -> Ended {
+        self.halfway(at(self.command(plugin, further), point, "STOP"), work)
+    }
+
+    /// Does `work` once `command` has stopped, and lets it go on.
+    fn halfway(&self, mut command: Command, work: impl FnOnce()) -> Ended {
+        let child = self.prepare(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let (pid, mut status) = (child.id() as libc::pid_t, 0);
         // SAFETY: the child is ours; one that has only stopped can still be waited for.
         let stopped = unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) } == pid && libc::WIFSTOPPED(status);
-        assert!(stopped, "the program ended before it came to {point}");
-        let mode = |mode| fs::set_permissions(self.fold(), PermissionsExt::from_mode(mode)).expect("ours");
-        mode(0o555);
+        assert!(stopped, "the program ended before it came to its point");
+        work();
         // SAFETY: as above.
         unsafe { libc::kill(pid, libc::SIGCONT) };
-        let ended = Ended::new(child.wait_with_output().expect("it is ours"));
-        mode(0o755);
-        ended
+        Ended::new(child.wait_with_output().expect("it is ours"))
     }
 
     /// Runs the program with these arguments alone.
@@ -255,6 +284,18 @@ impl Bench {
         });
         found
     }
+}
+
+/// The folders of preprocessed cases in `folder` whose `data_identifier` is `identifier`, sorted.
+pub fn stores(folder: &Path, identifier: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("readable").path());
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".store"));
+        name.and_then(|name| name.strip_prefix(identifier)).is_some_and(|key| key.is_empty() || key.starts_with('-'))
+    };
+    let mut found: Vec<PathBuf> = entries.filter(is_it).collect();
+    found.sort();
+    found
 }
 
 /// The program as a fresh account starts it: with `home` as its home, and nothing of what the environment of these tests says.

@@ -3,7 +3,7 @@
 use host::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
 use host::plugin::{Library, LoadedTransform};
-use host::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+use host::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use plugin_api::Task;
@@ -51,7 +51,7 @@ fn case() -> PreprocessedCase {
     let count = depth * height * width;
     let label = |i: usize| i16::from(i / (height * width) > 20 && i % width > 25);
     PreprocessedCase {
-        inputs: String::new(),
+        inputs: Inputs::default(),
         image: Volume::new([1, depth, height, width], (0..count).map(|i| (i * 7919 % 1009) as f32 / 500.0).collect()),
         properties: Properties { spacing: [1.0; 3], shape: SHAPE, bbox: BoundingBox::whole(SHAPE), shape_after_crop: SHAPE },
         labels: [(SEGMENTATION.to_owned(), Volume::new([1, depth, height, width], (0..count).map(label).collect()))].into(),
@@ -76,7 +76,8 @@ fn heatmap() -> LoadedTransform {
 #[test]
 fn nothing_large_is_allocated_in_the_steady_state() {
     let folder = artifact::folder();
-    write_case(&case_path(folder.path(), "case"), &case(), PATCH).expect("written");
+    let store = CaseStore::new(folder.path(), "test");
+    store.write("case", &case(), PATCH).expect("written");
     let target = |kind, source| Target { kind, source, optional: false, weighs: None };
     let derived = |operation, kind| target(kind, TargetSource::Derived { from: SEGMENTATION.to_owned(), operation });
     let labels = || {
@@ -92,7 +93,7 @@ fn nothing_large_is_allocated_in_the_steady_state() {
         ("boundary", derived(Operation::Boundary, labels())),
     ];
     let source = Source {
-        store: folder.path().to_owned(),
+        store,
         key: String::new(),
         cases: vec!["case".to_owned()],
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),

@@ -6,6 +6,7 @@
 //! | point | where |
 //! |---|---|
 //! | `train.step` | before a training step |
+//! | `fold.removed` | after a fold that is overwritten was renamed, before its files are removed |
 //! | `preprocess.case` | after a case has been preprocessed and written |
 //! | `sync FILE`, `rename FILE`, `renamed FILE` | while the file of this name is replaced: before it is synced, before and after it is renamed |
 

@@ -86,6 +86,10 @@ pub struct PreprocessArgs {
     /// Preprocess also the cases that are there
     #[arg(long, help_heading = "Files")]
     pub overwrite: bool,
+
+    /// Only list and remove what was preprocessed for plans or labels that are no longer there, unless another program uses it
+    #[arg(long, conflicts_with_all = ["overwrite", "configuration", "plans"], help_heading = "Files")]
+    pub clean: bool,
 }
 
 /// Arguments of `host plan-and-preprocess`.

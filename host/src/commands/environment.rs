@@ -2,11 +2,12 @@
 
 use crate::cli::{CaseThreads, DataArgs, PrecisionName};
 use crate::dataset::{Dataset, Progress};
+use crate::lock::{Lock, Sharing};
 use crate::network::Precision;
 use crate::preprocess::Preparation;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
-use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -36,20 +37,24 @@ impl Place {
     }
 }
 
-/// Lets one process after another prepare a data set: of five folds that are started at once, four wait for the first. Held until
-/// dropped; a file system without locks does without.
-fn lock(folder: &Path) -> Result<File> {
+/// Lets one process after another prepare a data set: of five folds that are started at once, four wait for the first. None where the
+/// folder is there and cannot be written: then nothing is prepared in it, only read.
+fn lock(folder: &Path) -> Result<Option<Lock>> {
     let path = folder.join("preparing.lock");
-    let open = || {
-        std::fs::create_dir_all(folder)?;
-        File::create(&path)
-    };
-    let file = open().map_err(|e| anyhow!("cannot write {}: {e}; check that the folder is writable", path.display()))?;
-    if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        log::warn!("{}: another process prepares this data set; waiting for it", path.display());
-        let _ = file.lock();
+    let failed = |e: std::io::Error| anyhow!("cannot write {}: {e}; check that the folder is writable", path.display());
+    let taken = std::fs::create_dir_all(folder).and_then(|()| Lock::take(&path, Sharing::Exclusive));
+    match taken {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => {
+            log::warn!("{}: another process prepares this data set; waiting for it", path.display());
+            Lock::wait(&path, Sharing::Exclusive).map(Some).map_err(failed)
+        }
+        Err(error) if folder.is_dir() && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            log::info!("{}: cannot be written ({error}), and is only read", folder.display());
+            Ok(None)
+        }
+        Err(error) => Err(failed(error)),
     }
-    Ok(file)
 }
 
 /// Where data sets are found by name or id.

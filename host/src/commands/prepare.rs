@@ -2,11 +2,11 @@
 
 use super::Outcome;
 use super::environment::Place;
-use crate::cli::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
+use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 use crate::fingerprint::{Fingerprint, median};
 use crate::name::Name;
 use crate::plan::{Configuration, PlanOptions, Plans};
-use crate::preprocess::Prepared;
+use crate::preprocess::{Prepared, Unused};
 use anyhow::{Result, bail};
 use std::path::Path;
 
@@ -32,6 +32,9 @@ pub fn plan(args: &PlanArgs) -> Result<Outcome> {
 /// Preprocesses.
 pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
+    if args.clean {
+        return clean(&place, &args.threads);
+    }
     let prepared = place.prepare(&args.threads, |preparation| {
         let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
         Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?)
@@ -51,6 +54,19 @@ pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
     })?;
     show_plans(&plans, &folder);
     show_prepared(&prepared, place.dataset.cases.len());
+    Ok(Outcome::Done)
+}
+
+/// Lists and removes stores that nothing needs any more.
+fn clean(place: &Place, threads: &CaseThreads) -> Result<Outcome> {
+    let unused = place.prepare(threads, |preparation| Ok(preparation.clean()?))?;
+    for Unused { folder, cases, bytes, removed } in &unused {
+        let (what, megabytes) = (if *removed { "removed" } else { "left, since another program uses it" }, *bytes as f64 / 1e6);
+        println!("{}: {cases} cases, {megabytes:.1} MB: {what}", folder.display());
+    }
+    if unused.is_empty() {
+        println!("Every store belongs to a configuration of the plans; nothing is removed");
+    }
     Ok(Outcome::Done)
 }
 
@@ -104,7 +120,7 @@ fn show_plans(plans: &Plans, folder: &Path) {
 
 fn show_prepared(prepared: &[Prepared], cases: usize) {
     for Prepared { name, store, .. } in prepared {
-        println!("{name}: {cases} cases in {}", store.display());
+        println!("{name}: {cases} cases in {}", store.folder().display());
     }
 }
 

@@ -1,6 +1,5 @@
 //! The cases that samples are drawn from: kept open, and which of them, by weight and by what they show.
 
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use rand::{Rng, RngExt};
@@ -8,7 +7,7 @@ use rand::{Rng, RngExt};
 use super::sampler::Voxels;
 use super::{Error, LoaderOptions, Source};
 use crate::dataset::TargetKind;
-use crate::preprocess::{StoredCase, case_path};
+use crate::preprocess::{CaseStore, StoredCase};
 
 /// Files that are kept open (mapped, which costs no memory). Beyond that a case is opened whenever it is drawn: Linux maps 65,530
 /// areas at most.
@@ -17,7 +16,7 @@ const OPEN_AT_MOST: usize = 8192;
 /// All cases of a source; shared by all workers.
 #[derive(Debug)]
 pub(super) struct Cases {
-    store: PathBuf,
+    store: CaseStore,
     ids: Vec<String>,
     opened: Vec<OnceLock<StoredCase>>,
     /// None where all weigh the same.
@@ -109,8 +108,7 @@ impl Cases {
             return Ok(Opened::Kept(kept));
         }
         let id = self.id(case);
-        let opened =
-            StoredCase::open(&case_path(&self.store, id)).map_err(|error| Error::Read { case: id.to_owned(), source: Box::new(error) })?;
+        let opened = self.store.open(id).map_err(|error| Error::Read { case: id.to_owned(), source: Box::new(error) })?;
         if case >= OPEN_AT_MOST {
             return Ok(Opened::Own(Box::new(opened)));
         }

@@ -33,7 +33,6 @@ mod targets;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use imaging::augment::Augmentation;
@@ -49,14 +48,14 @@ pub use sample::Times;
 
 use crate::dataset::{Dataset, Target, TargetKind, TargetSource};
 use crate::plugin::LoadedTransform;
-use crate::preprocess::Prepared;
+use crate::preprocess::{CaseStore, Prepared};
 
 /// Where cases come from.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Folder of the preprocessed cases.
-    pub store: PathBuf,
-    /// What identifies their content (raw data and plans): part of the [`data_key`].
+    /// The preprocessed cases.
+    pub store: CaseStore,
+    /// What names their arrays in the [`data_key`].
     pub key: String,
     /// The cases to draw from.
     pub cases: Vec<String>,
@@ -77,7 +76,7 @@ impl Source {
     pub fn of(dataset: &Dataset, prepared: &Prepared, cases: Vec<String>) -> Self {
         Self {
             store: prepared.store.clone(),
-            key: prepared.store_key.clone(),
+            key: prepared.data_key_part.clone(),
             cases,
             targets: dataset.description.targets.clone(),
             use_mask_for_norm: prepared.configuration.use_mask_for_norm.clone(),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dataset::{Labels, Operation, SEGMENTATION};
-use crate::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+use crate::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 
 const SHAPE: [usize; 3] = [26, 30, 28];
 const SPACING: [f64; 3] = [2.5, 0.8, 1.1];
@@ -34,7 +34,7 @@ fn painted() -> PreprocessedCase {
         locations[labels[i] as usize - 1].push(at(i).map(|at| at as i32));
     }
     PreprocessedCase {
-        inputs: String::new(),
+        inputs: Inputs::default(),
         image: Volume::new([4, depth, height, width], image),
         properties: Properties { spacing: SPACING, shape: SHAPE, bbox: BoundingBox::whole(SHAPE), shape_after_crop: SHAPE },
         labels: [(SEGMENTATION.to_owned(), Volume::new([1, depth, height, width], labels))].into(),
@@ -79,7 +79,7 @@ fn source(folder: &std::path::Path) -> Source {
         ("two cubes", derive(Operation::Subset(halves.to_vec()), TargetKind::Labels(labels_of_cubes()))),
     ];
     Source {
-        store: folder.to_path_buf(),
+        store: CaseStore::new(folder, "test"),
         key: String::new(),
         cases: vec!["painted".to_owned()],
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
@@ -134,7 +134,8 @@ proptest! {
     #[test]
     fn every_target_shows_what_its_image_shows((augmentation, patch) in any_pipeline(), seed in 0_u64..1000) {
         let folder = tempfile::tempdir().expect("temporary folder");
-        write_case(&case_path(folder.path(), "painted"), &painted(), [8; 3]).expect("written");
+        let store = CaseStore::new(folder.path(), "test");
+        store.write("painted", &painted(), [8; 3]).expect("written");
         let options = LoaderOptions {
             seed,
             phase: Phase::Train,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::dataset::{Labels, Operation, SEGMENTATION};
-use crate::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+use crate::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 
 const ITERATIONS: u64 = 4;
 
@@ -35,11 +35,12 @@ fn store() -> (TempDir, Source) {
 /// With the cases changed, by their number.
 fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source) {
     let folder = tempfile::tempdir().expect("temporary folder");
+    let store = CaseStore::new(folder.path(), "test");
     let cases: Vec<String> = (0..4).map(|i| format!("case_{i}")).collect();
     for (i, case) in cases.iter().enumerate() {
         let mut ball = ball(i);
         change(i, &mut ball);
-        write_case(&case_path(folder.path(), case), &ball, [8, 16, 12]).expect("written");
+        store.write(case, &ball, [8, 16, 12]).expect("written");
     }
     let targets = [
         ("segmentation", of_files(segmentation())),
@@ -49,7 +50,7 @@ fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source
         ("border", derived(Operation::Boundary, segmentation())),
     ];
     let source = Source {
-        store: folder.path().to_path_buf(),
+        store,
         key: "test".to_owned(),
         cases,
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
@@ -82,7 +83,7 @@ fn ball(number: usize) -> PreprocessedCase {
     let complete = number != 2;
     let distances = Volume::new([1, depth, height, width], (0..voxels).map(distance).collect());
     PreprocessedCase {
-        inputs: String::new(),
+        inputs: Inputs::default(),
         image: Volume::new([2, depth, height, width], image),
         properties: Properties { spacing: [1.0; 3], shape: spatial, bbox: BoundingBox::whole(spatial), shape_after_crop: spatial },
         labels: [("segmentation".to_owned(), Volume::new([1, depth, height, width], labels))].into(),
@@ -277,9 +278,9 @@ fn training_patches_are_zero_outside_the_mask_where_the_plan_says_so() {
 
 #[test]
 fn a_case_that_cannot_be_read_is_an_error_with_its_name_and_dropping_never_hangs() {
-    let (folder, mut source) = store();
+    let (_folder, mut source) = store();
     source.cases = vec!["case_0".to_owned(), "case_9".to_owned()];
-    std::fs::write(case_path(folder.path(), "case_9"), b"not a case").expect("written");
+    std::fs::write(source.store.path("case_9"), b"not a case").expect("written");
     let mut loader = Loader::start(Arc::new(source), options([8, 16, 12], 2), ITERATIONS, (0, 0)).expect("started");
     let error = (0..100).find_map(|_| loader.next_batch().err()).expect("case_9 is drawn");
     let message = error.to_string();
@@ -333,7 +334,10 @@ fn the_data_key_changes_with_all_that_changes_batches() {
     let base = options([8, 16, 12], 1);
     let key = data_key(&source, &base);
     assert!(key.len() == 16 && key.chars().all(|c| c.is_ascii_hexdigit()), "{key}");
-    assert_eq!(key, data_key(&Source { store: Path::new("elsewhere").to_path_buf(), ..source.clone() }, &options([8, 16, 12], 9)));
+    assert_eq!(
+        key,
+        data_key(&Source { store: CaseStore::new(Path::new("elsewhere"), "test"), ..source.clone() }, &options([8, 16, 12], 9))
+    );
     let others = [
         data_key(&source, &LoaderOptions { seed: 12, ..base.clone() }),
         data_key(&source, &LoaderOptions { augmentation: Augmentation::none(), ..base.clone() }),

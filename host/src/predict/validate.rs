@@ -6,7 +6,7 @@ use crate::dataset::{
 };
 use crate::evaluate::{Files, Notes, classification, regression, segmentation};
 use crate::network::Model;
-use crate::preprocess::{Prepared, StoredCase, case_path};
+use crate::preprocess::Prepared;
 use crate::report::Bar;
 use imaging::io::{ABANDONED, read_image, read_labels, remove_leftovers};
 use imaging::{BoundingBox, Volume};
@@ -78,7 +78,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
             log::warn!("validation case {id} {reason}; left out");
             continue;
         }
-        let stored = StoredCase::open(&case_path(&validation.prepared.store, id))?;
+        let stored = validation.prepared.store.open(id)?;
         let image = stored.image(&BoundingBox::whole(stored.spatial()))?;
         let (dims, patch, mirror) = (configuration.dims(), validation.patch, validation.mirror);
         let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::locations::class_locations;
 use crate::dataset::{Case, CaseTarget, Dataset, Labels, SEGMENTATION, TargetKind, read_images, read_labels, read_regression};
-use crate::hash::sha256;
+use crate::hash::{sha256, sha256_of_file};
 use crate::plan::{Configuration, Plans};
 
 /// Value of label maps outside the nonzero mask of the image.
@@ -38,8 +38,8 @@ pub struct PreprocessedCase {
     /// For every labels target sampled voxels (z, y, x) of every entry of `Labels::foreground`, in its order; with an ignore
     /// label one more entry with annotated voxels of any label.
     pub locations: IndexMap<String, Vec<Vec<[i32; 3]>>>,
-    /// State of the files that it was made from; see `input_state`.
-    pub inputs: String,
+    /// The files that it was made from.
+    pub inputs: Inputs,
 }
 
 /// How a preprocessed image lies in the raw one.
@@ -55,15 +55,35 @@ pub struct Properties {
     pub shape_after_crop: [usize; 3],
 }
 
+/// The files that a case was made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Their state: see `state_of`.
+    #[serde(rename = "inputs")]
+    pub state: String,
+    /// Their content: see `content_of`. What versions up to 2026-11 made lacks it.
+    #[serde(default)]
+    pub content: Option<String>,
+}
+
 /// Path within `folder`, size and time of change of files, as a hash: a file that was replaced shows, also by an older one. Where the
 /// data set lies, and how its path is written, does not.
-pub(super) fn input_state<'a>(files: impl Iterator<Item = &'a Path>, folder: &Path) -> String {
+pub(super) fn state_of<'a>(files: impl Iterator<Item = &'a Path>, folder: &Path) -> String {
     let mut states = String::new();
     for path in files {
         let state = std::fs::metadata(path).map(|file| (file.len(), file.mtime(), file.mtime_nsec())).ok();
         states += &format!("{}\0{state:?}\0", path.strip_prefix(folder).unwrap_or(path).display());
     }
     sha256(states)
+}
+
+/// Path within `folder` and content of files, as a hash; none where one cannot be read.
+pub(super) fn content_of<'a>(files: impl Iterator<Item = &'a Path>, folder: &Path) -> Option<String> {
+    let mut contents = String::new();
+    for path in files {
+        contents += &format!("{}\0{}\0", path.strip_prefix(folder).unwrap_or(path).display(), sha256_of_file(path).ok()?);
+    }
+    Some(sha256(contents))
 }
 
 /// A training case with all its targets, read and cropped.
@@ -73,7 +93,7 @@ pub struct CroppedCase {
     labels: IndexMap<String, (Labels, Volume<i16>)>,
     maps: IndexMap<String, Volume<f32>>,
     classes: IndexMap<String, usize>,
-    inputs: String,
+    inputs: Inputs,
 }
 
 impl CroppedCase {
@@ -83,7 +103,7 @@ impl CroppedCase {
     /// When a file cannot be read or does not match the image or `dataset.json`.
     pub fn read(case: &Case, dataset: &Dataset, plans: &Plans) -> Result<Self, Error> {
         // Before they are read: a file that changes meanwhile must not pass for the one that was read.
-        let inputs = input_state(case.files(), &dataset.folder);
+        let (state, content) = (state_of(case.files(), &dataset.folder), content_of(case.files(), &dataset.folder));
         let raw = read_images(&case.images, dataset.description.channel_names.len())?;
         let reference = case.images[0].as_path();
         let mut raw_labels = Vec::new();
@@ -109,7 +129,7 @@ impl CroppedCase {
         let bring = |name: &String, meaning: &Labels, map| (name.clone(), (meaning.clone(), image.crop_labels(map)));
         let labels = raw_labels.into_iter().map(|(name, meaning, map)| bring(name, meaning, map)).collect();
         let maps = raw_maps.into_iter().map(|(name, kind, map)| (name.clone(), image.crop_map(map, kind))).collect();
-        Ok(Self { image, labels, maps, classes, inputs })
+        Ok(Self { image, labels, maps, classes, inputs: Inputs { state, content } })
     }
 
     /// Brings the case to the spacing of `configuration`.

@@ -59,18 +59,24 @@ pub enum Error {
         /// The nearest name.
         hint: String,
     },
-    /// Two configurations want different arrays in one folder.
+    /// A file of another store lies where one of this store is expected.
     #[error(
-        "configurations {name:?} and {other:?} of the plans share data_identifier {identifier:?} but differ in spacing, normalisation or \
-         resampling; give one of them a data_identifier of its own"
+        "{}: was made by other plans or labels than these; another program has replaced it, or it was copied here: remove it and start again",
+        .path.display()
     )]
-    SharedIdentifier {
-        /// The configuration that was asked for.
-        name: String,
-        /// The other one.
-        other: String,
-        /// What they share.
-        identifier: String,
+    OtherStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another program uses what would be replaced.
+    #[error(
+        "{}: would be made anew, since its files are others now or --overwrite says so, but another program uses its store; wait until that \
+         program has ended",
+        .path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
     },
     /// A folder of the store cannot be read, or a file of it removed.
     #[error("{}: cannot be accessed ({source}); check that it exists and may be read and replaced", .path.display())]

@@ -9,9 +9,11 @@
 //! set, from the fingerprint to the [store](StoredCase), and takes up where an interrupted run stopped.
 
 mod case;
+mod case_store;
 mod error;
 #[cfg(test)]
 mod golden_tests;
+mod key;
 mod locations;
 mod prepare;
 mod run;
@@ -19,8 +21,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use case::{CroppedCase, PreprocessedCase, Properties, preprocess_image};
+pub use case::{CroppedCase, Inputs, PreprocessedCase, Properties, preprocess_image};
+pub use case_store::{CaseStore, Unused};
 pub use error::Error;
 pub use prepare::{Preparation, Prepared};
-pub use run::{Job, preprocess_all};
-pub use store::{StoredCase, case_path, write_case};
+pub use run::preprocess_all;
+pub use store::StoredCase;

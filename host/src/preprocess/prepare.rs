@@ -7,9 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::case::input_state;
-use super::run::check_identifier;
-use super::{Error, Job, preprocess_all};
+use super::case::state_of;
+use super::case_store::{self, CaseStore, Unused};
+use super::key::data_key_part;
+use super::{Error, preprocess_all};
 use crate::dataset::{self, Dataset, Progress, hint, splits, write_json};
 use crate::fingerprint::{self, Fingerprint, WrittenBy};
 use crate::plan::{Configuration, PlanOptions, PlannerKind, Plans, plan};
@@ -35,10 +36,10 @@ pub struct Prepared {
     pub name: String,
     /// The configuration, inheritance resolved.
     pub configuration: Configuration,
-    /// Folder of the preprocessed cases, one file each.
-    pub store: PathBuf,
-    /// What its arrays follow from, as a hash.
-    pub store_key: String,
+    /// The preprocessed cases.
+    pub store: CaseStore,
+    /// What names the arrays in data keys.
+    pub data_key_part: String,
 }
 
 impl<'a> Preparation<'a> {
@@ -126,30 +127,36 @@ impl<'a> Preparation<'a> {
     /// Preprocesses all cases for the configurations called `names`; with `overwrite` also those that are there.
     ///
     /// # Errors
-    /// When a configuration does not exist or shares its folder with one of other arrays; the first error that a case meets. What is
-    /// complete by then stays and is not done again.
+    /// When a configuration does not exist; the first error that a case meets. What is complete by then stays and is not done again.
     pub fn preprocess(&self, plans: &Plans, names: &[impl AsRef<str>], overwrite: bool) -> Result<Vec<Prepared>, Error> {
         plans.check_reader()?;
         let fingerprint = self.fingerprint(false)?;
-        let ready = |name: &str| {
-            let configuration = plans.configuration(name)?;
-            check_identifier(self.dataset, plans, name, &configuration)?;
-            Ok::<_, Error>(Prepared {
-                folder: self.folder.clone(),
-                fingerprint: fingerprint.clone(),
-                plans: plans.clone(),
-                name: name.to_owned(),
-                // Beside nnU-Net's own arrays, never inside their folder: it takes every file there for a case.
-                store: self.folder.join(format!("{}.store", configuration.data_identifier)),
-                store_key: String::new(),
-                configuration,
-            })
-        };
-        let mut prepared = names.iter().map(|name| ready(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        let jobs: Vec<Job> = prepared.iter().map(|p| Job { configuration: &p.configuration, store: &p.store }).collect();
-        let keys = preprocess_all(self.dataset, plans, &jobs, self.threads, overwrite, self.progress)?;
-        prepared.iter_mut().zip(keys).for_each(|(prepared, key)| prepared.store_key = key);
-        Ok(prepared)
+        let find = |name: &str| Ok::<_, Error>((name.to_owned(), plans.configuration(name)?));
+        let found = names.iter().map(|name| find(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let configurations: Vec<&Configuration> = found.iter().map(|(_, configuration)| configuration).collect();
+        let stores = preprocess_all(&self.folder, self.dataset, plans, &configurations, self.threads, overwrite, self.progress)?;
+        let prepared = found.into_iter().zip(stores).map(|((name, configuration), store)| Prepared {
+            folder: self.folder.clone(),
+            fingerprint: fingerprint.clone(),
+            plans: plans.clone(),
+            name,
+            store,
+            data_key_part: data_key_part(self.dataset, plans, &configuration),
+            configuration,
+        });
+        Ok(prepared.collect())
+    }
+
+    /// Removes the stores that belong to no configuration of any plans of this data set, but for those that another program uses.
+    ///
+    /// # Errors
+    /// When one cannot be read or removed.
+    pub fn clean(&self) -> Result<Vec<Unused>, Error> {
+        let files = dataset::visible_names(&self.folder)?.into_iter().filter(|name| name.ends_with(".json"));
+        let plans: Vec<Plans> = files.filter_map(|name| Plans::read(&self.folder.join(name)).ok()).collect();
+        let configured = plans.iter().flat_map(|plans| plans.configurations.keys().map(move |name| (plans, plans.configuration(name))));
+        let current: Vec<(&Plans, Configuration)> = configured.filter_map(|(plans, found)| Some((plans, found.ok()?))).collect();
+        case_store::clean(&self.folder, self.dataset, current.iter().map(|(plans, configuration)| (*plans, configuration)))
     }
 
     fn plans_path(&self, name: &str) -> PathBuf {
@@ -158,8 +165,15 @@ impl<'a> Preparation<'a> {
 
     /// nnU-Net expects `dataset.json` beside the plans.
     fn copy_description(&self) -> Result<(), Error> {
-        imaging::io::write_atomically(&self.folder.join("dataset.json"), |out| write_json(out, &self.dataset.description.json))?;
-        Ok(())
+        let path = self.folder.join("dataset.json");
+        let mut text = Vec::new();
+        let failed = |cause| imaging::io::Error::Write { path: path.clone(), cause };
+        write_json(&mut text, &self.dataset.description.json).map_err(failed)?;
+        // A folder that cannot be written is only read.
+        if std::fs::read(&path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        Ok(imaging::io::write_atomically(&path, |out| out.write_all(&text))?)
     }
 
     fn splits(&self) -> Result<(), Error> {
@@ -173,6 +187,6 @@ impl<'a> Preparation<'a> {
     fn inputs(&self) -> String {
         // Other targets than the segmentation do not show in a fingerprint.
         let files = self.dataset.cases.iter().flat_map(|case| case.images.iter().map(PathBuf::as_path).chain(case.segmentation()));
-        input_state(files, &self.dataset.folder)
+        state_of(files, &self.dataset.folder)
     }
 }

@@ -6,13 +6,14 @@
 //! the number of voxels of every class.
 //! Files are only ever replaced as a whole, never changed in place, so that they can be read while a new version is written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use imaging::zarr::{Element, NewArray, Store, chunk_shape, write};
 use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::case::Inputs;
 use super::{Error, PreprocessedCase, Properties};
 use crate::dataset::{Case, CaseTarget};
 
@@ -26,7 +27,11 @@ const IMAGE: &str = "image";
 struct Header {
     properties: Properties,
     classes: IndexMap<String, usize>,
-    inputs: String,
+    #[serde(flatten)]
+    inputs: Inputs,
+    /// That of the store; files of versions up to 2026-11 lack it.
+    #[serde(default)]
+    key: Option<String>,
     /// For every labels target the number of voxels of every class, in the order of `Labels::foreground`.
     locations: IndexMap<String, Vec<usize>>,
 }
@@ -43,17 +48,8 @@ fn locations_name(target: &str) -> String {
     format!("locations/{target}")
 }
 
-/// File of a case inside the folder of a store.
-pub fn case_path(store: &Path, case_id: &str) -> PathBuf {
-    store.join(format!("{case_id}{ENDING}"))
-}
-
-/// Writes a case; the file appears complete or not at all. Chunks are made for reading boxes of size `patch` (z, y, x), which
-/// changes nothing but how long that takes.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn write_case(path: &Path, case: &PreprocessedCase, patch: [usize; 3]) -> Result<(), Error> {
+/// See [`CaseStore::write`](super::CaseStore::write).
+pub(super) fn write_case(path: &Path, case: &PreprocessedCase, patch: [usize; 3], key: &str) -> Result<(), Error> {
     let chunk = chunk_shape(case.image.spatial(), patch);
     let mut arrays = vec![NewArray::volume(IMAGE, case.image.view(), chunk)];
     arrays.extend(case.labels.iter().map(|(name, map)| NewArray::volume(labels_name(name), map.view(), chunk)));
@@ -64,6 +60,7 @@ pub fn write_case(path: &Path, case: &PreprocessedCase, patch: [usize; 3]) -> Re
         properties: case.properties.clone(),
         classes: case.classes.clone(),
         inputs: case.inputs.clone(),
+        key: Some(key.to_owned()),
         locations: case.locations.iter().map(|(name, lists)| (name.clone(), lists.iter().map(Vec::len).collect())).collect(),
     };
     Ok(write(path, &IndexMap::from([(CASE, header)]), &arrays)?)
@@ -209,9 +206,14 @@ impl StoredCase {
         }
     }
 
-    /// State of the files that it was made from.
-    pub(super) fn inputs(&self) -> &str {
+    /// The files that it was made from.
+    pub(super) fn inputs(&self) -> &Inputs {
         &self.header.inputs
+    }
+
+    /// The key of the store that it was written to, where the file says so.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.header.key.as_deref()
     }
 
     /// Whether this is made of the targets that `case` has.
@@ -256,7 +258,7 @@ mod tests {
         let f32s = |shape| Volume::new(shape, (0..count(shape)).map(|i| i as f32 / 3.0).collect());
         let labels = |start: i16| Volume::new([1, 3, 3, 3], (0..27).map(|i| start + i).collect());
         PreprocessedCase {
-            inputs: String::new(),
+            inputs: Inputs::default(),
             image: f32s([2, 3, 3, 3]),
             properties: Properties {
                 spacing: [1.0, 0.7, 1.0 / 3.0],
@@ -277,9 +279,9 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let path = case_path(folder.path(), "a");
+        let path = folder.path().join("a.zarr.zip");
         let case = case();
-        write_case(&path, &case, PATCH).expect("written");
+        write_case(&path, &case, PATCH, "key").expect("written");
         let stored = StoredCase::open(&path).expect("readable");
         assert_eq!((stored.spatial(), stored.channels(), stored.properties()), ([3; 3], 2, &case.properties));
         for bbox in [BoundingBox::whole([3; 3]), BoundingBox { lower: [1, 0, 2], upper: [3, 2, 3] }] {
@@ -305,8 +307,8 @@ mod tests {
     fn equal_cases_have_equal_bytes() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let files = ["a", "b"].map(|id| {
-            let path = case_path(folder.path(), id);
-            write_case(&path, &case(), PATCH).expect("written");
+            let path = folder.path().join(format!("{id}.zarr.zip"));
+            write_case(&path, &case(), PATCH, "key").expect("written");
             std::fs::read(path).expect("readable")
         });
         assert_eq!(files[0], files[1]);
@@ -315,8 +317,8 @@ mod tests {
     #[test]
     fn files_that_are_no_case_are_refused_by_name() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let path = case_path(folder.path(), "a");
-        write_case(&path, &case(), PATCH).expect("written");
+        let path = folder.path().join("a.zarr.zip");
+        write_case(&path, &case(), PATCH, "key").expect("written");
         let header = StoredCase::open(&path).expect("readable").store.attributes()[CASE].clone();
         let volume = Volume::filled([1, 3, 3, 3], 1_i16);
         let image = Volume::filled([2, 3, 3, 3], 1.0_f32);

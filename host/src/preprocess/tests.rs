@@ -8,7 +8,7 @@ use imaging::io::{Geometry, write_image, write_labels};
 use imaging::{BoundingBox, Volume};
 use serde_json::{Value, json};
 
-use super::{Preparation, Prepared, StoredCase, case_path, preprocess_image};
+use super::{Preparation, Prepared, StoredCase, preprocess_image};
 use crate::dataset::Dataset;
 use crate::name::Name;
 use crate::plan::PlanOptions;
@@ -125,7 +125,7 @@ fn all_targets_arrive_on_the_voxels_of_the_image() {
     for file in ["dataset.json", "dataset_fingerprint.json", "nnUNetPlans.json", "splits_final.json"] {
         assert!(prepared.folder.join(file).is_file(), "{file}");
     }
-    let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
+    let case = prepared.store.open("a").expect("stored");
     let (image, labels) = whole(&case, "segmentation");
     assert_eq!(image.shape(), [1, 8, 12, 10]);
     let properties = case.properties();
@@ -145,7 +145,7 @@ fn all_targets_arrive_on_the_voxels_of_the_image() {
             assert_eq!(labels.data()[((z * 12 + y) * 10 + x) as usize], class as i16 + 1);
         }
     }
-    let partial = StoredCase::open(&case_path(&prepared.store, "e")).expect("stored");
+    let partial = prepared.store.open("e").expect("stored");
     assert!(partial.labels("whole", &BoundingBox::whole([1; 3])).expect("whole").is_none() && partial.location_counts("whole").is_empty());
 
     let files = [fixture.raw("imagesTr/a_0000.nii.gz")];
@@ -157,7 +157,10 @@ fn all_targets_arrive_on_the_voxels_of_the_image() {
 fn only_what_is_missing_or_stale_is_done_again() {
     let fixture = Fixture::new();
     let prepared = fixture.prepare("3d_fullres").expect("prepared");
-    let file = |id: &str| case_path(&prepared.store, id);
+    // Whoever uses a store keeps others from replacing its cases.
+    let Prepared { store, folder, mut plans, .. } = prepared;
+    let (store, place) = ({ store }.folder().to_owned(), folder);
+    let file = |id: &str| store.join(format!("{id}.zarr.zip"));
     let before = CASES.map(|id| Known::at(&file(id)));
     std::fs::remove_file(file("b")).expect("there");
     std::fs::write(file("c"), b"half a file").expect("written");
@@ -172,28 +175,32 @@ fn only_what_is_missing_or_stale_is_done_again() {
     assert!(whole(&open("e"), "segmentation").1.data().iter().all(|label| *label == 1));
 
     // A configuration with another batch size shares the store; one with another spacing does not.
-    let mut plans = prepared.plans.clone();
     let mut add = |name: &str, value: Value| {
         plans.configurations.insert(Name::known(name), value.as_object().expect("object").clone());
     };
     add("bs3", json!({"inherits_from": "3d_fullres", "batch_size": 3}));
-    let path = prepared.folder.join("nnUNetPlans.json");
+    let path = place.join("nnUNetPlans.json");
     plans.write(&path, false).expect("our own file");
     fixture.prepare("bs3").expect("prepared");
     assert!(before[0].is_at(&file("a")));
     let coarse = json!({"inherits_from": "3d_fullres", "spacing": [2.0, 2.0, 2.0]});
     plans.configurations.insert(Name::known("coarse"), coarse.as_object().expect("object").clone());
     plans.write(&path, false).expect("our own file");
-    let message = fixture.prepare("coarse").expect_err("would take the folder of 3d_fullres");
-    assert!(message.contains("data_identifier \"nnUNetPlans_3d_fullres\"") && message.contains("coarse"), "{message}");
-    plans.configurations["coarse"].insert("data_identifier".to_owned(), json!("coarse"));
-    plans.write(&path, false).expect("our own file");
-    let coarse = fixture.prepare("coarse").expect("has a folder of its own");
-    assert_eq!(StoredCase::open(&case_path(&coarse.store, "a")).expect("stored").spatial(), [8, 6, 5]);
+    let coarse = fixture.prepare("coarse").expect("another key is another folder");
+    assert_eq!(coarse.store.open("a").expect("stored").spatial(), [8, 6, 5]);
     assert!(before[0].is_at(&file("a")));
 
-    // A file that another one of the same size has replaced shows by its time alone, also by an earlier one.
-    age(&fixture.raw("imagesTr/a_0000.nii.gz"));
+    // Where only a file's time differs, its content is compared; a file that another one of the same size has replaced shows.
+    let image = fixture.raw("imagesTr/a_0000.nii.gz");
+    age(&image);
+    fixture.prepare("3d_fullres").expect("prepared");
+    assert!(before[0].is_at(&file("a")) && store.join("inputs.json").is_file());
+    let mut content = std::fs::read(&image).expect("there");
+    // The time in gzip's header: other bytes, the same voxels.
+    content[4] ^= 1;
+    std::fs::write(&image, content).expect("written");
+    age(&image);
+    std::fs::File::options().write(true).open(&image).expect("there").set_modified(UNIX_EPOCH + Duration::from_secs(1)).expect("ours");
     fixture.prepare("3d_fullres").expect("prepared");
     assert!(!before[0].is_at(&file("a")));
 }
@@ -227,7 +234,7 @@ fn all_kinds_of_targets_pass_through() {
 
     let prepared = fixture.prepare("3d_fullres").expect("prepared");
     assert_eq!(prepared.plans.transpose_forward, [2, 0, 1]);
-    let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
+    let case = prepared.store.open("a").expect("stored");
     assert_eq!(case.spatial(), [x, z, y]);
     let whole = BoundingBox::whole(case.spatial());
     let map = |case: &StoredCase, name: &str| case.map(name, &whole).expect("readable");
@@ -235,7 +242,7 @@ fn all_kinds_of_targets_pass_through() {
     assert!(flow.data().chunks(count).zip([2.0, 0.0, 1.0]).all(|(component, expected)| component.iter().all(|value| *value == expected)));
     assert_eq!(map(&case, "importance"), Some(weights.transpose([2, 0, 1])));
     assert!(map(&case, "border").is_none() && case.labels("border", &whole).expect("readable").is_none());
-    let other = StoredCase::open(&case_path(&prepared.store, "b")).expect("stored");
+    let other = prepared.store.open("b").expect("stored");
     assert!(map(&other, "flow").is_none() && map(&other, "importance").is_none());
 }
 
@@ -243,7 +250,7 @@ fn all_kinds_of_targets_pass_through() {
 fn what_leaves_the_arrays_alone_leaves_them() {
     let fixture = Fixture::new();
     let prepared = fixture.prepare("3d_fullres").expect("prepared");
-    let file = case_path(&prepared.store, "a");
+    let file = prepared.store.path("a");
     let before = Known::at(&file);
     // Another spelling of the path, other padding, a derived target.
     let raw = fixture.raw("dataset.json");
@@ -306,7 +313,7 @@ fn flat_configurations_leave_the_slices_alone() {
     let fixture = Fixture::new();
     let prepared = fixture.prepare("2d").expect("prepared");
     assert_eq!(prepared.configuration.dims(), 2);
-    let case = StoredCase::open(&case_path(&prepared.store, "a")).expect("stored");
+    let case = prepared.store.open("a").expect("stored");
     assert_eq!(case.spatial(), [8, 12, 10]);
 }
 
@@ -338,4 +345,59 @@ fn broken_files_are_named() {
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
+}
+
+#[test]
+fn another_key_is_another_folder_and_names_are_no_part_of_it() {
+    let fixture = Fixture::new();
+    let first = fixture.prepare("3d_fullres").expect("prepared");
+    let before = Known::at(&first.store.path("a"));
+    let change = |change: &dyn Fn(&mut Value)| {
+        let mut json: Value = serde_json::from_slice(&std::fs::read(fixture.raw("dataset.json")).expect("there")).expect("JSON");
+        change(&mut json);
+        fixture.write_json("dataset.json", &json);
+        fixture.prepare("3d_fullres").expect("prepared").store.folder().to_owned()
+    };
+    // Names of labels, channels and targets' labels leave the arrays alone; so does another order.
+    let renamed = change(&|json| {
+        json["labels"] = json!({"background": 0, "inner": 2, "outer": 1});
+        json["channel_names"] = json!({"0": "T1"});
+        json["targets"]["whole"]["labels"] = json!({"background": 0, "sphere": 1});
+    });
+    assert!(renamed == first.store.folder() && before.is_at(&first.store.path("a")));
+    // Another set of labels is another store; the first one, which is in use, stays as it is.
+    let fewer = change(&|json| {
+        json["labels"] = json!({"background": 0, "all": [1, 2], "core": 2});
+        json["regions_class_order"] = json!([1, 2]);
+    });
+    assert!(fewer != first.store.folder() && before.is_at(&first.store.path("a")));
+
+    // A case of another store is refused by name, wherever it comes from.
+    let stray = fewer.join("a.zarr.zip");
+    std::fs::copy(first.store.path("a"), &stray).expect("copied");
+    let other = super::CaseStore::new(&fewer, "another key");
+    assert!(other.open("a").is_err_and(|error| error.to_string().contains("a.zarr.zip: was made by other plans or labels")));
+}
+
+#[test]
+fn a_store_in_use_is_left_alone() {
+    let fixture = Fixture::new();
+    let used = fixture.prepare("3d_fullres").expect("prepared");
+    let before = CASES.map(|id| Known::at(&used.store.path(id)));
+    fixture.labels("labelsTr/e.nii.gz", SHAPE, |_| 1);
+    let message = fixture.prepare("3d_fullres").expect_err("would replace e");
+    assert!(message.contains("e.zarr.zip: would be made anew") && message.contains("another program uses its store"), "{message}");
+    assert!(CASES.iter().zip(&before).all(|(id, known)| known.is_at(&used.store.path(id))));
+    let removed = |fixture: &Fixture| fixture.preparation(|preparation| preparation.clean()).expect("listed");
+    assert!(removed(&fixture).is_empty());
+    let mut json: Value = serde_json::from_slice(&std::fs::read(fixture.raw("dataset.json")).expect("there")).expect("JSON");
+    json["labels"] = json!({"background": 0, "all": [1, 2]});
+    json["regions_class_order"] = json!([1]);
+    fixture.write_json("dataset.json", &json);
+    let listed = removed(&fixture);
+    assert!(listed.len() == 1 && !listed[0].removed && listed[0].cases == CASES.len(), "{listed:?}");
+    let path = used.store.folder().to_owned();
+    drop(used);
+    let listed = removed(&fixture);
+    assert!(listed.len() == 1 && listed[0].removed && !path.exists(), "{listed:?}");
 }

@@ -11,6 +11,7 @@ use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::s
 use crate::device;
 use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
+use crate::lock::{Lock, Sharing};
 use crate::model::{Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::network::{Model, Precision, all_told, task};
 use crate::plugin::{self, Library};
@@ -127,6 +128,8 @@ pub struct Session<'a> {
     recipe: Recipe,
     settings: &'a Settings,
     folder: PathBuf,
+    /// Held once something is written to the folder.
+    lock: Option<Lock>,
 }
 
 /// What is done about a fold that is there already.
@@ -173,6 +176,7 @@ pub fn streams(setups: &[Setup], fold: Fold, existing: Existing) -> Result<Strea
 /// Among others, when they would not see the same batches.
 pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) -> Result<End> {
     checks::check_arms(sessions)?;
+    sessions.iter_mut().try_for_each(Session::lock)?;
     let begun = sessions.iter_mut().map(|session| session.begin(existing)).collect::<Result<Vec<_>>>()?;
     // The last that can be refused; from here on files are written, or removed.
     let first = &sessions[0];
@@ -239,6 +243,7 @@ impl<'a> Session<'a> {
             recipe,
             settings,
             folder,
+            lock: None,
         })
     }
 
@@ -287,6 +292,42 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Keeps other programs from the fold. The lock lies beside its folder, which may be removed.
+    fn lock(&mut self) -> Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let path = self.folder.with_extension("lock");
+        let failed = |e: std::io::Error| anyhow!("cannot lock {}: {e}; check that the folder is writable", path.display());
+        std::fs::create_dir_all(self.folder.parent().unwrap_or(&self.folder)).map_err(failed)?;
+        self.lock = Lock::take(&path, Sharing::Exclusive).map_err(failed)?;
+        ensure!(
+            self.lock.is_some(),
+            "{}: another program trains or validates this fold; wait until that program has ended, or give this run a --name",
+            self.folder.display()
+        );
+        Ok(())
+    }
+
+    /// Removes the fold. Its folder goes at once: a kill while files are removed leaves no half of a fold behind.
+    fn remove(&self) -> Result<()> {
+        let removed = self.folder.with_extension("removed");
+        let failed = |e: std::io::Error| anyhow!("cannot remove {}: {e}", self.folder.display());
+        if removed.exists() {
+            std::fs::remove_dir_all(&removed).map_err(failed)?;
+        }
+        if self.folder.exists() {
+            // Versions up to 2026-11 lock the log, and nothing else.
+            let log = self.folder.join("log.txt");
+            let older = if log.exists() { Lock::take(&log, Sharing::Exclusive).map_err(failed)? } else { None };
+            ensure!(older.is_some() || !log.exists(), "{}: another program is training this fold", log.display());
+            std::fs::rename(&self.folder, &removed).map_err(failed)?;
+            imaging::failpoint::reached(format_args!("fold.removed"));
+            std::fs::remove_dir_all(&removed).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Everything that a training needs, from where its newest checkpoint left it if `existing` says so. A fold that was killed before its first
     /// checkpoint starts anew. Writes nothing.
     fn begin(&mut self, existing: Existing) -> Result<Begun> {
@@ -305,12 +346,12 @@ impl<'a> Session<'a> {
     /// Writes, or removes, the first files, and puts the arm together.
     fn arm(&mut self, number: usize, begun: Begun, existing: Existing) -> Result<Arm<'_>> {
         let Begun { identity, optimiser, average, progress } = begun;
-        if existing == Existing::Overwrite && self.folder.exists() {
-            std::fs::remove_dir_all(&self.folder).map_err(|e| anyhow!("cannot remove {}: {e}", self.folder.display()))?;
+        if existing == Existing::Overwrite {
+            self.remove()?;
         }
         self.write_description(&identity.origin)?;
         let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name)?;
-        // Nobody else writes here: the log is locked.
+        // Nobody else writes here: the fold is locked.
         let folders = [&self.folder, &self.folder.join(EXAMPLES)];
         folders.into_iter().for_each(|folder| imaging::io::remove_leftovers(folder, Duration::ZERO));
         self.write_debug(&identity, &progress)?;
@@ -378,6 +419,9 @@ impl<'a> Session<'a> {
 
     /// Predicts and measures the validation cases, or the first `most` of them, with the final checkpoint.
     pub fn validate(&mut self, most: Option<u64>, stop: &AtomicBool) -> Result<End> {
+        if self.folder.is_dir() {
+            self.lock()?;
+        }
         self.load_final()?;
         let all = self.split.validation.len();
         let measured = most.map_or(all, |most| usize::try_from(most).unwrap_or(all).min(all));

@@ -8,7 +8,7 @@
 
 use host::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
-use host::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+use host::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use std::path::Path;
@@ -25,9 +25,9 @@ fn main() -> Result<()> {
     let [folder, batches, workers @ ..] = &arguments[..] else { return Err("usage: bench-loader FOLDER BATCHES [WORKERS…]".into()) };
     let (folder, batches) = (Path::new(folder), batches.parse::<u32>()?);
     for (number, (name, shape)) in CASES.into_iter().enumerate() {
-        let path = case_path(folder, name);
-        if !path.exists() {
-            write_case(&path, &case(number, shape), PATCH)?;
+        let store = CaseStore::new(folder, "bench");
+        if !store.path(name).exists() {
+            store.write(name, &case(number, shape), PATCH)?;
         }
     }
     let source = Arc::new(source(folder));
@@ -77,7 +77,7 @@ fn source(folder: &Path) -> Source {
     let kind = TargetKind::Labels(Labels { names: names.into(), ..Labels::default() });
     let target = Target { kind, source: TargetSource::Maps("labelsTr".to_owned()), optional: false, weighs: None };
     Source {
-        store: folder.to_owned(),
+        store: CaseStore::new(folder, "bench"),
         key: "bench".to_owned(),
         cases: CASES.map(|(name, _)| name.to_owned()).to_vec(),
         targets: [(SEGMENTATION.to_owned(), target)].into(),
@@ -110,7 +110,7 @@ fn case(number: usize, shape: [usize; 3]) -> PreprocessedCase {
         labels.push(label);
     }
     PreprocessedCase {
-        inputs: String::new(),
+        inputs: Inputs::default(),
         image: Volume::new([1, depth, height, width], image),
         properties: Properties { spacing: [1.0; 3], shape, bbox: BoundingBox::whole(shape), shape_after_crop: shape },
         labels: [(SEGMENTATION.to_owned(), Volume::new([1, depth, height, width], labels))].into(),

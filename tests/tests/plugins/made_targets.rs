@@ -4,7 +4,7 @@ use host::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
 use host::loading::{Array, Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Source};
 use host::network::told;
 use host::plugin::{Library, LoadedTransform};
-use host::preprocess::{PreprocessedCase, Properties, case_path, write_case};
+use host::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use imaging::augment::{Augmentation, downsample_nearest};
 use imaging::{BoundingBox, Volume, VolumeView};
 use plugin_api::Task;
@@ -63,7 +63,7 @@ fn case(labelled: bool) -> PreprocessedCase {
     };
     let segmentation = (SEGMENTATION.to_owned(), Volume::new([1, depth, height, width], (0..count).map(label).collect()));
     PreprocessedCase {
-        inputs: String::new(),
+        inputs: Inputs::default(),
         image: Volume::new([1, depth, height, width], (0..count).map(|i| (i * 7919 % 1009) as f32 / 500.0).collect()),
         properties: Properties { spacing: SPACING, shape: SHAPE, bbox: BoundingBox::whole(SHAPE), shape_after_crop: SHAPE },
         labels: labelled.then_some(segmentation).into_iter().collect(),
@@ -75,10 +75,11 @@ fn case(labelled: bool) -> PreprocessedCase {
 
 /// Two cases, of which `without` has no labels, and what `transforms` make of them.
 fn source(folder: &Path, transforms: Vec<Option<Arc<LoadedTransform>>>) -> Source {
-    write_case(&case_path(folder, "with"), &case(true), PATCH).expect("written");
-    write_case(&case_path(folder, "without"), &case(false), PATCH).expect("written");
+    let store = CaseStore::new(folder, "test");
+    store.write("with", &case(true), PATCH).expect("written");
+    store.write("without", &case(false), PATCH).expect("written");
     Source {
-        store: folder.to_owned(),
+        store,
         key: String::new(),
         cases: vec!["with".to_owned(), "without".to_owned()],
         targets: [(SEGMENTATION.to_owned(), segmentation())].into(),

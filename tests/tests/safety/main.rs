@@ -1,3 +1,5 @@
 //! What strangers' files, two programs at once and careless users cannot do.
 
 mod names;
+mod older;
+mod two_programs;

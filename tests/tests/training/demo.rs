@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use tests::artifact;
 use tests::picture::expect_drawn;
-use tests::program::{self, Ended};
+use tests::program::{self, Ended, stores};
 
 /// What a run leaves beside its folds, as the README has it.
 const BESIDE_FOLDS: [&str; 4] = ["plans.json", "dataset.json", "dataset_fingerprint.json", "plugin.json"];
@@ -58,7 +58,7 @@ fn the_demo_trains_validates_predicts_and_draws_what_it_says() {
     let fold = shown.join("results/Dataset999_Demo/multi-output__nnUNetPlans__3d_fullres/fold_0");
     expect_line("Data set shown/raw/Dataset999_Demo with 24 cases; preprocessed in shown/preprocessed");
     expect_line("Results shown/results/Dataset999_Demo/multi-output__nnUNetPlans__3d_fullres/fold_0");
-    assert!(shown.join("preprocessed/Dataset999_Demo/nnUNetPlans_3d_fullres.store").is_dir());
+    assert_eq!(stores(&shown.join("preprocessed/Dataset999_Demo"), "nnUNetPlans_3d_fullres").len(), 1);
     let models = fold.parent().expect("a folder");
     for file in BESIDE_FOLDS.map(|name| models.join(name)).into_iter().chain(IN_FOLD.map(|name| fold.join(name))) {
         assert!(file.is_file(), "no {}", file.display());

@@ -31,14 +31,14 @@ fn every_step_does_what_is_missing_and_nothing_twice() {
 
     // Plans that are not there are made.
     bench.run(&["preprocess", "--dataset", &dataset, "--configuration", "2d"]).expect_success();
-    assert!(!place.join("nnUNetPlans_3d_fullres.store").exists());
-    let store = place.join("nnUNetPlans_2d.store");
-    let first = numbers(&store);
+    assert!(bench.stores("nnUNetPlans_3d_fullres").is_empty());
+    let [store] = &bench.stores("nnUNetPlans_2d")[..] else { panic!("one store") };
+    let first = numbers(store);
     assert_eq!(first.len(), 7, "six cases and the key");
 
     bench.run(&["plan-and-preprocess", "--dataset", &dataset]).expect_success();
-    assert_eq!(numbers(&store), first, "written once");
-    assert_eq!(files(&place.join("nnUNetPlans_3d_fullres.store")).len(), 7);
+    assert_eq!(numbers(store), first, "written once");
+    assert_eq!(files(&bench.stores("nnUNetPlans_3d_fullres")[0]).len(), 7);
     bench.run(&["preprocess", "--dataset", &dataset, "--configuration", "3d_fulres"]).expect_refusal(&["3d_fulres", "3d_fullres"]);
     assert_eq!(bench.half_written(), [] as [PathBuf; 0]);
 }
@@ -51,8 +51,8 @@ fn a_killed_run_goes_on_where_it_was() {
     let dataset = bench.raw.folder.display().to_string();
     let arguments = ["plan-and-preprocess", "--configuration", "3d_fullres", "--threads", "2", "--dataset", &dataset];
     let place = bench.folder().join("preprocessed");
-    let store = place.join("Dataset001_Small/nnUNetPlans_3d_fullres.store");
     bench.run(&arguments).expect_success();
+    let store = bench.stores("nnUNetPlans_3d_fullres").remove(0);
     let complete = files(&store);
     assert_eq!(complete.len(), CASES + 1);
     fs::remove_dir_all(&place).expect("ours");
