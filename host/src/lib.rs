@@ -25,6 +25,7 @@ pub mod plugin;
 pub mod predict;
 pub mod preprocess;
 pub mod report;
+mod scratch;
 pub mod session;
 pub mod shim;
 pub mod train;

@@ -142,7 +142,7 @@ impl Bench {
     /// Trains, makes fold 0 read-only when the program comes to `point`, and waits for the end. Writable again afterwards.
     pub fn train_until_read_only(&self, plugin: &Path, further: &[&str], point: &str) -> Ended {
         let mode = |mode| fs::set_permissions(self.fold(), PermissionsExt::from_mode(mode)).expect("ours");
-        let ended = self.halfway(unprivileged(at(self.command(plugin, further), point, "STOP")), || mode(0o555));
+        let ended = self.finish_after(unprivileged(self.command(plugin, further)), point, None, || mode(0o555));
         mode(0o755);
         ended
     }
@@ -165,19 +165,22 @@ impl Bench {
 
     /// Trains, does `work` while the program stands at `point`, lets it go on, and waits for its end.
     pub fn train_while(&self, plugin: &Path, further: &[&str], point: &str, work: impl FnOnce()) -> Ended {
-        self.halfway(at(self.command(plugin, further), point, "STOP"), work)
+        self.finish_after(self.command(plugin, further), point, None, work)
     }
 
-    /// Does `work` once `command` has stopped, and lets it go on.
-    fn halfway(&self, mut command: Command, work: impl FnOnce()) -> Ended {
+    /// Lets `command` come to `point`, does `work`, sends a signal if one is named, and lets the command go on to its end.
+    pub fn finish_after(&self, command: Command, point: &str, signal: Option<i32>, work: impl FnOnce()) -> Ended {
+        let mut command = at(command, point, "STOP");
         let child = self.prepare(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let (pid, mut status) = (child.id() as libc::pid_t, 0);
         // SAFETY: the child is ours; one that has only stopped can still be waited for.
         let stopped = unsafe { libc::waitpid(pid, &mut status, libc::WUNTRACED) } == pid && libc::WIFSTOPPED(status);
         assert!(stopped, "the program ended before it came to its point");
         work();
-        // SAFETY: as above.
-        unsafe { libc::kill(pid, libc::SIGCONT) };
+        for signal in signal.into_iter().chain([libc::SIGCONT]) {
+            // SAFETY: as above.
+            unsafe { libc::kill(pid, signal) };
+        }
         Ended::new(child.wait_with_output().expect("it is ours"))
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `train.step` | before a training step |
 //! | `fold.removed` | after a fold that is overwritten was renamed, before its files are removed |
+//! | `model.unpacked` | after a ZIP file was unpacked |
 //! | `preprocess.case` | after a case has been preprocessed and written |
 //! | `sync FILE`, `rename FILE`, `renamed FILE` | while the file of this name is replaced: before it is synced, before and after it is renamed |
 

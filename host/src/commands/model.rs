@@ -4,9 +4,9 @@ use super::Outcome;
 use super::environment::results;
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
 use crate::model::{Format, ModelFolder, check_kept, save, unpack};
+use crate::scratch::Scratch;
 use anyhow::{Result, anyhow};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Does what was asked for.
 pub fn execute(command: &ModelCommand) -> Result<Outcome> {
@@ -18,13 +18,15 @@ pub fn execute(command: &ModelCommand) -> Result<Outcome> {
 }
 
 /// The models in `path`, a folder or a ZIP file, and the folder that it was unpacked to, for as long as they are needed.
-pub(super) fn find(path: &Path) -> Result<(Vec<PathBuf>, Option<TempDir>)> {
+pub(super) fn find(path: &Path) -> Result<(Vec<PathBuf>, Option<Scratch>)> {
     let is_zip = path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
     if !is_zip {
         return Ok((vec![path.to_owned()], None));
     }
-    let folder = tempfile::tempdir().map_err(|e| anyhow!("cannot unpack {}: {e}", path.display()))?;
-    Ok((unpack(path, folder.path())?, Some(folder)))
+    let folder = Scratch::private().map_err(|e| anyhow!("cannot unpack {}: {e}", path.display()))?;
+    let models = unpack(path, folder.path())?;
+    imaging::failpoint::reached(format_args!("model.unpacked"));
+    Ok((models, Some(folder)))
 }
 
 fn export(args: &ExportArgs) -> Result<()> {

@@ -156,7 +156,7 @@ fn write_description(args: &PredictArgs, folder: &ModelFolder, layout: &Layout) 
         std::fs::create_dir_all(&path).map_err(failed(path.clone()))?;
         imaging::io::remove_leftovers(&path, imaging::io::ABANDONED);
     }
-    imaging::io::write_atomically(&args.output.join("dataset.json"), |out| write_json(out, &folder.description.json))?;
+    imaging::io::write_atomically(&args.output.join("dataset.json"), |out| write_json(out, &folder.description.shareable()))?;
     imaging::io::write_atomically(&args.output.join("plans.json"), |out| write_json(out, &folder.plans))?;
     Ok(())
 }

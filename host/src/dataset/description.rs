@@ -43,6 +43,31 @@ impl Description {
         }
     }
 
+    /// The part of the file that goes with models and predictions: what prediction, evaluation, and nnU-Net's ensembling and postprocessing
+    /// read. No case, no path, no free text.
+    pub fn shareable(&self) -> Value {
+        const READ: [&str; 8] = [
+            "channel_names",
+            "modality",
+            "labels",
+            "regions_class_order",
+            "numTraining",
+            "file_ending",
+            "overwrite_image_reader_writer",
+            "targets",
+        ];
+        let mut json = self.json.clone();
+        if let Some(root) = json.as_object_mut() {
+            root.retain(|key, _| READ.contains(&key.as_str()));
+            let targets = root.get_mut("targets").and_then(Value::as_object_mut);
+            for target in targets.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+                // Where the files of the data set are.
+                target.retain(|key, _| key != "folder" && key != "file");
+            }
+        }
+        json
+    }
+
     /// Checks the content of a `dataset.json`; `path` is for messages.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::nnunet::{self, InitArgs};
 use super::{Checkpoint, Error, ModelFolder};
 use crate::dataset::splits::Fold;
 use crate::dataset::write_json;
+use crate::scratch::Scratch;
 use crate::train::{LibraryRecord, Origin, Saved, write_weights};
 use plugin_api::Output;
 use serde_json::{Value, json};
@@ -27,13 +28,11 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
         return Err(Error::Broken { path: output.to_owned(), reason: "is there already; name another folder, or remove it".to_owned() });
     }
     let failed = |source: std::io::Error| Error::Broken { path: output.to_owned(), reason: format!("cannot be written ({source})") };
-    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    let temporary = tempfile::Builder::new().prefix(".model").tempdir_in(parent).map_err(failed)?;
+    let temporary = Scratch::beside(output, ".model").map_err(failed)?;
     let write = |name: &str, value: &Value| imaging::io::write_atomically(&temporary.path().join(name), |out| write_json(out, value));
 
     let mut plans = serde_json::to_value(&folder.plans).expect("plain data");
-    let dataset = &folder.description.json;
+    let dataset = &folder.description.shareable();
     let mut plugin = None;
     for (fold, path) in checkpoints {
         let Checkpoint { origin, weights, probe, .. } = Checkpoint::read(path, &folder.plans)?;
@@ -63,7 +62,7 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
     if folder.path.join(fingerprint).is_file() {
         std::fs::copy(folder.path.join(fingerprint), temporary.path().join(fingerprint)).map_err(failed)?;
     }
-    std::fs::rename(temporary.keep(), output).map_err(failed)
+    temporary.rename(output).map_err(failed)
 }
 
 /// `plugin.json`: which plugin trained a network, as far as its checkpoint says, and the `outputs` where they are known.

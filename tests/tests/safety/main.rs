@@ -2,4 +2,5 @@
 
 mod names;
 mod older;
+mod patients;
 mod two_programs;

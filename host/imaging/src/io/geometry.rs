@@ -24,8 +24,7 @@ pub struct Geometry {
     origin: [f64; 3],
     direction: [[f64; 3]; 3],
     planar: bool,
-    /// Where it comes from NIfTI: a NIfTI file that is written with this geometry has the same header, but for what describes the
-    /// voxels' number and type.
+    /// Where it comes from NIfTI: a NIfTI file that is written with this geometry has the same bytes for it.
     header: Option<Box<nifti::Header>>,
 }
 

@@ -1,4 +1,5 @@
-//! The NIfTI-1 header: checked before anything relies on it, kept byte for byte for writing.
+//! The NIfTI-1 header: checked before anything relies on it. Of its bytes those are kept for writing that say where the volume lies:
+//! the others may name a patient (`descrip`, `db_name`, `aux_file`, `intent_name`), and predictions are passed on.
 
 use ::nifti::{Endianness, NiftiHeader, NiftiType};
 
@@ -47,14 +48,17 @@ mod offset {
     pub const SCL_SLOPE: usize = 112;
     pub const SCL_INTER: usize = 116;
     pub const XYZT_UNITS: usize = 123;
+    pub const QFORM_CODE: usize = 252;
     pub const SFORM_CODE: usize = 254;
     pub const SROW: usize = 280;
+    pub const SROW_END: usize = 328;
     pub const MAGIC: usize = 344;
 }
 
 /// A header that describes voxels which can be read.
 #[derive(Clone, Debug)]
 pub struct Header {
+    /// What says where the volume lies; zero elsewhere.
     bytes: [u8; LENGTH],
     fields: NiftiHeader,
     number: Number,
@@ -94,7 +98,7 @@ impl Header {
                 "only integers and floats of 8 to 64 bits can be read; convert complex numbers and colours to channels",
             )
         })?;
-        Ok(Self { bytes, fields, number })
+        Ok(Self { bytes: geometry_alone(&bytes), fields, number })
     }
 
     /// A header with the spacing and orientation of `geometry`.
@@ -219,7 +223,7 @@ impl Header {
         }
     }
 
-    /// This header, in its own byte order, changed to describe a volume of `shape` (C, Z, Y, X) whose voxels of type `number` follow
+    /// The geometry of this header, in its own byte order, with what describes a volume of `shape` (C, Z, Y, X) whose voxels of type `number` follow
     /// after [`DATA_OFFSET`] bytes; with the four bytes that fill up to there. No axis may exceed [`LONGEST_AXIS`].
     pub fn for_volume(&self, shape: [usize; 4], number: Number) -> [u8; DATA_OFFSET] {
         let [channels, depth, height, width] = shape.map(|size| size as u16);
@@ -246,6 +250,17 @@ impl Header {
         put(offset::SCL_INTER, &0f32.to_le_bytes());
         bytes
     }
+}
+
+/// Header length and mark, spacing, spatial unit, codes, quaternion and matrix of a header; zero elsewhere.
+fn geometry_alone(bytes: &[u8; LENGTH]) -> [u8; LENGTH] {
+    let mut kept = [0; LENGTH];
+    let spacing = offset::PIXDIM..offset::PIXDIM + 16;
+    for range in [offset::SIZEOF_HDR..4, spacing, offset::QFORM_CODE..offset::SROW_END, offset::MAGIC..LENGTH] {
+        kept[range.clone()].copy_from_slice(&bytes[range]);
+    }
+    kept[offset::XYZT_UNITS] = bytes[offset::XYZT_UNITS] & 0b111;
+    kept
 }
 
 fn first_four(bytes: &[u8; LENGTH]) -> [u8; 4] {

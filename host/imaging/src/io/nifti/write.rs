@@ -1,4 +1,4 @@
-//! Writing NIfTI: the header of the geometry's source, changed where it describes the voxels, in the source's byte order.
+//! Writing NIfTI: what the header of the geometry's source says of geometry, in the source's byte order, and the voxels.
 
 use std::io::{self, Write};
 use std::path::Path;
