@@ -7,7 +7,7 @@ use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
 use crate::dataset::{TargetKind, hint, write_json};
 use crate::device;
 use crate::evaluate;
-use crate::model::{ModelFolder, TrainedModel};
+use crate::model::{ModelFolder, TrainedModel, are_axes};
 use crate::name::Name;
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, vector_outputs};
@@ -113,9 +113,7 @@ fn mirror(args: &PredictArgs, model: &TrainedModel) -> Result<Vec<usize>> {
         Tta::On => Ok(model.mirror.clone()),
         Tta::Off => Ok(Vec::new()),
         Tta::Axes(axes) => {
-            if let Some(wrong) = axes.iter().find(|axis| **axis >= dims) {
-                bail!("--tta: the model has {dims} axes, counted from 0; {wrong} is none of them");
-            }
+            ensure!(are_axes(axes, dims), "--tta {axes:?}: the model has {dims} axes, counted from 0; expected some of them, each once");
             let untrained = axes.iter().any(|axis| !model.mirror.contains(axis));
             if untrained {
                 log::warn!("--tta {axes:?}: the model was trained with mirror images along {:?} only", model.mirror);

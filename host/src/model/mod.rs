@@ -259,8 +259,11 @@ impl ModelFolder {
             return Err(broken(format!("takes predictions of {stage} as input (a cascade), which is not supported; use another model")));
         }
         let (dims, channels) = (configuration.dims(), self.description.channel_names.len());
-        if check_patch(&patch[3 - dims..], &configuration.architecture.arch_kwargs).is_err() || mirror.iter().any(|axis| *axis >= dims) {
-            return Err(broken(format!("its patch {patch:?} or its axes of mirroring {mirror:?} do not fit its network")));
+        if let Err(error) = check_patch(&patch[3 - dims..], &configuration.architecture.arch_kwargs) {
+            return Err(broken(error.to_string()));
+        }
+        if !are_axes(mirror, dims) {
+            return Err(broken(format!("its axes of mirroring are {mirror:?}; expected some of 0 to {}, each once", dims - 1)));
         }
         if configuration.normalization_schemes.len() != channels {
             let found = configuration.normalization_schemes.len();
@@ -268,6 +271,11 @@ impl ModelFolder {
         }
         Ok(configuration)
     }
+}
+
+/// Whether `axes` are some of `dims`, each once: prediction runs the network for every subset of them.
+pub fn are_axes(axes: &[usize], dims: usize) -> bool {
+    axes.iter().enumerate().all(|(number, axis)| *axis < dims && !axes[..number].contains(axis))
 }
 
 /// What the trainer of `checkpoint` was told. Where the checkpoint does not say, as nnU-Net's and our oldest do not, it was the patch that it was trained

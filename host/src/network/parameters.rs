@@ -6,6 +6,9 @@ use indexmap::IndexMap;
 use plugin_api::Init;
 use tch::{Device, Kind, Tensor};
 
+/// Numbers in all parameters of a network: 32 GB of them. What plans or a plugin ask for beyond that is a mistake, or meant to do harm.
+const MOST_NUMBERS: i64 = 1 << 33;
+
 /// Optimiser groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -37,12 +40,14 @@ pub struct Parameters {
     entries: IndexMap<String, Parameter>,
     device: Device,
     seed: u64,
+    /// In all entries.
+    numbers: i64,
 }
 
 impl Parameters {
     /// None yet. Initial values depend on `seed` and a tensor's name, not on the order of creation or the device.
     pub fn new(device: Device, seed: u64) -> Self {
-        Self { entries: IndexMap::new(), device, seed }
+        Self { entries: IndexMap::new(), device, seed, numbers: 0 }
     }
 
     /// Where the tensors live.
@@ -98,8 +103,14 @@ impl Parameters {
         if shape.iter().any(|size| *size < 1) {
             return Err(Error::Parameter { name, reason: format!("shape {shape:?}; every size must be at least 1") });
         }
+        let numbers = shape.iter().try_fold(1, |numbers: i64, size| numbers.checked_mul(*size));
+        let Some(all) = numbers.map(|numbers| self.numbers.saturating_add(numbers)).filter(|all| *all <= MOST_NUMBERS) else {
+            let reason = format!("shape {shape:?}; all parameters of a network together may have {MOST_NUMBERS} numbers");
+            return Err(Error::Parameter { name, reason });
+        };
         let tensor = self.initial(&name, shape, init)?.f_to_device(self.device)?.f_set_requires_grad(group != Group::Buffer)?;
         let shared = tensor.shallow_clone();
+        self.numbers = all;
         self.entries.insert(name, Parameter { tensor, group, decay });
         Ok(shared)
     }

@@ -55,6 +55,12 @@ pub struct ArchKwargs {
     pub extra: Map<String, Value>,
 }
 
+/// Far beyond any network that was ever trained, and small enough that nothing computed from them overflows: plans may be a stranger's.
+const MOST_STAGES: usize = 32;
+const MOST_FEATURES: usize = 1 << 15;
+const LARGEST_KERNEL: usize = 127;
+const MOST_CONVOLUTIONS: usize = 256;
+
 impl Architecture {
     /// A network of nnU-Net's planners; `kwargs` come from [`ArchKwargs::without_stages`].
     pub(super) fn new(network_class_name: String, arch_kwargs: ArchKwargs) -> Self {
@@ -98,14 +104,27 @@ impl ArchKwargs {
         let per_axis = |rows: &[Vec<usize>]| rows.len() == self.n_stages && rows.iter().all(|row| row.len() == dims && !row.contains(&0));
         let positive = |values: &[usize], count: usize| values.len() == count && !values.contains(&0);
         let expected = "n_stages lists with a positive number for every axis of patch_size";
-        if self.n_stages < 2 {
-            return Err(("n_stages", self.n_stages.to_string(), "at least 2"));
+        if !(2..=MOST_STAGES).contains(&self.n_stages) {
+            return Err(("n_stages", self.n_stages.to_string(), "2 to 32"));
         }
         if !per_axis(&self.strides) {
             return Err(("strides", format!("{:?}", self.strides), expected));
         }
         if !per_axis(&self.kernel_sizes) {
             return Err(("kernel_sizes", format!("{:?}", self.kernel_sizes), expected));
+        }
+        if self.kernel_sizes.iter().flatten().any(|size| *size > LARGEST_KERNEL) {
+            return Err(("kernel_sizes", format!("{:?}", self.kernel_sizes), "sizes of at most 127"));
+        }
+        for (key, found, most, expected) in [
+            ("features_per_stage", &self.features_per_stage, MOST_FEATURES, "numbers of at most 32768"),
+            ("n_conv_per_stage", &self.n_conv_per_stage, MOST_CONVOLUTIONS, "numbers of at most 256"),
+            ("n_blocks_per_stage", &self.n_blocks_per_stage, MOST_CONVOLUTIONS, "numbers of at most 256"),
+            ("n_conv_per_stage_decoder", &self.n_conv_per_stage_decoder, MOST_CONVOLUTIONS, "numbers of at most 256"),
+        ] {
+            if found.iter().any(|number| *number > most) {
+                return Err((key, format!("{found:?}"), expected));
+            }
         }
         for (key, found) in [
             ("features_per_stage", &self.features_per_stage),

@@ -8,8 +8,8 @@ use super::patch::three_dimensional;
 use super::{Architecture, Error, check_patch};
 use crate::name::Name;
 
-/// More elements than that are beyond the indices of most convolutions, and of any memory.
-const MAX_PATCH_VOXELS: usize = i32::MAX as usize;
+/// Patches a batch, far beyond any memory.
+const MOST_PATCHES: usize = 1 << 16;
 
 /// How data is prepared and which network is trained on it. Axes are transposed ones (see `Plans::transpose_forward`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,20 +148,12 @@ impl Configuration {
         if !(2..=3).contains(&dims) {
             return Err(value("patch_size", format!("{:?}", self.patch_size), "two or three numbers"));
         }
-        if self
-            .patch_size
-            .iter()
-            .try_fold(1, |voxels: usize, size| voxels.checked_mul(*size))
-            .is_none_or(|voxels| voxels > MAX_PATCH_VOXELS)
-        {
-            return Err(value("patch_size", format!("{:?}", self.patch_size), "at most 2^31 - 1 voxels"));
-        }
         if self.spacing.len() != dims || self.spacing.iter().any(|spacing| !(*spacing > 0.0 && spacing.is_finite())) {
             let expected = "a positive number of mm for every axis of patch_size";
             return Err(value("spacing", format!("{:?}", self.spacing), expected));
         }
-        if self.batch_size == 0 {
-            return Err(value("batch_size", "0".to_owned(), "at least 1"));
+        if !(1..=MOST_PATCHES).contains(&self.batch_size) {
+            return Err(value("batch_size", self.batch_size.to_string(), "1 to 65536"));
         }
         let schemes = self.normalization_schemes.len();
         if schemes == 0 || self.use_mask_for_norm.len() != schemes {

@@ -131,6 +131,12 @@ pub enum Error {
         /// Sizes that fit.
         nearest: String,
     },
+    /// A patch beyond any memory.
+    #[error("patch size {found} has more than 2147483647 voxels; expected one of at most so many")]
+    LargePatch {
+        /// What was given.
+        found: String,
+    },
     /// No patch is small enough for the memory target.
     #[error(
         "no patch size found whose network fits {memory_gb} GB with {classes} classes; plan for more memory, use fewer classes, or write plans by hand"

@@ -2,12 +2,18 @@
 
 use super::{ArchKwargs, Error};
 
+/// More elements than that are beyond the indices of most convolutions, and of any memory.
+pub(super) const MOST_VOXELS: usize = i32::MAX as usize;
+
 /// Checks that `patch` can be halved (or divided by whatever the strides are) down to the bottleneck, which needs more
 /// than one voxel for its normalisation to have a variance. The plan's patch may be replaced by any that passes.
 ///
 /// # Errors
 /// Names the divisor and the nearest sizes that fit.
 pub fn check_patch(patch: &[usize], network: &ArchKwargs) -> Result<(), Error> {
+    if patch.iter().try_fold(1, |voxels: usize, size| voxels.checked_mul(*size)).is_none_or(|voxels| voxels > MOST_VOXELS) {
+        return Err(Error::LargePatch { found: show(patch) });
+    }
     let strides = network.total_stride();
     let fits = patch.len() == strides.len()
         && patch.iter().zip(&strides).all(|(size, stride)| *size > 0 && size % stride == 0)

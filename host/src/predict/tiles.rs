@@ -3,7 +3,8 @@
 /// Lower corners along one axis of `size` voxels for tiles of `patch` voxels that are at most `step` patches apart: evenly spread, the last one ends
 /// with the axis (`sliding_window_prediction.py`, `compute_steps_for_sliding_window`). `size` is at least `patch`.
 fn steps(size: usize, patch: usize, step: f64) -> Vec<usize> {
-    let count = ((size - patch) as f64 / (patch as f64 * step)).ceil() as usize + 1;
+    // More than one a voxel would lie on each other.
+    let count = (((size - patch) as f64 / (patch as f64 * step)).ceil() as usize).min(size - patch) + 1;
     let distance = if count > 1 { (size - patch) as f64 / (count - 1) as f64 } else { 0.0 };
     // Half to even, as numpy rounds.
     (0..count).map(|i| (distance * i as f64).round_ties_even() as usize).collect()

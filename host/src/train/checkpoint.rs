@@ -232,8 +232,12 @@ pub(super) fn write<'a>(
 ) -> Result<(), Error> {
     let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
     let view = |tensor: &'a Tensor| {
-        // SAFETY: a contiguous f32 tensor on the CPU, alive and unchanged until the file is written.
-        let bytes = unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), tensor.numel() * 4) };
+        let bytes = match tensor.numel() {
+            // libtorch has no memory for these.
+            0 => &[],
+            // SAFETY: a contiguous f32 tensor on the CPU with that many numbers, alive and unchanged until the file is written.
+            numbers => unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<u8>(), numbers * 4) },
+        };
         let shape = tensor.size().iter().map(|size| *size as usize).collect();
         TensorView::new(Dtype::F32, shape, bytes)
     };

@@ -1,5 +1,6 @@
 //! What strangers' files, two programs at once and careless users cannot do.
 
+mod crafted;
 mod names;
 mod older;
 mod patients;
