@@ -1,7 +1,6 @@
 //! Hashes that tell whether two things are the same: plugins, plans, files, data.
 
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,7 +11,7 @@ pub(crate) fn sha256(bytes: impl AsRef<[u8]>) -> String {
 
 /// SHA-256 of a file's content, a piece of which is in memory at a time.
 pub(crate) fn sha256_of_file(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
+    let (mut file, mut hash) = (imaging::io::open_file(path)?, Sha256::new());
     let mut piece = vec![0; 1 << 18];
     loop {
         match file.read(&mut piece) {

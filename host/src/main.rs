@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         // SAFETY: no other thread exists yet that could read the environment.
         unsafe { std::env::set_var(LOCKED, "1") };
     }
+    if let Some(most) = cli.max_voxels {
+        imaging::io::set_most_voxels(most);
+    }
     let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
     match commands::execute(cli) {

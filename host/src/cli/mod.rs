@@ -53,6 +53,10 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub locked: bool,
 
+    /// Most voxels, times channels, that an image may have, as it is read and at the spacing of the plans; default: 2147483648
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_voxels: Option<u64>,
+
     /// What to do
     #[command(subcommand)]
     pub command: Command,

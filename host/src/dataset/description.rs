@@ -30,7 +30,7 @@ impl Description {
     /// # Errors
     /// When the file cannot be read or an entry breaks a rule of nnU-Net's format or of the key `targets`.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let json = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
         Self::parse(path, json)
     }

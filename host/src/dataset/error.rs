@@ -1,3 +1,4 @@
+use super::Panicked;
 use std::path::PathBuf;
 
 /// What can be wrong with a data set.
@@ -204,6 +205,9 @@ pub enum Error {
         /// The case it names.
         case: String,
     },
+    /// A fault of the program.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// `labelsTr` cannot be declared optional, every other target can.

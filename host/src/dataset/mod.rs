@@ -31,7 +31,7 @@ pub use description::Description;
 pub use discovery::{split_channel, visible_names};
 pub use error::Error;
 pub use labels::Labels;
-pub use parallel::{Progress, Stage, for_each_case};
+pub use parallel::{Panicked, Progress, Stage, for_each_case, guarded};
 pub use random_state::RandomState;
 pub(crate) use read::unnamed_labels;
 pub use read::{read_images, read_labels, read_regression};

@@ -1,5 +1,6 @@
 //! The same work for every case, on several threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -39,6 +40,34 @@ impl std::fmt::Display for Stage {
             Self::Convert => "convert",
         })
     }
+}
+
+/// The program has a fault, which this case shows.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "case {case}: stopped by a fault of this program ({reason}); leave the case out, and report the fault with the headers of its files"
+)]
+pub struct Panicked {
+    case: String,
+    reason: String,
+}
+
+impl From<Panicked> for String {
+    fn from(panicked: Panicked) -> Self {
+        panicked.to_string()
+    }
+}
+
+/// What `work` makes of a case; a panic in it is this case's error, and no other's.
+///
+/// # Errors
+/// When it fails or panics.
+pub fn guarded<T, E: From<Panicked>>(case: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // Whatever the work was changing is thrown away with the case.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Panicked { case: case.to_owned(), reason: said.unwrap_or("it does not say why").to_owned() }.into())
+    })
 }
 
 /// Calls `work` for every case on `threads` threads and returns the results in the order of `cases`.

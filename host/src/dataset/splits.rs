@@ -170,7 +170,7 @@ fn random_split(fold: usize, ids: &[String]) -> Split {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Split>, Error> {
-    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+    let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
 }
 

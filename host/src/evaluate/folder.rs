@@ -1,7 +1,7 @@
 //! Predictions of a whole folder against the references of another, case by case on several threads.
 
 use super::{Files, classification, regression, segmentation};
-use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, unnamed_labels, visible_names};
+use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, guarded, unnamed_labels, visible_names};
 use crate::name::Name;
 use imaging::io::{Geometry, read_image, read_labels};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ pub fn evaluate(folders: &Folders, threads: usize, progress: &(dyn Fn(Progress) 
     let mut bad = Vec::new();
     let mut doubts: Vec<(String, String)> =
         without_reference.into_iter().map(|case| (case, "it has a prediction, but no reference; left out".to_owned())).collect();
-    let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), measure(folders, pair)));
+    let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), guarded(&pair.case, || measure(folders, pair))));
     let measured = for_each_case(&pairs, threads, Stage::Evaluate, progress, work)?;
     let mut evaluation = match folders.kind {
         TargetKind::Labels(labels) => Evaluation::Labels(segmentation::Summary::new(labels)),
@@ -149,7 +149,7 @@ fn cases_in<'a>(folder: &Path, ending: &'a str) -> Result<impl Iterator<Item = S
 
 fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, Reference>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; expected a JSON object from case to class", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+    let text = imaging::io::read_text(path).map_err(|e| wrong(&e))?;
     let named: BTreeMap<Name, String> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
     let index = |(case, class): (Name, String)| match classes.iter().position(|known| *known == class) {
         Some(index) => Ok((case.into(), Reference::Class(index))),
@@ -164,7 +164,7 @@ fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, 
 /// When it cannot be read, or lacks a class.
 pub fn read_scores(path: &Path, classes: &[String]) -> Result<Vec<f64>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+    let text = imaging::io::read_text(path).map_err(|e| wrong(&e))?;
     let named: BTreeMap<String, f64> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
     classes.iter().map(|class| named.get(class).copied().ok_or_else(|| wrong(&format!("has no score for class {class:?}")))).collect()
 }

@@ -16,7 +16,7 @@ use imaging::normalise::IntensityProperties;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{self, Dataset, Progress, Stage, for_each_case};
+use crate::dataset::{self, Dataset, Progress, Stage, for_each_case, guarded};
 use case::{CaseStatistics, case_statistics};
 use pool::pool;
 
@@ -114,8 +114,9 @@ pub fn extract(dataset: &Dataset, threads: usize, progress: &(dyn Fn(Progress) +
 /// [`extract`] with another number of draws.
 fn extract_from(dataset: &Dataset, draws: usize, threads: usize, progress: &(dyn Fn(Progress) + Sync)) -> Result<Fingerprint, Error> {
     let draws = draws / dataset.cases.len().max(1);
-    let cases: Vec<CaseStatistics> =
-        for_each_case(&dataset.cases, threads, Stage::Fingerprint, progress, |case| case_statistics(case, dataset, draws))?;
+    let cases: Vec<CaseStatistics> = for_each_case(&dataset.cases, threads, Stage::Fingerprint, progress, |case| {
+        guarded(&case.id, || case_statistics(case, dataset, draws))
+    })?;
     let mut properties = IndexMap::new();
     for channel in 0..dataset.description.channel_names.len() {
         let samples: Vec<_> = cases.iter().map(|case| &case.channels[channel]).collect();

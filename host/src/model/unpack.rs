@@ -31,7 +31,7 @@ pub fn unpack(zip: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let broken = |reason: String| Error::Broken { path: zip.to_owned(), reason };
     let damaged = |error: rawzip::Error| broken(format!("is no ZIP file, or a damaged one ({error}); copy it again from its source"));
     let unreadable = |error: std::io::Error| broken(format!("cannot be unpacked ({error})"));
-    let file = File::open(zip).map_err(unreadable)?;
+    let file = imaging::io::open_file(zip).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(damaged)?;

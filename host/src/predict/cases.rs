@@ -9,6 +9,7 @@
 //! others. Everything that calls the plugin stays on the caller's thread.
 
 use super::{BadInput, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window};
+use crate::dataset::guarded;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network;
 use crate::preprocess::{Properties, preprocess_image};
@@ -119,14 +120,14 @@ impl Cases<'_> {
         let (mut bad, mut time) = (Vec::new(), Duration::ZERO);
         for Prepared { input, image, properties, geometry } in prepared {
             let started = Instant::now();
-            let logits = sliding_window(&self.model.folds, image.view(), &self.window);
-            time += started.elapsed();
-            let outputs = logits.and_then(|logits| {
-                Ok(if exporter.needs_no_plugin() {
-                    Outputs::Logits(logits)
-                } else {
-                    Outputs::Exported(exporter.export(&self.model.folds[0], logits, &properties)?)
-                })
+            let outputs = guarded(&input.id, || {
+                let told = |error: network::Error| error.to_string();
+                let logits = sliding_window(&self.model.folds, image.view(), &self.window).map_err(told)?;
+                time += started.elapsed();
+                if exporter.needs_no_plugin() {
+                    return Ok(Outputs::Logits(logits));
+                }
+                exporter.export(&self.model.folds[0], logits, &properties).map(Outputs::Exported).map_err(told)
             });
             match outputs {
                 // A closed channel means that the writer thread panicked; the panic is reported after the join.
@@ -135,7 +136,7 @@ impl Cases<'_> {
                         break;
                     }
                 }
-                Err(error) => bad.push(BadInput { case: input.id.to_string(), reason: error.to_string() }),
+                Err(reason) => bad.push(BadInput { case: input.id.to_string(), reason }),
             }
         }
         (bad, time)
@@ -149,7 +150,7 @@ fn prepare_all<'i>(
 ) -> Vec<BadInput> {
     let mut bad = Vec::new();
     for input in inputs {
-        match prepare(input) {
+        match guarded(&input.id, || prepare(input)) {
             Ok(prepared) => {
                 if to_network.send(prepared).is_err() {
                     break;
@@ -191,7 +192,7 @@ impl Writing<'_> {
         let (mut bad, mut sheet) = (Vec::new(), Sheet::default());
         for predicted in predicted {
             let case = predicted.input.id.to_string();
-            if let Err(reason) = self.one(predicted, &mut sheet) {
+            if let Err(reason) = guarded(&case, || self.one(predicted, &mut sheet)) {
                 bad.push(BadInput { case, reason });
             }
             tell();

@@ -6,7 +6,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use imaging::io::{Geometry, Image};
+use imaging::io::{Geometry, Image, may_have, most_voxels};
 use imaging::normalise::Normalisation;
 use imaging::resample::{Order, Rule, new_shape, resample_image, resample_labels};
 use imaging::{BoundingBox, Volume, crop};
@@ -137,7 +137,8 @@ impl CroppedCase {
     /// # Errors
     /// When a channel cannot be normalised.
     pub fn preprocess(&self, plans: &Plans, configuration: &Configuration) -> Result<PreprocessedCase, Error> {
-        let grid = self.image.grid(configuration);
+        let widest = self.maps.values().map(Volume::channels).max().unwrap_or(0);
+        let grid = self.image.grid(configuration, widest)?;
         // nnU-Net normalises what has a label although the image is zero there.
         let labelled = self.labels.get(SEGMENTATION).map(|(_, map)| map.data());
         let image = self.image.preprocess(labelled, plans, configuration)?;
@@ -156,9 +157,6 @@ impl CroppedCase {
     }
 }
 
-/// No image is larger at a sensible spacing: a whole body at half a millimetre has a third of these.
-const MAX_VOXELS: usize = 1 << 31;
-
 /// Preprocesses the image files of a case that has no targets, for prediction.
 ///
 /// # Errors
@@ -170,10 +168,6 @@ pub fn preprocess_image(
 ) -> Result<(Volume<f32>, Properties, Geometry), Error> {
     let raw = read_images(paths, configuration.normalization_schemes.len())?;
     let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
-    let Grid { spacing, new_spacing, new_shape } = cropped.grid(configuration);
-    if new_shape.iter().product::<usize>().saturating_mul(paths.len()) > MAX_VOXELS {
-        return Err(Error::TooLarge { path: paths[0].clone(), spacing, planned: new_spacing, shape: new_shape });
-    }
     Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
 }
 
@@ -230,9 +224,15 @@ impl CroppedImage {
         Volume::new(map.shape(), components.concat())
     }
 
-    fn grid(&self, configuration: &Configuration) -> Grid {
-        let new_spacing = configuration.spacing_zyx(self.spacing[0]);
-        Grid { spacing: self.spacing, new_spacing, new_shape: new_shape(self.volume.spatial(), self.spacing, new_spacing) }
+    /// The way to the spacing of `configuration`, for volumes of as many channels as the image has, or `channels`.
+    fn grid(&self, configuration: &Configuration, channels: usize) -> Result<Grid, Error> {
+        let (spacing, new_spacing) = (self.spacing, configuration.spacing_zyx(self.spacing[0]));
+        let new_shape = new_shape(self.volume.spatial(), spacing, new_spacing);
+        if !may_have(new_shape.into_iter().chain([self.volume.channels().max(channels)])) {
+            let (path, most) = (self.path.clone(), most_voxels());
+            return Err(Error::TooLarge { path, spacing, planned: new_spacing, shape: new_shape, most });
+        }
+        Ok(Grid { spacing, new_spacing, new_shape })
     }
 
     /// The image, normalised before it is resampled: a resampled mask would no longer fit the voxels.
@@ -251,7 +251,7 @@ impl CroppedImage {
             let properties = plans.foreground_intensity_properties_per_channel.get(&channel.to_string());
             scheme.apply(image.channel_mut(channel), mask, properties).map_err(wrap)?;
         }
-        Ok(self.grid(configuration).resample(&image, configuration.resampling_fn_data_kwargs.rule()))
+        Ok(self.grid(configuration, 0)?.resample(&image, configuration.resampling_fn_data_kwargs.rule()))
     }
 }
 

@@ -253,7 +253,7 @@ fn store_file(store: &CaseStore, name: &str) -> PathBuf {
 /// The key of a store; none where there is no store, or one of another form.
 fn read_key(store: &Path) -> Result<Option<StoreKey>, Error> {
     let path = store.join(KEY_FILE);
-    match std::fs::read(&path) {
+    match imaging::io::read_file(&path) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Access { path, source }),
@@ -261,5 +261,5 @@ fn read_key(store: &Path) -> Result<Option<StoreKey>, Error> {
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(&imaging::io::read_file(path).ok()?).ok()
 }

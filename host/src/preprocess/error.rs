@@ -8,6 +8,9 @@ pub enum Error {
     /// The data set or one of its files is broken.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
+    /// A fault of the program.
+    #[error(transparent)]
+    Panicked(#[from] dataset::Panicked),
     /// The plans are broken.
     #[error(transparent)]
     Plan(#[from] plan::Error),
@@ -29,8 +32,8 @@ pub enum Error {
     },
     /// Resampled, an image would fill any memory.
     #[error(
-        "{}: its spacing of {spacing:?} mm (z y x) makes {shape:?} voxels at {planned:?} mm, more than can be predicted; is the spacing in \
-         its header wrong?",
+        "{}: its spacing of {spacing:?} mm (z y x) makes {shape:?} voxels at {planned:?} mm, more than the {most} that an image may have, all \
+         channels together; is the spacing in its header wrong? --max-voxels raises the limit",
         .path.display()
     )]
     TooLarge {
@@ -42,6 +45,8 @@ pub enum Error {
         planned: [f64; 3],
         /// The shape that it would have.
         shape: [usize; 3],
+        /// The limit.
+        most: u64,
     },
     /// A plans file has other channels than the data set.
     #[error("the plans normalise {found} channels, expected {expected} as dataset.json names; plan anew")]

@@ -170,7 +170,7 @@ impl<'a> Preparation<'a> {
         let failed = |cause| imaging::io::Error::Write { path: path.clone(), cause };
         write_json(&mut text, &self.dataset.description.json).map_err(failed)?;
         // A folder that cannot be written is only read.
-        if std::fs::read(&path).is_ok_and(|there| there == text) {
+        if imaging::io::read_file(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
         Ok(imaging::io::write_atomically(&path, |out| out.write_all(&text))?)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::case_store::{CaseStore, Filling};
 use super::{CroppedCase, Error};
-use crate::dataset::{Dataset, Progress, Stage, for_each_case};
+use crate::dataset::{Dataset, Progress, Stage, for_each_case, guarded};
 use crate::plan::{Configuration, Plans};
 
 /// Preprocesses every case for every one of `configurations`, on `threads` threads, into stores below `folder`; the files of a case are
@@ -32,10 +32,13 @@ pub fn preprocess_all(
         if stale.is_empty() {
             return Ok(());
         }
-        let cropped = CroppedCase::read(case, dataset, plans)?;
-        for (filling, configuration) in stale {
-            filling.write(case, &cropped.preprocess(plans, configuration)?, configuration.patch_zyx())?;
-        }
+        guarded(&case.id, || {
+            let cropped = CroppedCase::read(case, dataset, plans)?;
+            let write = |(filling, configuration): (&Filling, &&Configuration)| {
+                filling.write(case, &cropped.preprocess(plans, configuration)?, configuration.patch_zyx())
+            };
+            stale.into_iter().try_for_each(write)
+        })?;
         imaging::failpoint::reached(format_args!("preprocess.case"));
         Ok(())
     })?;

@@ -108,7 +108,7 @@ impl RunLog {
 /// The epochs in a `metrics.jsonl`.
 pub fn read_records(path: &Path) -> Result<Vec<EpochRecord>, LogError> {
     let failed = |source| LogError::new(path.to_owned(), source);
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = imaging::io::read_text(path).map_err(failed)?;
     text.lines().map(|line| serde_json::from_str(line).map_err(|e| failed(e.into()))).collect()
 }
 

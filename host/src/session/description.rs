@@ -105,7 +105,7 @@ impl Inherited {
         let (folder, path) = ModelFolder::of_checkpoint(&asked.path)?;
         let checkpoint = Checkpoint::read(&path, &folder.plans)?;
         let treatments = pretrain(&checkpoint, &model.parameters, asked.heads)?;
-        let sha256 = sha256(std::fs::read(&path)?);
+        let sha256 = sha256(imaging::io::read_file(&path)?);
         Ok(Self { path, sha256, treatments })
     }
 }

@@ -276,7 +276,7 @@ impl<'a> Session<'a> {
     fn check_other_folds(&self) -> Result<()> {
         let models = self.folder.parent().unwrap_or(&self.folder);
         let path = models.join("plugin.json");
-        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+        let Ok(text) = imaging::io::read_text(&path) else { return Ok(()) };
         let others = std::fs::read_dir(models).into_iter().flatten().flatten().map(|entry| entry.path());
         let other_folds = others.filter(|other| other.is_dir() && *other != self.folder).count();
         let found: Value = serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}; remove it", path.display()))?;

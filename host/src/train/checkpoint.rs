@@ -15,7 +15,6 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,7 +191,7 @@ pub fn streams(path: &Path) -> Result<Streams, Error> {
 
 /// The header of a safetensors file, which comes after its length.
 fn header_text(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = imaging::io::open_file(path)?;
     let mut length = [0; 8];
     file.read_exact(&mut length)?;
     let mut text = Vec::new();
@@ -258,7 +257,7 @@ pub fn load<'a>(
     identity: &Identity,
     anyway: bool,
 ) -> Result<Progress, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
     check_identity(path, &header.identity, identity, anyway)?;

@@ -4,4 +4,5 @@ mod crafted;
 mod names;
 mod older;
 mod patients;
+mod sizes;
 mod two_programs;

@@ -68,6 +68,18 @@ pub enum Error {
         /// How many it has.
         channels: usize,
     },
+    /// The volume is larger than the program's limit.
+    #[error(
+        "{path} has {shape:?} voxels (c, z, y, x), more than the {most} that an image may have; is its header damaged? --max-voxels raises the limit"
+    )]
+    TooManyVoxels {
+        /// The file.
+        path: PathBuf,
+        /// (C, Z, Y, X).
+        shape: [usize; 4],
+        /// The limit.
+        most: u64,
+    },
     /// The volume is too large for the format.
     #[error("cannot write {path}: the format holds at most {limit} voxels along an axis and the volume has shape {shape:?} (c, z, y, x)")]
     TooLarge {

@@ -10,8 +10,10 @@ mod atomic;
 mod bits;
 mod bmp;
 mod error;
+mod file;
 mod geometry;
 mod gipl;
+mod limit;
 mod metaimage;
 mod nifti;
 mod nrrd;
@@ -26,7 +28,9 @@ use std::path::{Path, PathBuf};
 
 pub use atomic::{ABANDONED, remove_leftovers, write_atomically};
 pub use error::Error;
+pub use file::{open_file, read_file, read_text};
 pub use geometry::{Geometry, Placement};
+pub use limit::{DEFAULT_MOST_VOXELS, may_have, most_voxels, set_most_voxels};
 
 use crate::Volume;
 use values::Values;

@@ -13,7 +13,7 @@ use super::bits::unpack;
 use super::source::{LARGEST_EXPANSION, Problem, Source};
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored};
-use super::{Error, Geometry, write_atomically};
+use super::{Error, Geometry, limit, write_atomically};
 
 /// Opens and decodes a file.
 pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
@@ -35,6 +35,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     if info.animation_control().is_some_and(|animation| animation.num_frames > 1) {
         return Err(wrong(("is animated".to_owned(), "only single images can be read; write each frame to a file of its own")));
     }
+    limit::check(path, [1, 1, height, width])?;
     let fits = |bytes: &usize| *bytes as u64 / LARGEST_EXPANSION <= length;
     let size = reader.output_buffer_size().filter(fits).ok_or_else(|| {
         let found = format!("is {length} bytes long and claims {width} x {height} pixels, which need more");

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
-use super::Error;
+use super::{Error, open_file};
 
 /// Deflate makes at most this many bytes of one.
 pub const LARGEST_EXPANSION: u64 = 1032;
@@ -26,14 +26,11 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens a file, which must be one, and no folder or device.
+    /// Opens a file.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let opened = File::open(path).and_then(|file| {
-            let metadata = file.metadata()?;
-            if !metadata.is_file() {
-                return Err(io::Error::other("it is a folder or a device"));
-            }
-            Ok((BufReader::with_capacity(1 << 16, file), metadata.len()))
+        let opened = open_file(path).and_then(|file| {
+            let length = file.metadata()?.len();
+            Ok((BufReader::with_capacity(1 << 16, file), length))
         });
         let (reader, length) = opened.map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
         Ok(Self { path: path.to_owned(), reader, length })

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{Error, Geometry};
+use super::{Error, Geometry, limit};
 use crate::Volume;
 use crate::pages::ask_for_large_pages;
 
@@ -73,6 +73,7 @@ pub fn byte_length(shape: impl IntoIterator<Item = usize>, size: usize) -> Optio
 impl Stored<'_> {
     /// Reads and converts all voxels.
     pub fn read<T: Voxel>(mut self, path: &Path) -> Result<(Volume<T>, Geometry), Error> {
+        limit::check(path, self.shape)?;
         let failed = |cause| Error::Read { path: path.to_owned(), cause };
         let count = self.shape.iter().product::<usize>();
         let mut data = reserve(count).map_err(failed)?;

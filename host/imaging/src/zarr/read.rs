@@ -1,7 +1,6 @@
 //! Reading: the parts of a mapped file that a box needs.
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use serde_json::Value;
 use super::Error;
 use super::blosc::decompress;
 use super::layout::{ABSENT, Element, INDEX_ENTRY, Layout, METADATA};
+use crate::io::open_file;
 use crate::{BoundingBox, Volume};
 
 #[cfg(target_endian = "big")]
@@ -67,7 +67,7 @@ impl Store {
     /// When the file cannot be opened or is not what [`super::write`] writes.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let read = |cause| Error::Read { path: path.to_path_buf(), cause };
-        let file = File::open(path).map_err(read)?;
+        let file = open_file(path).map_err(read)?;
         // SAFETY: files are replaced by renaming, never written to in place (see above), so the mapped bytes do not change and
         // the file does not shrink as long as nobody else tampers with it.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;

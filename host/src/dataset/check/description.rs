@@ -39,7 +39,7 @@ impl Usable {
 pub(super) fn read(folder: &Path, findings: &mut Findings) -> Usable {
     let path = folder.join("dataset.json");
     let read = || -> Result<Value, Error> {
-        let text = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = imaging::io::read_file(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })
     };
     let mut unreadable = false;

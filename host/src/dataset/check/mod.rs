@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Error, Progress, Stage, for_each_case, resolve};
+use super::{Error, Progress, Stage, for_each_case, guarded, resolve};
 use finding::Findings;
 pub use finding::{Finding, Severity};
 
@@ -60,11 +60,22 @@ pub fn check(folder: &Path, threads: usize, progress: &(dyn Fn(Progress) + Sync)
         splits::check(folder, &cases, &mut findings);
     }
     if usable.has_readable_ending(folder) {
-        let work = |case: &_| Ok::<_, Infallible>(voxels::check(folder, case, &usable));
+        let work =
+            |found: &files::Found| Ok::<_, Infallible>(guarded(&found.case.id, || Ok::<_, Error>(voxels::check(folder, found, &usable))));
         let Ok(checked) = for_each_case(&cases, threads, Stage::Check, progress, work);
-        let (of_cases, seen): (Vec<_>, Vec<_>) = checked.into_iter().unzip();
-        of_cases.into_iter().for_each(|more| findings.extend(more));
-        voxels::find_copies(&seen.concat(), &mut findings);
+        let (mut seen, mut placed) = (Vec::new(), Vec::new());
+        for (checked, found) in checked.into_iter().zip(&cases) {
+            match checked {
+                Ok(checked) => {
+                    findings.extend(checked.findings);
+                    seen.extend(checked.seen);
+                    placed.extend(checked.placed);
+                }
+                Err(error) => findings.refused(found.case.images.first().map_or(folder, |path| path), &error),
+            }
+        }
+        voxels::find_copies(&seen, &mut findings);
+        voxels::find_oversized(&placed, &mut findings);
     } else {
         let ending = &usable.description.file_ending;
         let remedy = "convert the files to a format that can be read, such as .nii.gz, and correct file_ending";

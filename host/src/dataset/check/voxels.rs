@@ -4,19 +4,37 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imaging::Volume;
-use imaging::io::{self, Geometry, Image};
+use imaging::io::{self, Geometry, Image, may_have, most_voxels};
+use imaging::resample::new_shape;
 
 use super::description::Usable;
 use super::files::Found;
 use super::finding::{Finding, Findings};
 use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, compare, unnamed_labels};
 use crate::dataset::{CaseTarget, Error, Labels, SEGMENTATION, TargetKind};
+use crate::fingerprint::median;
 
 /// An image file and a number made of its voxels, by which copies are found.
 pub(super) type Seen = (PathBuf, u64);
 
+/// Where the image of a case lies: its first file, shape and spacing (z, y, x), and number of channels.
+pub(super) struct Extent {
+    path: PathBuf,
+    shape: [usize; 3],
+    spacing: [f64; 3],
+    channels: usize,
+}
+
+/// What the files of a case showed.
+pub(super) struct Checked {
+    pub findings: Vec<Finding>,
+    pub seen: Vec<Seen>,
+    /// None where no image can be read.
+    pub placed: Option<Extent>,
+}
+
 /// Opens all files of a case.
-pub(super) fn check(folder: &Path, found: &Found, usable: &Usable) -> (Vec<Finding>, Vec<Seen>) {
+pub(super) fn check(folder: &Path, found: &Found, usable: &Usable) -> Checked {
     let mut case = CaseCheck { findings: Findings::new(folder), first: None, seen: Vec::new() };
     let mut channels = Some(0);
     for path in &found.case.images {
@@ -34,7 +52,9 @@ pub(super) fn check(folder: &Path, found: &Found, usable: &Usable) -> (Vec<Findi
             _ => {}
         }
     }
-    (case.findings.into_sorted(), case.seen)
+    let channels = channels.unwrap_or(1);
+    let placed = case.first.map(|(path, shape, geometry)| Extent { path, shape, spacing: geometry.spacing(), channels });
+    Checked { findings: case.findings.into_sorted(), seen: case.seen, placed }
 }
 
 /// Image files that hold the same voxels: a case twice, or a channel that was copied over another.
@@ -51,6 +71,21 @@ pub(super) fn find_copies(seen: &[Seen], findings: &mut Findings) {
                 format!("holds the same voxels as {original}"),
                 "remove or replace one of them: copies in training and validation spoil both",
             );
+        }
+    }
+}
+
+/// Images that would be larger than the program's limit at the spacing that most of the others have, which is about that of the plans.
+pub(super) fn find_oversized(placed: &[Extent], findings: &mut Findings) {
+    let usual = [0, 1, 2].map(|axis| median(&placed.iter().map(|extent| extent.spacing[axis]).collect::<Vec<_>>()));
+    for Extent { path, shape, spacing, channels } in placed {
+        let resampled = new_shape(*shape, *spacing, usual);
+        if !may_have(resampled.into_iter().chain([*channels])) {
+            let most = most_voxels();
+            let found = format!(
+                "its spacing of {spacing:?} mm (z y x) makes {resampled:?} voxels at {usual:?} mm, the usual spacing here; {most} are the limit"
+            );
+            findings.error(path, found, "correct the spacing in its header, leave the case out, or raise the limit (--max-voxels)");
         }
     }
 }

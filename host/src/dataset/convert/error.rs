@@ -8,6 +8,9 @@ pub enum Error {
     /// The description is not what the format asks for, or makes no data set that can be used.
     #[error(transparent)]
     Description(#[from] crate::dataset::Error),
+    /// A fault of the program.
+    #[error(transparent)]
+    Panicked(#[from] crate::dataset::Panicked),
     /// An image cannot be read or written.
     #[error(transparent)]
     Io(#[from] imaging::io::Error),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Converted, Error, write_dataset};
 use crate::dataset::description::Entry;
-use crate::dataset::{Description, Error as DatasetError, Progress, Stage, for_each_case, resolve, write_json};
+use crate::dataset::{Description, Error as DatasetError, Progress, Stage, for_each_case, guarded, resolve, write_json};
 use crate::name::Name;
 
 /// The only ending that the Decathlon has.
@@ -40,7 +40,7 @@ pub fn from_msd(
         for folder in ["imagesTr", "imagesTs", "labelsTr"].map(|name| target.join(name)) {
             fs::create_dir(&folder).map_err(|source| Error::Write { path: folder, source })?;
         }
-        for_each_case(&task.cases, threads, Stage::Convert, progress, |case| case.convert(target, channels))?;
+        for_each_case(&task.cases, threads, Stage::Convert, progress, |case| guarded(&case.id, || case.convert(target, channels)))?;
         io::write_atomically(&target.join("dataset.json"), |out| write_json(out, &task.description.json))?;
         Ok(())
     })?;
@@ -70,7 +70,7 @@ impl Task {
         let full_name = resolve::name(folder)?;
         let (number, name) = parse_name(&full_name).ok_or_else(|| Error::FolderName { path: folder.to_path_buf() })?;
         let path = folder.join("dataset.json");
-        let text = fs::read(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
+        let text = io::read_file(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
         let json: Value = serde_json::from_slice(&text).map_err(|source| DatasetError::Json { path: path.clone(), source })?;
         let root = Entry::root(&path, &json);
         if root.get("channel_names").is_some() && root.get("training").is_none() {

@@ -1,7 +1,6 @@
 //! The ZIP file: which entries there are, and where their bytes lie. Names are compared, never used as paths.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -52,7 +51,7 @@ impl Entry {
 impl Archive {
     /// Reads the directory.
     pub(super) fn open(path: &Path) -> Result<Self, Problem> {
-        let mut file = File::open(path)?;
+        let mut file = imaging::io::open_file(path)?;
         let size = file.metadata()?.len();
         let mut start = Vec::new();
         (&mut file).take(LEGACY.len() as u64).read_to_end(&mut start)?;

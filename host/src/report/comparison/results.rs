@@ -155,6 +155,6 @@ fn case_name(case: &Value, ending: &str) -> String {
 
 /// JSON in which a number may be a bare NaN, as Python writes it.
 fn read_json(path: &Path) -> Result<Value, Error> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::missing(path, &e))?;
+    let text = imaging::io::read_text(path).map_err(|e| Error::missing(path, &e))?;
     serde_json::from_str(&text.replace(": NaN", ": null")).map_err(|e| Error::broken(path, &e))
 }

@@ -3,12 +3,11 @@
 //! It has the name of the case: `a.json` belongs to the label map `a.tif` and to the images `a_0000.tif`, `a_0001.tif`. A file `a_0000.json`, which
 //! nnU-Net does not know, is read where there is no `a.json`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::io::{Error, write_atomically};
+use crate::io::{Error, read_text, write_atomically};
 
 /// The spacing (z, y, x) that lies beside the stack at `path`, if there is any.
 pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
@@ -17,7 +16,7 @@ pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
     let case = case.filter(|(_, channel)| channel.bytes().all(|byte| byte.is_ascii_digit())).map(|(case, _)| format!("{case}.json"));
     let beside = [case, Some(format!("{stem}.json"))].into_iter().flatten().map(|name| path.with_file_name(name));
     let Some(beside) = beside.into_iter().find(|beside| beside.is_file()) else { return Ok(None) };
-    let text = fs::read_to_string(&beside).map_err(|cause| Error::Read { path: beside.clone(), cause })?;
+    let text = read_text(&beside).map_err(|cause| Error::Read { path: beside.clone(), cause })?;
     let spacing = serde_json::from_str::<Value>(&text).ok().and_then(|json| {
         let spacing = <[Value; 3]>::try_from(json.get("spacing")?.as_array()?.clone()).ok()?;
         let spacing = spacing.map(|size| size.as_f64().filter(|size| *size > 0.0 && size.is_finite()));
@@ -39,6 +38,8 @@ pub fn spacing_path(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
