@@ -8,6 +8,7 @@ mod assign;
 pub mod cli;
 pub mod commands;
 pub mod conformance;
+pub mod console;
 pub mod dataset;
 pub mod demo;
 pub mod device;

@@ -3,6 +3,7 @@
 use clap::Parser;
 use host::cli::Cli;
 use host::commands::{self, Outcome};
+use host::console;
 use host::plugin::trust::LOCKED;
 use std::io::{Error, ErrorKind};
 use std::process::ExitCode;
@@ -22,14 +23,14 @@ fn main() -> ExitCode {
         imaging::io::set_most_voxels(most);
     }
     let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
+    console::logger(level).init();
     match commands::execute(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // Whoever read the output has seen enough, as with `| head`.
         Err(error) if error.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", console::plain(&error.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
 //! `host augmentation show | preview`: how training patches are varied, in numbers and in pictures.
 
-use std::io::{Write, stdout};
+use crate::console::{self, say};
 
 use anyhow::{Result, anyhow, bail};
 use imaging::Volume;
@@ -30,7 +30,7 @@ fn show(args: &AugmentationArgs, patch_size: &[usize]) -> Result<()> {
         bail!("--patch-size {patch_size:?}: expected two or three sizes above 0");
     };
     let pipeline = args.choice().resolve(None, patch, patch_size.len())?;
-    writeln!(stdout(), "{}", serde_json::to_string_pretty(&pipeline)?)?;
+    console::json(&pipeline)?;
     Ok(())
 }
 
@@ -48,8 +48,8 @@ fn draw(args: &PreviewArgs) -> Result<()> {
     let shown: Vec<Shown> =
         (0..options.batch_size).flat_map(|sample| [Shown::new(&before, sample, &names), Shown::new(&after, sample, &names)]).collect();
     contact_sheet::write(&args.png, source.spacing, &shown.iter().map(Shown::line).collect::<Vec<_>>())?;
-    println!("{}: {} patches of {}, one line before and one after augmentation", args.png.display(), args.number, source.cases[0]);
-    println!("Columns: image{}", names.iter().map(|name| format!(", {name}, {name} over the image")).collect::<String>());
+    say!("{}: {} patches of {}, one line before and one after augmentation", args.png.display(), args.number, source.cases[0])?;
+    say!("Columns: image{}", names.iter().map(|name| format!(", {name}, {name} over the image")).collect::<String>())?;
     Ok(())
 }
 

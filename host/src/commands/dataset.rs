@@ -3,10 +3,11 @@
 use super::Outcome;
 use super::environment::{case_threads, raw_root};
 use crate::cli::{DatasetCommand, SourceFormat};
+use crate::console::{self, say};
 use crate::dataset::{Progress, check, convert};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail};
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 use std::path::Path;
 
 /// Checks or converts a data set.
@@ -23,16 +24,16 @@ fn check_dataset(spec: &str, json: bool, threads: usize) -> Result<Outcome> {
     let folder = check::folder(spec, raw_root().as_deref())?;
     let report = with_bar("checking", |show| check::check(&folder, threads, show));
     if json {
-        writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
+        console::json(&report)?;
     } else if !report.findings.is_empty() {
         let width = if stdout().is_terminal() { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
-        write!(stdout(), "{}", report.table(width))?;
+        console::text(&report.table(width))?;
     }
     if report.errors > 0 {
         bail!(report.summary());
     }
     if !json {
-        writeln!(stdout(), "{}", report.summary())?;
+        say!("{}", report.summary())?;
     }
     Ok(Outcome::Done)
 }
@@ -44,7 +45,7 @@ fn convert_task(input: &Path, output: Option<&Path>, id: Option<u16>, threads: u
     if let Some(example) = converted.left_out.first() {
         log::warn!("{} files that dataset.json does not list were left out, such as {}", converted.left_out.len(), example.display());
     }
-    writeln!(stdout(), "{}: {} training and {} test cases", converted.folder.display(), converted.cases, converted.test_cases)?;
+    say!("{}: {} training and {} test cases", converted.folder.display(), converted.cases, converted.test_cases)?;
     Ok(Outcome::Done)
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Outcome, run};
 use crate::cli::{Cli, Command, DemoArgs};
+use crate::console::say;
 use crate::dataset::TargetKind;
 use crate::demo;
 use crate::predict::{Exporter, Extras, Prediction, Window, sliding_window, vector_outputs};
@@ -32,7 +33,9 @@ pub fn execute(args: &DemoArgs) -> Result<Outcome> {
     imaging::io::write_atomically(&options, |file| file.write_all(OPTIONS.as_bytes()))?;
 
     let command = command(args, &raw, &options);
-    println!("The same by hand:\n  {}\n", command.join(" "));
+    say!("The same by hand:")?;
+    say!("  {}", command.join(" "))?;
+    say!("")?;
     let Command::Run(run_args) = Cli::try_parse_from(&command)?.command else {
         unreachable!("the command line above is `run`");
     };
@@ -45,7 +48,8 @@ pub fn execute(args: &DemoArgs) -> Result<Outcome> {
     session.load_final()?;
     let picture = args.output.join("unseen.png");
     predict_unseen(&session, &raw, &picture)?;
-    println!("\nPrediction (left) and truth (right) of a case that was in no training: {}", picture.display());
+    say!("")?;
+    say!("Prediction (left) and truth (right) of a case that was in no training: {}", picture.display())?;
     Ok(Outcome::Done)
 }
 

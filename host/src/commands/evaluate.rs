@@ -3,12 +3,12 @@
 use super::Outcome;
 use super::environment::case_threads;
 use crate::cli::EvaluateArgs;
+use crate::console::{self, say};
 use crate::dataset::Description;
 use crate::evaluate::folder::{self, Evaluated, Folders};
 use crate::evaluate::paired::mean_interval;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
-use std::io::{Write, stdout};
 
 /// Decides the resamples of the bootstrap.
 const SEED: u64 = 20_181;
@@ -40,8 +40,8 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
     let output = args.output.as_ref().unwrap_or(&args.prediction);
     std::fs::create_dir_all(output).map_err(|e| anyhow!("cannot write to {}: {e}", output.display()))?;
     evaluation.write(&output.join("summary.json"))?;
-    let rows: String = evaluation.rows().iter().map(|row| row.join(",") + "\n").collect();
-    imaging::io::write_atomically(&output.join("cases.csv"), |file| file.write_all(rows.as_bytes()))?;
+    let table = evaluation.table();
+    imaging::io::write_atomically(&output.join("cases.csv"), |file| file.write_all(table.as_bytes()))?;
 
     let mut lines = vec![["LABEL", "METRIC", "CASES", "MEAN", "95 % INTERVAL"].map(str::to_owned).to_vec()];
     for (label, metric, values) in evaluation.values() {
@@ -50,8 +50,8 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
         let interval = mean_interval(&known, SEED).map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
         lines.push(vec![label, metric.to_owned(), known.len().to_string(), format!("{mean:.4}"), interval]);
     }
-    write!(stdout(), "{}", table::lines(&lines))?;
-    writeln!(stdout(), "{} and cases.csv", output.join("summary.json").display())?;
+    console::text(&table::lines(&lines))?;
+    say!("{} and cases.csv", output.join("summary.json").display())?;
     doubts.iter().chain(&bad).for_each(|(case, reason)| log::warn!("case {case}: {reason}"));
     unpredicted.iter().for_each(|case| log::warn!("case {case}: it was not predicted"));
     let missing = bad.len() + unpredicted.len();

@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::environment::results;
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
+use crate::console::say;
 use crate::model::{Format, ModelFolder, check_kept, save, unpack};
 use crate::scratch::Scratch;
 use anyhow::{Result, anyhow};
@@ -41,7 +42,7 @@ fn export(args: &ExportArgs) -> Result<()> {
         check_kept(&folder, &paths, args.plugin.as_deref(), args.unchecked)?;
     }
     save(&folder, &checkpoints, format, &args.output)?;
-    println!("{}: {} folds", args.output.display(), checkpoints.len());
+    say!("{}: {} folds", args.output.display(), checkpoints.len())?;
     Ok(())
 }
 
@@ -56,7 +57,7 @@ fn import(args: &ImportArgs) -> Result<()> {
         let name = format!("base__{}__{configuration}", folder.plans.plans_name);
         let output = results.join(&*folder.plans.dataset_name).join(name);
         save(&folder, &checkpoints, Format::Safetensors, &output)?;
-        println!("{}: {} folds", output.display(), checkpoints.len());
+        say!("{}: {} folds", output.display(), checkpoints.len())?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::environment::raw_root;
 use super::run::options;
 use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
+use crate::console::{self, say};
 use crate::dataset::Dataset;
 use crate::network::all_told;
 use crate::plugin::{self, Child, Ended, Language, Library, LibraryFile, LoadedTrainer, trust};
@@ -14,7 +15,6 @@ use plugin_api::task::Target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ pub fn execute(command: &PluginCommand) -> Result<()> {
         PluginCommand::Inspect { plugin } => inspect(plugin),
         PluginCommand::Schema { plugin } => {
             let schema = schema(&plugin::resolve(plugin)?)?;
-            Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&schema)?)?)
+            Ok(console::json(&schema)?)
         }
         PluginCommand::New(args) => new(args),
-        PluginCommand::Env => Ok(write!(stdout(), "{}", plugin::environment()?)?),
+        PluginCommand::Env => Ok(console::text(&plugin::environment()?)?),
         PluginCommand::Check(args) => check(args),
         PluginCommand::Bench(args) => bench(args),
         PluginCommand::Trust(command) => super::trust::execute(command),
@@ -44,14 +44,14 @@ pub fn execute(command: &PluginCommand) -> Result<()> {
 fn list() -> Result<()> {
     let found = plugin::list();
     if found.is_empty() {
-        writeln!(stdout(), "No plugins found. Build those that ship with the host: cargo build --package base --package multi-output")?;
+        say!("No plugins found. Build those that ship with the host: cargo build --package base --package multi-output")?;
         return Ok(());
     }
-    writeln!(stdout(), "{:<20} {:<10} {:<8} {:<10} PATH", "ID", "VERSION", "API", "LIBTORCH")?;
+    say!("{:<20} {:<10} {:<8} {:<10} PATH", "ID", "VERSION", "API", "LIBTORCH")?;
     for found in found {
         match found.manifest {
-            Ok(m) => writeln!(stdout(), "{:<20} {:<10} {:<8} {:<10} {}", m.id, m.version, m.api, m.libtorch, found.path.display())?,
-            Err(error) => writeln!(stdout(), "{:<20} {} {error}", "?", found.path.display())?,
+            Ok(m) => say!("{:<20} {:<10} {:<8} {:<10} {}", m.id, m.version, m.api, m.libtorch, found.path.display())?,
+            Err(error) => say!("{:<20} {} {error}", "?", found.path.display())?,
         }
     }
     Ok(())
@@ -59,17 +59,17 @@ fn list() -> Result<()> {
 
 fn inspect(spec: &str) -> Result<()> {
     let file = LibraryFile::read(&plugin::resolve(spec)?)?;
-    writeln!(stdout(), "path         {}", file.path.display())?;
-    writeln!(stdout(), "sha256       {}", file.sha256)?;
-    writeln!(stdout(), "trust        {}", trust::standing(&file)?)?;
+    say!("path         {}", file.path.display())?;
+    say!("sha256       {}", file.sha256)?;
+    say!("trust        {}", trust::standing(&file)?)?;
     let fields = serde_json::to_value(&file.manifest)?;
     for (key, value) in fields.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        writeln!(stdout(), "{key:<12} {value}")?;
+        say!("{key:<12} {value}")?;
     }
     match file.check() {
-        Ok(()) => writeln!(stdout(), "loadable     yes, as far as can be told without running it")?,
-        Err(error) => writeln!(stdout(), "loadable     no: {error}")?,
+        Ok(()) => say!("loadable     yes, as far as can be told without running it")?,
+        Err(error) => say!("loadable     no: {error}")?,
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ fn inspect(spec: &str) -> Result<()> {
 fn apart<T: Serialize + DeserializeOwned>(path: &Path, limit: Duration, work: impl FnOnce() -> Result<T, String>) -> Result<T> {
     let done = Child::start(limit, work)?.wait()?;
     // What the plugin said meanwhile.
-    eprint!("{}", done.stderr);
+    eprint!("{}", console::plain_lines(&done.stderr));
     match done.ended {
         Ended::Answered(answer) => answer.map_err(|message| anyhow!(message)),
         other => bail!("plugin {}: it {other}", path.display()),
@@ -147,10 +147,10 @@ fn new(args: &NewArgs) -> Result<()> {
         Language::Cpp => ("./build.sh", format!("./{}", plugin::library_file(name))),
     };
     let host = std::env::current_exe()?;
-    writeln!(stdout(), "{} is written. Next:", folder.display())?;
-    writeln!(stdout(), "  eval \"$({} plugin env)\"", host.display())?;
-    writeln!(stdout(), "  cd {} && {build}", folder.display())?;
-    writeln!(stdout(), "  \"$TRAINER_HOST\" plugin check {library}")?;
+    say!("{} is written. Next:", folder.display())?;
+    say!("  eval \"$({} plugin env)\"", host.display())?;
+    say!("  cd {} && {build}", folder.display())?;
+    say!("  \"$TRAINER_HOST\" plugin check {library}")?;
     Ok(())
 }
 
@@ -176,8 +176,8 @@ fn check(args: &CheckArgs) -> Result<()> {
         tried.load()
     })?;
     match args.json {
-        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&report)?)?,
-        false => writeln!(stdout(), "{report}")?,
+        true => console::json(&report)?,
+        false => console::text(&format!("{report}\n"))?,
     }
     ensure!(report.bad() == 0, "plugin {}: {} of {} cases failed", tried.path.display(), report.bad(), report.outcomes.len());
     Ok(())
@@ -196,8 +196,8 @@ fn bench(args: &BenchArgs) -> Result<()> {
         timings.push(time(&Tried { path: base, options: json!({}), ..tried }, None)?);
     }
     match args.json {
-        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&timings)?)?,
-        false => write!(stdout(), "{}", conformance::bench_table(&timings))?,
+        true => console::json(&timings)?,
+        false => console::text(&conformance::bench_table(&timings))?,
     }
     Ok(())
 }

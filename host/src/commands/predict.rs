@@ -4,6 +4,7 @@ use super::Outcome;
 use super::environment::precision;
 use super::model::find;
 use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
+use crate::console::say;
 use crate::dataset::{TargetKind, hint, write_json};
 use crate::device;
 use crate::evaluate;
@@ -12,6 +13,7 @@ use crate::name::Name;
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, vector_outputs};
 use crate::report::Bar;
+use crate::report::csv::{self, Cell};
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
 use std::path::PathBuf;
@@ -87,7 +89,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
         sheet.write(path)?;
     }
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
-    println!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds);
+    say!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;
     if bad.is_empty() {
         return Ok(Outcome::Done);
     }
@@ -163,15 +165,16 @@ fn write_description(args: &PredictArgs, folder: &ModelFolder, layout: &Layout) 
 fn write_classes(inputs: &[Input], layout: &Layout) -> Result<()> {
     for (output, kind) in layout.targets {
         let TargetKind::Class { classes } = kind else { continue };
-        let mut lines = format!("case,class,{}\n", classes.join(","));
+        let mut table = String::new();
+        csv::row(&mut table, ["case", "class"].into_iter().chain(classes.iter().map(String::as_str)).map(Cell::Text));
         for input in inputs {
             let path = layout.path(output, &input.id);
             let Ok(scores) = evaluate::folder::read_scores(&path, classes) else { continue };
             let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
-            let scores: Vec<String> = scores.iter().map(ToString::to_string).collect();
-            lines += &format!("{},{},{}\n", input.id, classes[best], scores.join(","));
+            let texts = [input.id.as_str(), &classes[best]].map(Cell::Text);
+            csv::row(&mut table, texts.into_iter().chain(scores.into_iter().map(Cell::Number)));
         }
-        imaging::io::write_atomically(&layout.folder(output).join("classes.csv"), |file| file.write_all(lines.as_bytes()))?;
+        imaging::io::write_atomically(&layout.folder(output).join("classes.csv"), |file| file.write_all(table.as_bytes()))?;
     }
     Ok(())
 }

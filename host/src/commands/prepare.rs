@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::environment::Place;
 use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
+use crate::console::say;
 use crate::fingerprint::{Fingerprint, median};
 use crate::name::Name;
 use crate::plan::{Configuration, PlanOptions, Plans};
@@ -15,7 +16,7 @@ pub fn fingerprint(args: &FingerprintArgs) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
     let (fingerprint, folder) =
         place.prepare(&args.threads, |preparation| Ok((preparation.fingerprint(args.overwrite)?, preparation.folder().to_owned())))?;
-    show_fingerprint(&fingerprint, &folder);
+    show_fingerprint(&fingerprint, &folder)?;
     Ok(Outcome::Done)
 }
 
@@ -25,7 +26,7 @@ pub fn plan(args: &PlanArgs) -> Result<Outcome> {
     let options = options(&args.planner)?;
     let (plans, folder) =
         place.prepare(&args.threads, |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
-    show_plans(&plans, &folder);
+    show_plans(&plans, &folder)?;
     Ok(Outcome::Done)
 }
 
@@ -39,7 +40,7 @@ pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
         let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
         Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?)
     })?;
-    show_prepared(&prepared, place.dataset.cases.len());
+    show_prepared(&prepared, place.dataset.cases.len())?;
     Ok(Outcome::Done)
 }
 
@@ -52,8 +53,8 @@ pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
         let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.plan.overwrite)?;
         Ok((plans, preparation.folder().to_owned(), prepared))
     })?;
-    show_plans(&plans, &folder);
-    show_prepared(&prepared, place.dataset.cases.len());
+    show_plans(&plans, &folder)?;
+    show_prepared(&prepared, place.dataset.cases.len())?;
     Ok(Outcome::Done)
 }
 
@@ -62,10 +63,10 @@ fn clean(place: &Place, threads: &CaseThreads) -> Result<Outcome> {
     let unused = place.prepare(threads, |preparation| Ok(preparation.clean()?))?;
     for Unused { folder, cases, bytes, removed } in &unused {
         let (what, megabytes) = (if *removed { "removed" } else { "left, since another program uses it" }, *bytes as f64 / 1e6);
-        println!("{}: {cases} cases, {megabytes:.1} MB: {what}", folder.display());
+        say!("{}: {cases} cases, {megabytes:.1} MB: {what}", folder.display())?;
     }
     if unused.is_empty() {
-        println!("Every store belongs to a configuration of the plans; nothing is removed");
+        say!("Every store belongs to a configuration of the plans; nothing is removed")?;
     }
     Ok(Outcome::Done)
 }
@@ -88,40 +89,41 @@ fn chosen(plans: &Plans, named: &[String]) -> Vec<String> {
     plans.configurations.keys().filter(usable).map(ToString::to_string).collect()
 }
 
-fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) {
+fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) -> Result<()> {
     let shapes: Vec<[f64; 3]> = fingerprint.shapes_after_crop.iter().map(|shape| shape.map(|size| size as f64)).collect();
     let medians = |rows: &[[f64; 3]]| [0, 1, 2].map(|axis| median(&rows.iter().map(|row| row[axis]).collect::<Vec<_>>()));
-    println!("{}", folder.join("dataset_fingerprint.json").display());
-    println!(
-        "  {} cases, median shape {}, median spacing {} mm",
-        shapes.len(),
-        join(medians(&shapes)),
-        join(medians(&fingerprint.spacings))
-    );
+    say!("{}", folder.join("dataset_fingerprint.json").display())?;
+    say!("  {} cases, median shape {}, median spacing {} mm", shapes.len(), join(medians(&shapes)), join(medians(&fingerprint.spacings)))?;
     for (channel, found) in &fingerprint.foreground_intensity_properties_per_channel {
-        println!(
+        say!(
             "  channel {channel}: foreground {:.4} ± {:.4}, 0.5 % to 99.5 %: {:.4} to {:.4}",
-            found.mean, found.std, found.percentile_00_5, found.percentile_99_5
-        );
+            found.mean,
+            found.std,
+            found.percentile_00_5,
+            found.percentile_99_5
+        )?;
     }
+    Ok(())
 }
 
-fn show_plans(plans: &Plans, folder: &Path) {
-    println!("{}", folder.join(format!("{}.json", plans.plans_name)).display());
-    println!("  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch");
+fn show_plans(plans: &Plans, folder: &Path) -> Result<()> {
+    say!("{}", folder.join(format!("{}.json", plans.plans_name)).display())?;
+    say!("  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch")?;
     for name in plans.configurations.keys() {
         // Why one of somebody's own cannot be read is said where it is left out.
         let Ok(configuration) = plans.configuration(name) else { continue };
         let Configuration { spacing, patch_size, batch_size, architecture, .. } = configuration;
         let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));
-        println!("  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages);
+        say!("  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages)?;
     }
+    Ok(())
 }
 
-fn show_prepared(prepared: &[Prepared], cases: usize) {
+fn show_prepared(prepared: &[Prepared], cases: usize) -> Result<()> {
     for Prepared { name, store, .. } in prepared {
-        println!("{name}: {cases} cases in {}", store.folder().display());
+        say!("{name}: {cases} cases in {}", store.folder().display())?;
     }
+    Ok(())
 }
 
 fn join(numbers: impl IntoIterator<Item = f64>) -> String {

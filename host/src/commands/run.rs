@@ -5,6 +5,7 @@ use super::environment::{Place, cores, precision, results};
 use super::runs::compare_cases;
 use crate::assign::assign;
 use crate::cli::{ArmArg, CaseThreads, Oversampling, RunArgs, SamplingArgs};
+use crate::console::say;
 use crate::dataset::Dataset;
 use crate::dataset::splits::Fold;
 use crate::device;
@@ -55,7 +56,7 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
     }
     match run.setups.len() {
         1 => {}
-        _ if args.no_validation => println!("The arms are not compared, since they were not validated (--validate-only does both)"),
+        _ if args.no_validation => say!("The arms are not compared, since they were not validated (--validate-only does both)")?,
         _ => run.compare(args)?,
     }
     Ok(Outcome::Done)
@@ -82,12 +83,12 @@ impl Run {
             tch::set_num_threads(threads.into());
         }
         let place = Place::open(&args.data)?;
-        println!(
+        say!(
             "Data set {} with {} cases; preprocessed in {}",
             place.dataset.folder.display(),
             place.dataset.cases.len(),
             place.preprocessed.display()
-        );
+        )?;
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
             let configuration = plans.configuration(&args.configuration)?;

@@ -2,12 +2,12 @@
 
 use super::environment::results;
 use crate::cli::RunsCommand;
+use crate::console::{self, say};
 use crate::report::runs::{self, Run};
 use crate::report::{chart, comparison, table};
 use crate::train::EpochRecord;
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 /// Epochs that `show` prints of a long run.
@@ -20,7 +20,7 @@ pub fn execute(command: &RunsCommand) -> Result<()> {
         RunsCommand::Show { run, place } => show(&Run::find(run, &results(place.output.as_deref()))?),
         RunsCommand::Compare { runs, png, place } => compare(runs, png, &results(place.output.as_deref())),
         RunsCommand::Test { runs, report, place } => test(runs, report, &results(place.output.as_deref())),
-        RunsCommand::Schema => Ok(writeln!(stdout(), "{}", serde_json::to_string_pretty(&schemars::schema_for!(EpochRecord))?)?),
+        RunsCommand::Schema => Ok(console::json(&schemars::schema_for!(EpochRecord))?),
     }
 }
 
@@ -44,7 +44,7 @@ fn list(results: &Path) -> Result<()> {
 }
 
 fn show(run: &Run) -> Result<()> {
-    writeln!(stdout(), "{}", run.folder.display())?;
+    say!("{}", run.folder.display())?;
     if let Some(debug) =
         std::fs::read_to_string(run.folder.join("debug.json")).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok())
     {
@@ -59,9 +59,9 @@ fn show(run: &Run) -> Result<()> {
             ("seed", text(&debug["seed"])),
             ("device", text(&identity["machine"]["device"])),
         ];
-        facts.iter().try_for_each(|(name, value)| writeln!(stdout(), "{name:<10} {value}"))?;
+        facts.iter().try_for_each(|(name, value)| say!("{name:<10} {value}"))?;
     }
-    let Some(last) = run.records.last() else { return Ok(writeln!(stdout(), "no epoch yet")?) };
+    let Some(last) = run.records.last() else { return Ok(say!("no epoch yet")?) };
     let names: Vec<String> = last.numbers().into_iter().map(|(name, _)| name).collect();
     // Evenly spread, the last one among them.
     let step = run.records.len().div_ceil(ROWS);
@@ -70,7 +70,7 @@ fn show(run: &Run) -> Result<()> {
     rows.extend(
         names.iter().map(|name| [name.clone()].into_iter().chain(shown.iter().map(|record| number(runs::value(record, name)))).collect()),
     );
-    writeln!(stdout())?;
+    say!("")?;
     print_table(&rows)
 }
 
@@ -78,7 +78,7 @@ fn compare(names: &[String], png: &Path, results: &Path) -> Result<()> {
     let runs: Vec<Run> = names.iter().map(|name| Run::find(name, results)).collect::<Result<_, _>>()?;
     for (i, run) in runs.iter().enumerate() {
         let epochs = run.records.len();
-        writeln!(stdout(), "{}: {}, {epochs} epochs", runs::label(i, run), run.folder.display())?;
+        say!("{}: {}, {epochs} epochs", runs::label(i, run), run.folder.display())?;
     }
     let last = |run: &Run, name: &str| run.records.last().and_then(|record| runs::value(record, name));
     let best = |run: &Run, name: &str| run.best().and_then(|record| runs::value(record, name));
@@ -89,10 +89,11 @@ fn compare(names: &[String], png: &Path, results: &Path) -> Result<()> {
         row.extend(runs.iter().flat_map(|run| [number(last(run, &name)), number(best(run, &name))]));
         rows.push(row);
     }
-    writeln!(stdout())?;
+    say!("")?;
     print_table(&rows)?;
     chart::write(png, &runs::panels(&runs))?;
-    Ok(writeln!(stdout(), "\nChart: {}", png.display())?)
+    say!("")?;
+    Ok(say!("Chart: {}", png.display())?)
 }
 
 /// Four digits that matter; a dash for what is not there.
@@ -109,7 +110,7 @@ fn text(value: &Value) -> String {
 }
 
 fn print_table(rows: &[Vec<String>]) -> Result<()> {
-    Ok(write!(stdout(), "{}", table::lines(rows))?)
+    Ok(console::text(&table::lines(rows))?)
 }
 
 fn test(names: &[String], report: &Path, results: &Path) -> Result<()> {
@@ -130,14 +131,15 @@ pub(super) fn compare_cases(runs: &[(String, Vec<PathBuf>)], report: &Path) -> R
         runs.iter().map(|(name, folds)| comparison::Results::read(name, folds)).collect::<Result<_, _>>()?;
     let (first, others) = read.split_first().expect("at least two");
     for other in others.iter().filter(|other| other.data_keys != first.data_keys) {
-        writeln!(
-            stdout(),
+        say!(
             "{} and {} were trained on different batches or folds: differences are not those of their plugins alone",
             first.name,
             other.name
         )?;
     }
     let comparisons = others.iter().map(|other| comparison::Comparison::new(first, other)).collect::<Result<Vec<_>, _>>()?;
-    write!(stdout(), "\n{}", comparison::write(report, &comparisons)?)?;
-    Ok(writeln!(stdout(), "\nReport: {}", report.display())?)
+    say!("")?;
+    console::text(&comparison::write(report, &comparisons)?)?;
+    say!("")?;
+    Ok(say!("Report: {}", report.display())?)
 }

@@ -1,11 +1,11 @@
 //! `host plugin trust add | list | remove`: which plugins `--locked` runs. Runs none.
 
 use crate::cli::TrustCommand;
+use crate::console::{self, say};
 use crate::plugin::trust::{self, Pin};
 use crate::plugin::{self, LibraryFile};
 use crate::report::table;
 use anyhow::{Result, anyhow, bail};
-use std::io::{Write, stdout};
 use std::path::Path;
 
 /// Digits of a sha256 that are shown in tables, and that are enough to name one if no other begins with them.
@@ -35,10 +35,10 @@ fn add(specs: &[String]) -> Result<()> {
         anyhow::Ok(others)
     })?;
     for Pin { id, version, sha256, path, .. } in &new {
-        writeln!(stdout(), "pinned {id} {version}, sha256 {sha256}, {}", path.display())?;
+        say!("pinned {id} {version}, sha256 {sha256}, {}", path.display())?;
     }
     for Pin { id, version, sha256, added, .. } in others {
-        writeln!(stdout(), "{id} {version} of {added} stays pinned, too; to take it back: host plugin trust remove {}", &sha256[..DIGITS])?;
+        say!("{id} {version} of {added} stays pinned, too; to take it back: host plugin trust remove {}", &sha256[..DIGITS])?;
     }
     Ok(())
 }
@@ -46,7 +46,7 @@ fn add(specs: &[String]) -> Result<()> {
 fn list() -> Result<()> {
     let pins = trust::pins()?;
     if pins.is_empty() {
-        return Ok(writeln!(stdout(), "No plugin is pinned. Pin one: host plugin trust add ID|PATH")?);
+        return Ok(say!("No plugin is pinned. Pin one: host plugin trust add ID|PATH")?);
     }
     let mut rows = vec![["ID", "VERSION", "SHA256", "ADDED", "FILE", "PATH"].map(str::to_owned).to_vec()];
     rows.extend(pins.iter().map(|pin| {
@@ -54,7 +54,7 @@ fn list() -> Result<()> {
         let path = path.display().to_string();
         vec![id.clone(), version.clone(), sha256[..DIGITS].to_owned(), added.clone(), state(pin), path]
     }));
-    Ok(write!(stdout(), "{}", table::lines(&rows))?)
+    Ok(console::text(&table::lines(&rows))?)
 }
 
 /// What has become of the file that was pinned.
@@ -80,7 +80,7 @@ fn remove(specs: &[String]) -> Result<()> {
         anyhow::Ok(removed)
     })?;
     for Pin { id, version, sha256, .. } in removed {
-        writeln!(stdout(), "{id} {version}, sha256 {sha256}, is not pinned any more")?;
+        say!("{id} {version}, sha256 {sha256}, is not pinned any more")?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::{Files, classification, regression, segmentation};
 use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, guarded, unnamed_labels, visible_names};
 use crate::name::Name;
+use crate::report::csv::{self, Cell};
 use imaging::io::{Geometry, read_image, read_labels};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -227,38 +228,40 @@ fn lie_on_each_other(folders: &Folders, pair: &Pair, prediction: &Geometry, refe
 }
 
 impl Evaluation {
-    /// Metrics of every case, one row each, with their names in the first one.
-    pub fn rows(&self) -> Vec<Vec<String>> {
-        let header = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    /// Metrics of every case, one row each, with their names in the first one: comma-separated values.
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        let mut add = |texts: &[&str], numbers: &[f64]| {
+            let texts = texts.iter().map(|text| Cell::Text(text));
+            csv::row(&mut table, texts.chain(numbers.iter().map(|number| Cell::Number(*number))));
+        };
         let file = |files: &Files| files.prediction.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         match self {
             Self::Labels(summary) => {
                 let names =
                     ["file", "label", "Dice", "IoU", "NSD", "HD95", "ASSD", "volume_difference", "TP", "FP", "FN", "n_pred", "n_ref"];
-                let mut rows = vec![header(&names)];
+                add(&names, &[]);
                 for case in summary.cases() {
                     for (i, (name, metrics)) in summary.names().zip(&case.metrics).enumerate() {
                         let surface = case.surfaces.as_ref().map(|all| all[i]);
-                        let numbers = [metrics.dice, metrics.iou].into_iter();
                         let surface = surface.map_or([f64::NAN; 4], |s| [s.nsd, s.hd95, s.assd, s.volume_difference]);
                         let counts =
                             [metrics.true_positives, metrics.false_positives, metrics.false_negatives, metrics.n_pred, metrics.n_ref];
-                        let row =
-                            [file(&case.files), name.to_owned()].into_iter().chain(numbers.chain(surface).map(|number| number.to_string()));
-                        rows.push(row.chain(counts.map(|count| count.to_string())).collect());
+                        let numbers = [&[metrics.dice, metrics.iou][..], &surface, &counts.map(|count| count as f64)].concat();
+                        add(&[&file(&case.files), name], &numbers);
                     }
                 }
-                rows
             }
             Self::Regression(summary) => {
-                let row = |case: &regression::Case| vec![file(&case.files), case.metrics.mae.to_string(), case.metrics.rmse.to_string()];
-                [header(&["file", "MAE", "RMSE"])].into_iter().chain(summary.cases().iter().map(row)).collect()
+                add(&["file", "MAE", "RMSE"], &[]);
+                summary.cases().iter().for_each(|case| add(&[&file(&case.files)], &[case.metrics.mae, case.metrics.rmse]));
             }
             Self::Class(summary) => {
-                let row = |case: &classification::Case| vec![case.case.clone(), case.prediction.to_string(), case.reference.to_string()];
-                [header(&["case", "prediction", "reference"])].into_iter().chain(summary.cases().iter().map(row)).collect()
+                add(&["case", "prediction", "reference"], &[]);
+                summary.cases().iter().for_each(|case| add(&[&case.case], &[case.prediction as f64, case.reference as f64]));
             }
         }
+        table
     }
 
     /// By label and metric: the values of all cases.

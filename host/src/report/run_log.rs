@@ -5,8 +5,8 @@
 
 use super::growing::Growing;
 use super::tensorboard::{Batch, Events};
+use crate::console::{plain, say};
 use crate::train::EpochRecord;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,7 +71,8 @@ impl RunLog {
 
     /// Prints a line and adds it to `log.txt` with the time (UTC). Neither a full disk nor a console that has gone away stops a training.
     pub fn line(&mut self, line: &str) {
-        let _ = writeln!(std::io::stdout(), "{}{line}", self.prefix);
+        let line = plain(line);
+        let _ = say!("{}{line}", self.prefix);
         if let Err(error) = self.text.append(format!("{} {line}\n", timestamp()).as_bytes()) {
             log::warn!("{error}; the line is only on the console");
         }

@@ -4,5 +4,6 @@ mod crafted;
 mod names;
 mod older;
 mod patients;
+mod printed;
 mod sizes;
 mod two_programs;

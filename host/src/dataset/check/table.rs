@@ -1,8 +1,10 @@
 //! Findings as a table for people.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::{Finding, Severity};
+use crate::console::plain;
 
 const HEADER: [&str; 4] = ["SEVERITY", "FILE", "FOUND", "REMEDY"];
 const GAP: &str = "  ";
@@ -11,7 +13,7 @@ const NARROWEST: usize = 12;
 
 /// Columns for severity, file, what was found and what to do, wrapped to `width` characters in all.
 pub(super) fn layout(findings: &[Finding], width: Option<usize>) -> String {
-    let rows: Vec<[&str; 4]> = std::iter::once(HEADER).chain(findings.iter().map(row)).collect();
+    let rows: Vec<[Cow<str>; 4]> = std::iter::once(HEADER).chain(findings.iter().map(row)).map(|row| row.map(plain)).collect();
     let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let mut widths = [0, 1, 2, 3].map(longest);
     if let Some(width) = width {

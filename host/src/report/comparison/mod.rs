@@ -7,7 +7,9 @@ mod results;
 
 use super::chart::{self, Line, Panel};
 use super::table;
+use crate::console::plain;
 use crate::evaluate::paired::{self, Paired};
+use crate::report::csv::{self, Cell};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;
@@ -188,7 +190,7 @@ impl Comparison {
             ]);
         }
         text += &table::lines(&cells);
-        self.notes.iter().for_each(|note| text += &format!("{note}\n"));
+        self.notes.iter().for_each(|note| text += &format!("{}\n", plain(note)));
         text
     }
 
@@ -230,15 +232,18 @@ pub fn write(folder: &Path, comparisons: &[Comparison]) -> Result<String, Error>
     let text = comparisons.iter().map(Comparison::text).collect::<Vec<_>>().join("\n");
     to_file("report.txt", &text)?;
     to_file("report.json", &serde_json::to_string_pretty(comparisons).expect("plain data"))?;
-    let mut csv = "first,second,output,label,metric,case,first_value,second_value,difference\n".to_owned();
+    let mut table = String::new();
+    let names = ["first", "second", "output", "label", "metric", "case", "first_value", "second_value", "difference"];
+    csv::row(&mut table, names.map(Cell::Text));
     for Comparison { first, second, rows, .. } in comparisons {
         for Row { output, label, metric, cases, .. } in rows {
             for (case, a, b) in cases {
-                let _ = writeln!(csv, "{first},{second},{output},{label},{metric},{case},{a},{b},{}", b - a);
+                let texts = [first, second, output, label, *metric, case].map(Cell::Text);
+                csv::row(&mut table, texts.into_iter().chain([*a, *b, b - a].map(Cell::Number)));
             }
         }
     }
-    to_file("differences.csv", &csv)?;
+    to_file("differences.csv", &table)?;
     chart::write(&folder.join("report.png"), &comparisons.iter().flat_map(Comparison::panels).collect::<Vec<_>>())?;
     Ok(text)
 }
