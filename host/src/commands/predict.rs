@@ -7,20 +7,15 @@ use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
 use crate::console::say;
 use crate::dataset::{TargetKind, hint, write_json};
 use crate::device;
-use crate::evaluate;
 use crate::model::{ModelFolder, TrainedModel, are_axes};
 use crate::name::Name;
 use crate::network::Precision;
-use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, vector_outputs};
+use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, gather, vector_outputs};
 use crate::report::Bar;
-use crate::report::csv::{self, Cell};
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
 use std::path::PathBuf;
 use std::time::Instant;
-
-/// Cases in one picture.
-const PREVIEW: usize = 32;
 
 /// Predicts all cases, and fails at the end if one could not be.
 pub fn execute(args: &PredictArgs) -> Result<Outcome> {
@@ -35,8 +30,8 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     }
     let folder = ModelFolder::open(&path)?;
     let checkpoints = folder.checkpoints(&args.folds, args.checkpoint.name())?;
-    let (inputs, mut bad) = find_inputs(&args.input, folder.description.channel_names.len(), &folder.description.file_ending);
-    ensure!(!inputs.is_empty() || !bad.is_empty(), "--input: no file ends in {}", folder.description.file_ending);
+    let (all_inputs, mut bad) = find_inputs(&args.input, folder.description.channel_names.len(), &folder.description.file_ending);
+    ensure!(!all_inputs.is_empty() || !bad.is_empty(), "--input: no file ends in {}", folder.description.file_ending);
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads.into());
     }
@@ -56,8 +51,8 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let extras = Extras { probabilities: args.save_probabilities, regions: args.separate_regions };
     let (ending, plans) = (&folder.description.file_ending, &folder.plans);
     let layout = Layout { output: &args.output, targets: &model.targets, ending, plans, extras };
-    let inputs: Vec<Input> = inputs.into_iter().skip(args.parts.index).step_by(args.parts.count).collect();
-    let wanted: Vec<Input> = inputs.iter().filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
+    let own = all_inputs.iter().skip(args.parts.index).step_by(args.parts.count);
+    let wanted: Vec<Input> = own.filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
     write_description(args, &folder, &layout)?;
     let folds: Vec<String> = checkpoints.iter().map(|(fold, _)| fold.to_string()).collect();
     log::info!("{} cases, folds {}, {} on {}", wanted.len(), folds.join(", "), precision.name(), device::name(device));
@@ -77,17 +72,13 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
         },
         extras,
         largest,
-        preview: if args.preview.is_some() { PREVIEW } else { 0 },
     };
     let bar = Bar::new("predicting", wanted.len() as u64);
-    let Done { bad: unpredicted, network, sheet } = cases.predict(|| bar.step())?;
+    let Done { bad: unpredicted, network } = cases.predict(|| bar.step())?;
     drop(bar);
     let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
-    write_classes(&inputs, &layout)?;
-    if let Some(path) = &args.preview {
-        sheet.write(path)?;
-    }
+    gather(&all_inputs, &layout, args.preview.as_deref(), args.parts.count > 1)?;
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
     say!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;
     if bad.is_empty() {
@@ -158,23 +149,5 @@ fn write_description(args: &PredictArgs, folder: &ModelFolder, layout: &Layout) 
     }
     imaging::io::write_atomically(&args.output.join("dataset.json"), |out| write_json(out, &folder.description.shareable()))?;
     imaging::io::write_atomically(&args.output.join("plans.json"), |out| write_json(out, &folder.plans))?;
-    Ok(())
-}
-
-/// `classes.csv` for every class output: a line a case, as far as they are predicted.
-fn write_classes(inputs: &[Input], layout: &Layout) -> Result<()> {
-    for (output, kind) in layout.targets {
-        let TargetKind::Class { classes } = kind else { continue };
-        let mut table = String::new();
-        csv::row(&mut table, ["case", "class"].into_iter().chain(classes.iter().map(String::as_str)).map(Cell::Text));
-        for input in inputs {
-            let path = layout.path(output, &input.id);
-            let Ok(scores) = evaluate::folder::read_scores(&path, classes) else { continue };
-            let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
-            let texts = [input.id.as_str(), &classes[best]].map(Cell::Text);
-            csv::row(&mut table, texts.into_iter().chain(scores.into_iter().map(Cell::Number)));
-        }
-        imaging::io::write_atomically(&layout.folder(output).join("classes.csv"), |file| file.write_all(table.as_bytes()))?;
-    }
     Ok(())
 }

@@ -13,10 +13,8 @@ use crate::dataset::guarded;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network;
 use crate::preprocess::{Properties, preprocess_image};
-use crate::report::picture::Layer;
-use crate::report::picture::overlay::{Row, Sheet, best_planes};
 use imaging::Volume;
-use imaging::io::{Geometry, read_image};
+use imaging::io::Geometry;
 use imaging::largest_component::keep_largest_component;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -41,8 +39,6 @@ pub struct Cases<'a> {
     pub extras: Extras,
     /// Groups of labels of which only the largest connected component is kept, by output.
     pub largest: IndexMap<String, Vec<Vec<i16>>>,
-    /// How many cases are drawn, from the first on.
-    pub preview: usize,
 }
 
 /// How it went.
@@ -52,8 +48,6 @@ pub struct Done {
     pub bad: Vec<BadInput>,
     /// Time that the network took.
     pub network: Duration,
-    /// Pictures, if any are drawn.
-    pub sheet: Sheet,
 }
 
 /// A case on its way.
@@ -91,7 +85,7 @@ impl Cases<'_> {
         let (ending, plans) = (&self.folder.description.file_ending, &self.folder.plans);
         let layout = Layout { output: self.output, targets, ending, plans, extras: self.extras };
         let (inputs, folder, exporter, tell) = (self.inputs, self.folder, &exporter, &tell);
-        let writing = Writing { exporter, layout, largest: &self.largest, preview: self.preview };
+        let writing = Writing { exporter, layout, largest: &self.largest };
         let (to_network, prepared) = sync_channel(1);
         let (to_files, predicted) = sync_channel(1);
         std::thread::scope(|scope| {
@@ -104,10 +98,10 @@ impl Cases<'_> {
             let writer = scope.spawn(move || writing.all(&predicted, tell));
             let (mut bad, network) = self.run_network(prepared, exporter, to_files);
             bad.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            let (unwritten, sheet) = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let unwritten = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             bad.extend(unwritten);
             bad.sort_by(|a, b| a.case.cmp(&b.case));
-            Ok(Done { bad, network, sheet })
+            Ok(Done { bad, network })
         })
     }
 
@@ -182,25 +176,23 @@ struct Writing<'a> {
     exporter: &'a Exporter<'a>,
     layout: Layout<'a>,
     largest: &'a IndexMap<String, Vec<Vec<i16>>>,
-    /// How many cases are still to be drawn.
-    preview: usize,
 }
 
 impl Writing<'_> {
-    /// Writes what comes, and draws the first ones.
-    fn all(mut self, predicted: &Receiver<Predicted>, tell: &impl Fn()) -> (Vec<BadInput>, Sheet) {
-        let (mut bad, mut sheet) = (Vec::new(), Sheet::default());
+    /// Writes what comes.
+    fn all(self, predicted: &Receiver<Predicted>, tell: &impl Fn()) -> Vec<BadInput> {
+        let mut bad = Vec::new();
         for predicted in predicted {
             let case = predicted.input.id.to_string();
-            if let Err(reason) = guarded(&case, || self.one(predicted, &mut sheet)) {
+            if let Err(reason) = guarded(&case, || self.one(predicted)) {
                 bad.push(BadInput { case, reason });
             }
             tell();
         }
-        (bad, sheet)
+        bad
     }
 
-    fn one(&mut self, predicted: Predicted, sheet: &mut Sheet) -> Result<(), String> {
+    fn one(&self, predicted: Predicted) -> Result<(), String> {
         let Predicted { input, properties, geometry, outputs } = predicted;
         let mut exported = match outputs {
             Outputs::Logits(logits) => self.exporter.export_without_plugin(logits, &properties).map_err(|error| error.to_string())?,
@@ -211,29 +203,6 @@ impl Writing<'_> {
                 self.largest.get(name).into_iter().flatten().for_each(|group| keep_largest_component(labels, group));
             }
         }
-        self.layout.write(input, &exported, &geometry, &properties)?;
-        if self.preview == 0 {
-            return Ok(());
-        }
-        self.preview -= 1;
-        draw(sheet, input, &exported, &geometry)
-    }
-}
-
-/// A row for every output over the first channel of the raw image, through the labels of the first one.
-fn draw(sheet: &mut Sheet, input: &Input, exported: &IndexMap<String, Exported>, geometry: &Geometry) -> Result<(), String> {
-    let image = read_image(&input.images[0]).map_err(|error| error.to_string())?.volume;
-    let predictions = exported.values().map(|exported| &exported.prediction);
-    let labels = predictions.clone().find_map(|prediction| if let Prediction::Labels(labels) = prediction { Some(labels) } else { None });
-    let centre = labels.map_or_else(|| image.spatial().map(|size| size / 2), best_planes);
-    let rows: Vec<Row> = predictions.filter_map(layer).map(|prediction| Row { prediction, reference: None }).collect();
-    sheet.add(&input.images[0], &image, geometry.spacing(), centre, &rows).map_err(|error| error.to_string())
-}
-
-fn layer(prediction: &Prediction) -> Option<Layer<'_>> {
-    match prediction {
-        Prediction::Labels(labels) => Some(Layer::Labels(labels)),
-        Prediction::Regression(values) => Some(Layer::Values(values)),
-        Prediction::Class(_) => None,
+        self.layout.write(input, &exported, &geometry, &properties)
     }
 }

@@ -9,6 +9,7 @@
 
 mod cases;
 mod export;
+mod gather;
 mod gaussian;
 mod inputs;
 mod layout;
@@ -20,6 +21,7 @@ mod window;
 
 pub use cases::{Cases, Done};
 pub use export::{Exported, Exporter, Extras, Prediction, vector_outputs, write};
+pub use gather::gather;
 pub use inputs::{BadInput, Input, find_inputs};
 pub use layout::Layout;
 pub use validate::{Validation, validate};

@@ -3,6 +3,7 @@
 mod crafted;
 mod names;
 mod older;
+mod parts;
 mod patients;
 mod printed;
 mod sizes;

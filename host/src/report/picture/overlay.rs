@@ -63,6 +63,11 @@ impl Sheet {
         Ok(())
     }
 
+    /// Whether no case was added.
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+
     /// Writes all of them as one PNG.
     ///
     /// # Errors
