@@ -20,8 +20,11 @@ pub(crate) fn parse<T: DeserializeOwned + JsonSchema>(json: &str) -> Result<T> {
 
 /// `: did you mean 'x'?`, or a list of what there is.
 pub fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    let nearest = known.clone().map(|k| (strsim::damerau_levenshtein(name, k), k)).min();
-    match nearest {
+    // The time that a comparison takes grows with the product of lengths.
+    const LONGEST: usize = 128;
+    let short = known.clone().filter(|known| known.len().max(name.len()) <= LONGEST);
+    let nearest = short.map(|k| (strsim::damerau_levenshtein(name, k), k)).min();
+    match nearest.or_else(|| known.clone().next().map(|k| (usize::MAX, k))) {
         Some((distance, nearest)) if distance <= nearest.len().max(name.len()) / 3 + 1 => format!(": did you mean '{nearest}'?"),
         Some(_) => format!("; there are: {}", known.collect::<Vec<_>>().join(", ")),
         None => "; there are none".to_owned(),

@@ -6,8 +6,11 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::target::{check_references, inherit_optional};
-use super::{Error, Labels, SEGMENTATION, Target, TargetKind, hint};
+use super::{Error, Labels, SEGMENTATION, Target, TargetKind, hint, shortened};
 use crate::name::Name;
+
+/// Targets of a data set.
+const MOST_TARGETS: usize = 1000;
 
 /// What `dataset.json` says.
 #[derive(Clone, Debug)]
@@ -93,7 +96,11 @@ impl Description {
         let mut targets = IndexMap::new();
         targets.insert(SEGMENTATION.to_owned(), Target::segmentation(Labels::parse(&root)?));
         if let Some(entry) = root.get("targets") {
-            for (name, value) in entry.object("an object of named targets")? {
+            let named = entry.object("an object of named targets")?;
+            if named.len() > MOST_TARGETS {
+                return Err(entry.wrong(&format!("an object of {} targets", named.len()), "at most 1000"));
+            }
+            for (name, value) in named {
                 targets.insert(name.clone(), Target::parse(name, &entry.child(name, value))?);
             }
             check_references(&targets, &entry)?;
@@ -194,11 +201,11 @@ impl<'a> Entry<'a> {
     }
 
     pub(super) fn wrong(&self, found: &str, expected: &str) -> Error {
-        Error::Entry { path: self.file.to_path_buf(), entry: self.name(), found: found.to_owned(), expected: expected.to_owned() }
+        Error::Entry { path: self.file.to_path_buf(), entry: self.name(), found: shortened(found), expected: expected.to_owned() }
     }
 
     pub(super) fn unknown(&self, found: &str, hint: String) -> Error {
-        Error::Unknown { path: self.file.to_path_buf(), entry: format!("{} {found}", self.name()), hint }
+        Error::Unknown { path: self.file.to_path_buf(), entry: format!("{} {}", self.name(), shortened(found)), hint }
     }
 
     fn name(&self) -> String {

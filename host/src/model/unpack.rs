@@ -6,7 +6,7 @@
 use super::Error;
 use flate2::read::DeflateDecoder;
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{Read, copy};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ pub fn unpack(zip: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(damaged)?;
 
     let mut wanted: Vec<(PathBuf, CompressionMethod, ZipArchiveEntryWayfinder)> = Vec::new();
+    let mut targets = HashSet::new();
     let (mut seen, mut unpacked) = (0u64, 0u64);
     let mut entries = archive.entries(&mut buffer);
     while let Some(entry) = entries.next_entry().map_err(damaged)? {
@@ -66,7 +67,7 @@ pub fn unpack(zip: &Path, folder: &Path) -> Result<Vec<PathBuf>, Error> {
             return Err(broken(format!("would become more than {MAX_RATIO} times as large; expected a model; nothing was unpacked")));
         }
         let target = folder.join(name);
-        if wanted.iter().any(|(other, ..)| *other == target) {
+        if !targets.insert(target.clone()) {
             return refuse("is there twice");
         }
         wanted.push((target, entry.compression_method(), entry.wayfinder()));

@@ -7,4 +7,5 @@ mod parts;
 mod patients;
 mod printed;
 mod sizes;
+mod time;
 mod two_programs;

@@ -17,6 +17,9 @@ const LARGEST_LZW: u64 = 2560;
 /// How many bytes PackBits makes of one at most.
 const LARGEST_PACKBITS: u64 = 64;
 
+/// How often a file's bytes may be those of a page: lists of short strips take as much room as these.
+const MOST_SHARED: u64 = 8;
+
 const COMPRESSION: u16 = 259;
 const PHOTOMETRIC: u16 = 262;
 const WHITE_IS_ZERO: u16 = 0;
@@ -74,7 +77,8 @@ impl Pages {
         let kind = Kind::of(&mut decoder)?;
         let (mut indices, mut index) = (vec![0], 0);
         let mut expansion = largest_expansion(&mut decoder).map_err(problem)?;
-        while decoder.more_images() {
+        let mut strips = strips_of(&mut decoder);
+        while decoder.more_images() && strips <= length.saturating_mul(MOST_SHARED) {
             index += 1;
             decoder.seek_to_image(index).map_err(problem)?;
             // A page of another kind, such as a small preview, is no slice, whether it can be decoded or not.
@@ -82,6 +86,11 @@ impl Pages {
                 indices.push(index);
                 expansion = largest_expansion(&mut decoder).map_err(problem)?.max(expansion);
             }
+            strips = strips.saturating_add(strips_of(&mut decoder));
+        }
+        if strips > length.saturating_mul(MOST_SHARED) {
+            let found = format!("is {length} bytes long and has pages that share their pixels");
+            return Err((found, "only pages with pixels of their own can be read; write it again"));
         }
         decoder.seek_to_image(0).map_err(problem)?;
         let fits = |bytes: usize| bytes as u64 / expansion <= length;
@@ -230,6 +239,12 @@ impl Kind {
         let row = self.width.saturating_mul(self.samples).saturating_mul(usize::from(self.bits)).div_ceil(8);
         row.saturating_mul(self.height)
     }
+}
+
+/// Bytes of the current page's pixels as they are stored, and of the lists that say where.
+fn strips_of(decoder: &mut Decoder<BufReader<File>>) -> u64 {
+    let counts = [Tag::StripByteCounts, Tag::TileByteCounts].into_iter().find_map(|tag| decoder.get_tag_u64_vec(tag).ok());
+    counts.into_iter().flatten().fold(0, |sum: u64, count| sum.saturating_add(count).saturating_add(8))
 }
 
 /// How many bytes the current page's compression makes of one at most.
