@@ -55,7 +55,9 @@ impl Scratch {
     /// # Errors
     /// When it cannot be renamed; it is removed then.
     pub fn rename(self, path: &Path) -> io::Result<()> {
-        std::fs::rename(self.path(), path)
+        std::fs::rename(self.path(), path)?;
+        imaging::io::sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 //! 3 ms for 9 MB, and that debuggers and `perf` see `/memfd:libNAME.so` where the path was.
 
 use super::gate::{self, LoadError, Reason};
-use super::{manifest, permissions};
+use super::{manifest, permissions, trust};
 use crate::hash::sha256;
 use plugin_api::Manifest;
 use std::ffi::CString;
@@ -45,14 +45,17 @@ impl LibraryFile {
         Ok(Self { path: path.to_owned(), manifest, sha256: sha256(&bytes), file, bytes })
     }
 
-    /// Whether it may be loaded, as far as can be told without running it: nobody else can have written it, and this host has what it was
-    /// built for.
+    /// Whether it may be loaded, as far as can be told without running it: nobody else can have written it, or it is pinned where that cannot be
+    /// told, and this host has what it was built for.
     ///
     /// # Errors
     /// When it may not.
     pub fn check(&self) -> Result<(), LoadError> {
-        let permissions = permissions::check(&self.path, &self.file).map_err(Reason::from);
-        permissions.and_then(|()| gate::check(&self.manifest)).map_err(|reason| LoadError { path: self.path.clone(), reason })
+        let refuse = |reason| LoadError { path: self.path.clone(), reason };
+        if let Some(unknown) = permissions::check(&self.path, &self.file).map_err(|e| refuse(e.into()))? {
+            trust::admit_unknown(self, unknown).map_err(|e| refuse(e.into()))?;
+        }
+        gate::check(&self.manifest).map_err(refuse)
     }
 
     /// Where the file lay when it was opened, without links; another place if it has been renamed or replaced since.

@@ -4,12 +4,16 @@
 //! put another file in the place of any in it. The file, every folder above it and every symbolic link that leads to it
 //! - belong to the user or to root,
 //! - are not writable for everybody,
-//! - are not writable for a group that somebody else is in, nor for anybody by an access control list.
+//! - are not writable for a group that somebody else is in, nor for anybody else by an access control list, of POSIX or of NFSv4.
 //!
 //! A folder with the sticky bit, such as /tmp, may be writable for others: in it only the owner of an entry can rename or remove it, and whose
 //! the entry is has just been said. Since nobody else can then change a step of the way, the path that is walked leads to the file that was
 //! opened, whichever came first.
+//!
+//! File systems that make up owners and modes ([`file_system`]) are not asked: of what lies there, it is said that nothing is known.
 
+use super::file_system;
+use super::nfs4::{self, Writer};
 use super::shell::quoted;
 use std::collections::HashMap;
 use std::ffi::{CString, OsString};
@@ -55,6 +59,14 @@ pub enum PermissionError {
         /// Who, in words.
         writer: String,
     },
+    /// Users whom a list of NFSv4 names can write to it.
+    #[error("{step}has an access control list (NFSv4) by which {writer} can write to it, and could change what runs with your rights; allow it to yourself alone: nfs4_getfacl and nfs4_setfacl {}", quoted(&step.path))]
+    Listed {
+        /// What it is.
+        step: Step,
+        /// Who, in words.
+        writer: String,
+    },
     /// Users that the mode does not show may be able to write to it.
     #[error("{step}has an access control list that lets others write to it, who could change what runs with your rights; take it away: setfacl --remove-all {}", quoted(&step.path))]
     List {
@@ -94,8 +106,18 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// Refuses `file`, which was opened by `path`, if somebody else can write to it or to a step of the way.
-pub fn check(path: &Path, file: &File) -> Result<(), PermissionError> {
+/// What a file system says of who can write to a file, where it does not know itself.
+#[derive(Clone, Debug)]
+pub struct Unknown {
+    /// The first step of the way that lies on it.
+    pub step: Step,
+    /// What it is.
+    pub file_system: &'static str,
+}
+
+/// Refuses `file`, which was opened by `path`, if somebody else can write to it or to a step of the way. Of steps on file systems that make up
+/// owners and modes nothing is known; the first one is returned.
+pub fn check(path: &Path, file: &File) -> Result<Option<Unknown>, PermissionError> {
     // SAFETY: always succeeds, touches no memory.
     let user = unsafe { libc::geteuid() };
     let mut known = HashMap::new();
@@ -111,7 +133,11 @@ fn steps(path: &Path, file: &File) -> Result<Vec<(Step, Rights)>, PermissionErro
     let step = |path: &Path, kind, metadata: &Metadata| {
         let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode());
         let listed = kind != StepKind::Link && mode & GROUP != 0 && has_access_list(path);
-        (Step { path: path.to_owned(), kind }, Rights { owner, group, mode, listed })
+        let list = if kind == StepKind::Link { None } else { nfs4::read(path) };
+        // A link lies where its folder does.
+        let place = if kind == StepKind::Link { path.parent().unwrap_or(path) } else { path };
+        let made_up = file_system::with_made_up_modes(place);
+        (Step { path: path.to_owned(), kind }, Rights { owner, group, mode, listed, list, made_up })
     };
     let mut steps = vec![step(path, StepKind::File, &file.metadata().map_err(failed(path))?)];
     let path = std::path::absolute(path).map_err(failed(path))?;
@@ -122,29 +148,40 @@ fn steps(path: &Path, file: &File) -> Result<Vec<(Step, Rights)>, PermissionErro
     Ok(steps)
 }
 
-/// Refuses the first of `steps` that somebody else than `user` and root can write to. `other_member` names somebody else in a group, if there is
-/// anybody.
+/// Refuses the first of `steps` that somebody else than `user` and root can write to, and returns the first of which that cannot be said.
+/// `other_member` names somebody else in a group, if there is anybody.
 fn judge(
     steps: impl IntoIterator<Item = (Step, Rights)>,
     user: u32,
     mut other_member: impl FnMut(u32) -> Option<String>,
-) -> Result<(), PermissionError> {
-    steps.into_iter().try_for_each(|(step, rights)| check_step(step, &rights, user, &mut other_member))
+) -> Result<Option<Unknown>, PermissionError> {
+    let mut unknown = None;
+    for (step, rights) in steps {
+        match rights.made_up {
+            Some(file_system) => drop(unknown.get_or_insert(Unknown { step, file_system })),
+            None => check_step(step, &rights, user, &mut other_member)?,
+        }
+    }
+    Ok(unknown)
 }
 
 /// What a file system says of a step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Rights {
     owner: u32,
     group: u32,
     mode: u32,
     /// Whether it has an access control list; the group's bits of its mode are then what the list allows at most.
     listed: bool,
+    /// Its list of NFSv4; an error where that cannot be read.
+    list: Option<Result<nfs4::List, ()>>,
+    /// What the file system is, if it makes all of this up.
+    made_up: Option<&'static str>,
 }
 
 /// The rules. `other_member` names somebody else in a group, if there is anybody.
 fn check_step(step: Step, rights: &Rights, user: u32, other_member: impl FnOnce(u32) -> Option<String>) -> Result<(), PermissionError> {
-    let Rights { owner, group, mode, listed } = *rights;
+    let Rights { owner, group, mode, listed, ref list, .. } = *rights;
     if owner != user && owner != 0 {
         return Err(PermissionError::Owner { step, owner, user });
     }
@@ -155,6 +192,24 @@ fn check_step(step: Step, rights: &Rights, user: u32, other_member: impl FnOnce(
     if mode & EVERYBODY != 0 {
         return Err(PermissionError::Writable { step, writer: format!("everybody (mode {:03o})", mode & 0o777) });
     }
+    let group_words = |member: String| format!("group {group} and so for {member}");
+    match list {
+        None => {}
+        Some(Err(())) => return Err(PermissionError::Listed { step, writer: "users that it names in a way unknown here".to_owned() }),
+        Some(Ok(list)) => {
+            // The mode says of such a file what the list lets owner, group and all others do, and nothing of users that the list names.
+            let writer = match list.writer(user, user_name(user).as_deref()) {
+                None => return Ok(()),
+                Some(Writer::Everybody) => "everybody".to_owned(),
+                Some(Writer::Named(name)) => name,
+                Some(Writer::Group) => match other_member(group) {
+                    None => return Ok(()),
+                    Some(member) => format!("group {group}, and so {member},"),
+                },
+            };
+            return Err(PermissionError::Listed { step, writer });
+        }
+    }
     if mode & GROUP == 0 {
         return Ok(());
     }
@@ -162,7 +217,7 @@ fn check_step(step: Step, rights: &Rights, user: u32, other_member: impl FnOnce(
         return Err(PermissionError::List { step });
     }
     match other_member(group) {
-        Some(member) => Err(PermissionError::Writable { step, writer: format!("group {group} and so for {member}") }),
+        Some(member) => Err(PermissionError::Writable { step, writer: group_words(member) }),
         None => Ok(()),
     }
 }
@@ -217,6 +272,11 @@ fn has_access_list(path: &Path) -> bool {
     unsafe { libc::getxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) >= 0 }
 }
 
+/// What the system calls `user`.
+fn user_name(user: u32) -> Option<String> {
+    getent("passwd", Some(user))?.split(':').next().map(str::to_owned)
+}
+
 /// Somebody in `group` who is neither `user` nor root, in words: a member, or a user whose own group it is.
 fn other_member(group: u32, user: u32) -> Option<String> {
     match (getent("group", Some(group)), getent("passwd", None)) {
@@ -262,7 +322,7 @@ mod tests {
     /// What is said of a step with these rights; in SHARED there is somebody else.
     fn verdict(kind: StepKind, owner: u32, group: u32, mode: u32) -> String {
         let step = Step { path: "/x y/z".into(), kind };
-        let rights = Rights { owner, group, mode, listed: false };
+        let rights = Rights { owner, group, mode, listed: false, list: None, made_up: None };
         let other = |group| (group == SHARED).then(|| "bob".to_owned());
         check_step(step, &rights, USER, other).map_or_else(|error| error.to_string(), |()| "fine".to_owned())
     }
@@ -292,9 +352,53 @@ mod tests {
         assert_eq!(verdict(StepKind::Folder, 0, 0, 0o1777), "fine");
         assert_ne!(verdict(StepKind::File, USER, PRIVATE, 0o1777), "fine");
         assert_eq!(verdict(StepKind::Link, USER, SHARED, 0o777), "fine");
-        let listed = Rights { owner: USER, group: PRIVATE, mode: 0o775, listed: true };
+        let listed = Rights { owner: USER, group: PRIVATE, mode: 0o775, listed: true, list: None, made_up: None };
         let refused = check_step(Step { path: "/x".into(), kind: StepKind::File }, &listed, USER, |_| None).unwrap_err().to_string();
         assert!(refused.contains("setfacl --remove-all /x"), "{refused}");
+    }
+
+    #[test]
+    fn a_list_of_nfs4_decides_where_there_is_one() {
+        let verdict = |kind, mode, list: Result<nfs4::List, ()>| {
+            let rights = Rights { owner: USER, group: SHARED, mode, listed: false, list: Some(list), made_up: None };
+            let other = |group| (group == SHARED).then(|| "bob".to_owned());
+            check_step(Step { path: "/x".into(), kind }, &rights, USER, other)
+                .map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        };
+        const ALL: u32 = 0x1f_01ff;
+        const READ: u32 = 0x12_0081;
+        let list = |entries: &[(u32, u32, u32, &str)]| Ok(nfs4::List::of(entries));
+        for kind in [StepKind::File, StepKind::Folder] {
+            assert_eq!(verdict(kind, 0o755, list(&[(0, 0, ALL, "OWNER@"), (0, 0x40, READ, "GROUP@"), (0, 0, READ, "EVERYONE@")])), "fine");
+            assert_eq!(verdict(kind, 0o755, list(&[(0, 0, READ, "bob@lab"), (0, 0, ALL, "root@lab")])), "fine");
+            let refused = verdict(kind, 0o755, list(&[(0, 0, ALL, "bob@lab")]));
+            assert!(refused.contains("(NFSv4) by which user bob@lab can write") && refused.contains("nfs4_setfacl /x"), "{refused}");
+            assert!(verdict(kind, 0o755, list(&[(0, 0x40, ALL, "lab@lab")])).contains("group lab@lab"));
+            assert!(verdict(kind, 0o775, list(&[(0, 0x40, ALL, "GROUP@")])).contains("group 100, and so bob,"));
+            assert!(verdict(kind, 0o755, Err(())).contains("in a way unknown here"));
+        }
+        assert_ne!(verdict(StepKind::File, 0o777, list(&[])), "fine");
+    }
+
+    #[test]
+    fn of_file_systems_that_make_up_modes_nothing_is_known() {
+        let installed = Installed::new();
+        let steps = |number: usize, mode| {
+            let mut steps = installed.steps(&installed.link);
+            steps[number].1 = Rights { owner: 4711, mode, made_up: Some("CIFS"), ..steps[number].1.clone() };
+            steps
+        };
+        for number in 0..installed.steps(&installed.link).len() {
+            for mode in [0o700, 0o755, 0o777] {
+                let unknown = judge(steps(number, mode), installed.user(), |_| None).expect("nobody is known").expect("but one is unknown");
+                assert_eq!((unknown.file_system, unknown.step.path), ("CIFS", installed.steps(&installed.link)[number].0.path.clone()));
+            }
+        }
+        assert!(judge(installed.steps(&installed.link), installed.user(), |_| None).is_ok_and(|unknown| unknown.is_none()));
+        // The others are judged all the same.
+        let mut mixed = steps(0, 0o755);
+        mixed[1].1.mode = 0o777;
+        assert!(judge(mixed, installed.user(), |_| None).is_err());
     }
 
     #[test]
@@ -359,7 +463,7 @@ mod tests {
         }
 
         fn verdict(&self, path: &Path) -> Result<(), String> {
-            judge(self.steps(path), self.user(), |_| None).map_err(|error| error.to_string())
+            judge(self.steps(path), self.user(), |_| None).map(drop).map_err(|error| error.to_string())
         }
     }
 
@@ -403,7 +507,7 @@ mod tests {
         let installed = Installed::new();
         let (user, steps) = (installed.user(), installed.steps(&installed.link));
         let other = user + 1;
-        let refused = |steps: Vec<(Step, Rights)>, user| judge(steps, user, |_| None).map_err(|error| error.to_string());
+        let refused = |steps: Vec<(Step, Rights)>, user| judge(steps, user, |_| None).map(drop).map_err(|error| error.to_string());
         for number in 0..steps.len() {
             let given = |owner| {
                 let mut steps = steps.clone();

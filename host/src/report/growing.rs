@@ -3,6 +3,7 @@
 use super::run_log::LogError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -14,9 +15,9 @@ pub(super) struct Growing {
 }
 
 impl Growing {
-    /// Opens `path`, which is made if need be.
+    /// Opens `path`, which is made if need be. A link is not followed: in a shared folder it may lead to a file of the user's own.
     pub fn open(path: PathBuf) -> Result<Self, LogError> {
-        match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
+        match OpenOptions::new().create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
             Ok(file) => Ok(Self { path, file }),
             Err(source) => Err(LogError::new(path, source)),
         }

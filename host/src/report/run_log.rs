@@ -36,6 +36,7 @@ fn hint(error: &std::io::Error) -> &'static str {
     use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match error.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => "; make room, then go on with --resume",
+        _ if error.raw_os_error() == Some(libc::ELOOP) => "; it is a symbolic link, through which no log is written: remove it",
         ReadOnlyFilesystem | PermissionDenied => "; make it writable, then go on with --resume",
         _ => "",
     }

@@ -118,7 +118,9 @@ pub fn dump(path: &Path, batch: &Batch) -> Result<(), Error> {
     for (name, target) in &batch.targets {
         tensors.extend(target.levels.iter().enumerate().map(|(level, tensor)| (format!("{name}.{level}"), tensor.shallow_clone())));
     }
-    let unfinished = path.with_extension("tmp");
-    Tensor::write_safetensors(&tensors, &unfinished)?;
-    Ok(std::fs::rename(&unfinished, path).map_err(tch::TchError::from)?)
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let unfinished = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).map_err(tch::TchError::from)?;
+    Tensor::write_safetensors(&tensors, unfinished.path())?;
+    unfinished.persist(path).map_err(|error| tch::TchError::from(error.error))?;
+    Ok(())
 }

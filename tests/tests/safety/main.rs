@@ -1,6 +1,7 @@
 //! What strangers' files, two programs at once and careless users cannot do.
 
 mod crafted;
+mod links;
 mod names;
 mod older;
 mod parts;

@@ -13,7 +13,7 @@ use crate::failpoint;
 /// What names of temporary files begin with.
 const PREFIX: &str = ".writing-";
 
-/// Lets `write` fill a temporary file in the folder of `path` (created if need be), syncs it and renames it to `path`.
+/// Lets `write` fill a temporary file in the folder of `path` (created if need be), syncs it, renames it to `path` and syncs the folder.
 ///
 /// On an error, whatever was at `path` before is still there and the temporary file is gone. What `write` gets is buffered.
 pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
@@ -55,7 +55,13 @@ fn write_and_rename(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     failpoint::reached(format_args!("rename {name}"));
     file.persist(path).map_err(|error| error.error)?;
     failpoint::reached(format_args!("renamed {name}"));
+    sync_folder(folder);
     Ok(())
+}
+
+/// Makes names in a folder last: a power cut may otherwise undo a rename whose file is on the disk. File systems that cannot do that do without.
+pub fn sync_folder(folder: &Path) {
+    let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod voxels;
 
 use std::path::{Path, PathBuf};
 
-pub use atomic::{ABANDONED, remove_leftovers, write_atomically};
+pub use atomic::{ABANDONED, remove_leftovers, sync_folder, write_atomically};
 pub use error::Error;
 pub use file::{open_file, read_file, read_text};
 pub use geometry::{Geometry, Placement};

@@ -12,7 +12,7 @@
 mod pins;
 
 use super::file::LibraryFile;
-use super::permissions::PermissionError;
+use super::permissions::{PermissionError, Unknown};
 use super::search::library_file;
 use super::shell::quoted;
 use std::path::PathBuf;
@@ -41,6 +41,20 @@ pub enum TrustError {
         sha256: String,
         /// Other files that are pinned under its id.
         pinned: Vec<Pin>,
+    },
+    /// On a file system that cannot say who can write to it.
+    #[error(
+        "{} lies on {file_system}, which makes up owners and modes: who else can write to it is not known, and so it is loaded only when it is pinned; once you trust it: host plugin trust add {}",
+        step.display(),
+        quoted(path)
+    )]
+    MadeUpModes {
+        /// The library.
+        path: PathBuf,
+        /// What of the way to it lies there.
+        step: PathBuf,
+        /// Which.
+        file_system: &'static str,
     },
     /// The list of pins is not what it should be.
     #[error("{}: {reason}; put it right, or move it away and pin your plugins again (host plugin trust add)", path.display())]
@@ -127,6 +141,16 @@ pub(super) fn admit(file: &LibraryFile) -> Result<(), TrustError> {
         Err(error) => {
             log::warn!("{error}");
             Ok(())
+        }
+    }
+}
+
+/// Refuses `file`, of which the file system cannot say who can write to it, unless it is pinned or ships with the host.
+pub(super) fn admit_unknown(file: &LibraryFile, unknown: Unknown) -> Result<(), TrustError> {
+    match standing(file)? {
+        Standing::Pinned(_) | Standing::Shipped => Ok(()),
+        Standing::Unknown(_) => {
+            Err(TrustError::MadeUpModes { path: file.path.clone(), step: unknown.step.path, file_system: unknown.file_system })
         }
     }
 }

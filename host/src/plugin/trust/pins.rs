@@ -5,10 +5,11 @@
 //! so never written back without it.
 
 use super::TrustError;
+use crate::lock::{Lock, Sharing};
 use crate::plugin::file::LibraryFile;
 use crate::plugin::permissions::{self, PermissionError};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,7 @@ impl Place {
     fn of_user() -> Option<Self> {
         let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
         let folder = configuration.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
-        Some(Self { path: folder.join("trainer-host/trusted.json"), check: permissions::check })
+        Some(Self { path: folder.join("trainer-host/trusted.json"), check: |path, file| permissions::check(path, file).map(drop) })
     }
 
     fn change<T, E: From<TrustError>>(&self, edit: impl FnOnce(&mut Vec<Pin>) -> Result<T, E>) -> Result<T, E> {
@@ -84,11 +85,9 @@ impl Place {
     }
 
     /// Of a file of its own, since the list is replaced; let go when it is closed.
-    fn lock(&self) -> io::Result<File> {
+    fn lock(&self) -> io::Result<Lock> {
         std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new("/")))?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path.with_extension("lock"))?;
-        file.lock()?;
-        Ok(file)
+        Lock::wait(&self.path.with_extension("lock"), Sharing::Exclusive)
     }
 
     fn read(&self) -> Result<Vec<Pin>, TrustError> {
