@@ -13,6 +13,7 @@
 //! | [What the kit proves](what_the_kit_proves) | twenty ways to be silently wrong, what finds each of them, and what cannot be found |
 //! | [Versions](versions) | what may change, and what you then have to do |
 //! | [Publishing](publishing) | how others get it, and how they can trust it |
+//! | [Security](security) | what is trusted; what holds for files of strangers, shared folders and patients' data, and what does not |
 //! | [Extensions](extensions) | metrics of your own, gradients by hand |
 //! | [C and C++](c_and_cpp) | the other door |
 //! | [From nnU-Net](from_nnunet) | each command and each method of a Python trainer, and what it is here |
@@ -50,6 +51,9 @@ pub mod versions {}
 
 #[doc = include_str!("../guide/publishing.md")]
 pub mod publishing {}
+
+#[doc = include_str!("../guide/security.md")]
+pub mod security {}
 
 #[doc = include_str!("../guide/extensions.md")]
 pub mod extensions {}
