@@ -1,10 +1,12 @@
 //! A checkpoint of either program: what was trained, and its weights under our names.
 
 use super::{Error, nnunet};
-use crate::network::{Model, Parameters};
-use crate::plan::Plans;
-use crate::plugin::Probe;
+use crate::network::{self, Model, Parameters, Precision};
+use crate::plan::{Architecture, Plans};
+use crate::plugin::{Library, Probe};
 use crate::train::{Origin, Saved, Weights, read_weights};
+use plugin_api::Task;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -56,11 +58,35 @@ impl Checkpoint {
         );
     }
 
+    /// Builds the network that these are the weights of, with these weights.
+    ///
+    /// # Errors
+    /// When plans or plugin ask for another network. No memory is taken for one that is larger than the weights.
+    pub fn build(
+        &self,
+        architecture: &Architecture,
+        channels: usize,
+        library: &Library,
+        task: &Task,
+        options: &Value,
+        (device, precision): (Device, Precision),
+    ) -> Result<Model, Error> {
+        let stored = self.weights.iter().map(|(name, weight)| (name.clone(), weight.size())).collect();
+        let parameters = Parameters::of_stored(device, task.seed, stored);
+        let built = Model::with_parameters(architecture, channels, library, task, options, precision, parameters);
+        let model = built.map_err(|error| match error {
+            stored @ network::Error::Stored { .. } => Error::Broken { path: self.path.clone(), reason: stored.to_string() },
+            other => other.into(),
+        })?;
+        self.copy_to(&model.parameters)?;
+        Ok(model)
+    }
+
     /// Copies all weights to `parameters`.
     ///
     /// # Errors
     /// When one is missing, has another shape, or is there without a parameter that takes it: then it is another network.
-    pub fn copy_to(&self, parameters: &Parameters) -> Result<(), Error> {
+    fn copy_to(&self, parameters: &Parameters) -> Result<(), Error> {
         let broken = |reason: String| Error::Broken { path: self.path.clone(), reason };
         let _no_grad = tch::no_grad_guard();
         for (name, parameter) in parameters.iter() {

@@ -237,8 +237,7 @@ impl ModelFolder {
             };
             first.check_same(&checkpoint, &task)?;
             let First { origin, configuration, library, .. } = first;
-            let model = Model::new(&configuration.architecture, channels, library, &task, &origin.options, device, precision)?;
-            checkpoint.copy_to(&model.parameters)?;
+            let model = checkpoint.build(&configuration.architecture, channels, library, &task, &origin.options, (device, precision))?;
             model.check_keeps()?;
             checkpoint.origin.tell_other_build(path, library);
             checkpoint.warn_of_other_predictions(&model);

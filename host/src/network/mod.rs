@@ -35,6 +35,19 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A checkpoint is of another network than its plans.
+    #[error("{}", match found {
+        Some(found) => format!("{name} has the shape {found:?}; its plans and its plugin ask for {expected:?}"),
+        None => format!("has no {name}; its plans and its plugin ask for another network"),
+    })]
+    Stored {
+        /// The parameter.
+        name: String,
+        /// Its shape in the checkpoint, if it is there.
+        found: Option<Vec<i64>>,
+        /// What the network asks for.
+        expected: Vec<i64>,
+    },
     /// libtorch failed.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

@@ -42,9 +42,21 @@ impl Model {
         device: Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        let mut task = Task { device: crate::device::name(device), ..task.clone() };
+        Self::with_parameters(architecture, input_channels, library, task, options, precision, Parameters::new(device, task.seed))
+    }
+
+    /// The same, with `parameters` that have none yet.
+    pub fn with_parameters(
+        architecture: &Architecture,
+        input_channels: usize,
+        library: &Library,
+        task: &Task,
+        options: &Value,
+        precision: Precision,
+        mut parameters: Parameters,
+    ) -> Result<Self, Error> {
+        let mut task = Task { device: crate::device::name(parameters.device()), ..task.clone() };
         let transform = LoadedTransform::create(library, &mut task, options)?.map(Arc::new);
-        let mut parameters = Parameters::new(device, task.seed);
         let trunk = Unet::new(architecture, input_channels, &mut parameters)?;
         let trainer = LoadedTrainer::create(library, &task, options, &mut parameters)?;
         Ok(Self { trunk, trainer, parameters, precision, task, transform, options: options.clone() })

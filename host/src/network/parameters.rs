@@ -3,11 +3,15 @@
 use super::Error;
 use crate::shim::{Seeded, mix};
 use indexmap::IndexMap;
+use std::collections::HashMap;
 use plugin_api::Init;
 use tch::{Device, Kind, Tensor};
 
 /// Numbers in all parameters of a network: 32 GB of them. What plans or a plugin ask for beyond that is a mistake, or meant to do harm.
 const MOST_NUMBERS: i64 = 1 << 33;
+
+/// What the names of a plugin's parameters begin with.
+const PLUGIN: &str = "plugin.";
 
 /// Optimiser groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +46,24 @@ pub struct Parameters {
     seed: u64,
     /// In all entries.
     numbers: i64,
+    /// The most that there may be.
+    most: i64,
+    /// What a checkpoint holds, whose network this is going to be.
+    stored: Option<HashMap<String, Vec<i64>>>,
 }
 
 impl Parameters {
     /// None yet. Initial values depend on `seed` and a tensor's name, not on the order of creation or the device.
     pub fn new(device: Device, seed: u64) -> Self {
-        Self { entries: IndexMap::new(), device, seed, numbers: 0 }
+        Self { entries: IndexMap::new(), device, seed, numbers: 0, most: MOST_NUMBERS, stored: None }
+    }
+
+    /// None yet, of a network whose weights are `stored`, by name and shape: the trunk must ask for these, and all together for no more numbers. What
+    /// plans of a stranger ask for beyond that is refused before memory is taken for it.
+    pub fn of_stored(device: Device, seed: u64, stored: HashMap<String, Vec<i64>>) -> Self {
+        let numbers = |shape: &Vec<i64>| shape.iter().fold(1i64, |numbers, size| numbers.saturating_mul(*size));
+        let most = stored.values().map(numbers).fold(0i64, i64::saturating_add).min(MOST_NUMBERS);
+        Self { most, stored: Some(stored), ..Self::new(device, seed) }
     }
 
     /// Where the tensors live.
@@ -93,7 +109,7 @@ impl Parameters {
             2 => Group::LossWeights,
             other => return Err(Error::Parameter { name: name.to_owned(), reason: format!("unknown kind {other}") }),
         };
-        self.add(format!("plugin.{name}"), shape, init, group, decay && group == Group::Heads)
+        self.add(format!("{PLUGIN}{name}"), shape, init, group, decay && group == Group::Heads)
     }
 
     fn add(&mut self, name: String, shape: &[i64], init: Init, group: Group, decay: bool) -> Result<Tensor, Error> {
@@ -103,9 +119,15 @@ impl Parameters {
         if shape.iter().any(|size| *size < 1) {
             return Err(Error::Parameter { name, reason: format!("shape {shape:?}; every size must be at least 1") });
         }
+        if let (Some(stored), false) = (&self.stored, name.starts_with(PLUGIN)) {
+            match stored.get(&name) {
+                Some(found) if found == shape => {}
+                found => return Err(Error::Stored { name, found: found.cloned(), expected: shape.to_vec() }),
+            }
+        }
         let numbers = shape.iter().try_fold(1, |numbers: i64, size| numbers.checked_mul(*size));
-        let Some(all) = numbers.map(|numbers| self.numbers.saturating_add(numbers)).filter(|all| *all <= MOST_NUMBERS) else {
-            let reason = format!("shape {shape:?}; all parameters of a network together may have {MOST_NUMBERS} numbers");
+        let Some(all) = numbers.map(|numbers| self.numbers.saturating_add(numbers)).filter(|all| *all <= self.most) else {
+            let reason = format!("shape {shape:?}; all parameters of this network together may have {} numbers", self.most);
             return Err(Error::Parameter { name, reason });
         };
         let tensor = self.initial(&name, shape, init)?.f_to_device(self.device)?.f_set_requires_grad(group != Group::Buffer)?;

@@ -132,10 +132,12 @@ pub enum Error {
         nearest: String,
     },
     /// A patch beyond any memory.
-    #[error("patch size {found} has more than 2147483647 voxels; expected one of at most so many")]
+    #[error("patch size {found} has more than the {most} voxels that an image may have (--max-voxels); expected a smaller one")]
     LargePatch {
         /// What was given.
         found: String,
+        /// The limit.
+        most: u64,
     },
     /// No patch is small enough for the memory target.
     #[error(

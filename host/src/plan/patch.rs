@@ -1,9 +1,11 @@
 //! Which patch sizes a network can take.
 
+use imaging::io::{may_have, most_voxels};
+
 use super::{ArchKwargs, Error};
 
 /// More elements than that are beyond the indices of most convolutions, and of any memory.
-pub(super) const MOST_VOXELS: usize = i32::MAX as usize;
+const MOST_VOXELS: usize = i32::MAX as usize;
 
 /// Checks that `patch` can be halved (or divided by whatever the strides are) down to the bottleneck, which needs more
 /// than one voxel for its normalisation to have a variance. The plan's patch may be replaced by any that passes.
@@ -11,8 +13,9 @@ pub(super) const MOST_VOXELS: usize = i32::MAX as usize;
 /// # Errors
 /// Names the divisor and the nearest sizes that fit.
 pub fn check_patch(patch: &[usize], network: &ArchKwargs) -> Result<(), Error> {
-    if patch.iter().try_fold(1, |voxels: usize, size| voxels.checked_mul(*size)).is_none_or(|voxels| voxels > MOST_VOXELS) {
-        return Err(Error::LargePatch { found: show(patch) });
+    let voxels = patch.iter().try_fold(1, |voxels: usize, size| voxels.checked_mul(*size));
+    if voxels.is_none_or(|voxels| voxels > MOST_VOXELS) || !may_have(patch.iter().copied()) {
+        return Err(Error::LargePatch { found: show(patch), most: (MOST_VOXELS as u64).min(most_voxels()) });
     }
     let strides = network.total_stride();
     let fits = patch.len() == strides.len()

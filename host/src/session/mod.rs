@@ -404,8 +404,7 @@ impl<'a> Session<'a> {
         let task = trained_task(&checkpoint, configuration, description)?;
         let (library, channels) = (library.clone(), description.channel_names.len());
         let Settings { options, device, precision, .. } = self.settings;
-        self.model = Model::new(&configuration.architecture, channels, &library, &task, options, *device, *precision)?;
-        checkpoint.copy_to(&self.model.parameters)?;
+        self.model = checkpoint.build(&configuration.architecture, channels, &library, &task, options, (*device, *precision))?;
         self.model.check_keeps()?;
         checkpoint.warn_of_other_predictions(&self.model);
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());

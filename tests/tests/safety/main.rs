@@ -2,6 +2,7 @@
 
 mod crafted;
 mod links;
+mod mutated;
 mod names;
 mod older;
 mod parts;
