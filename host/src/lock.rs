@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    is_held: bool,
 }
 
 /// With whom a lock is shared.
@@ -25,14 +26,13 @@ pub enum Sharing {
 }
 
 impl Lock {
-    /// Locks `path`, which is made if need be; `None` where another program's lock forbids it. A link is not followed.
-    ///
-    /// Where a file that is shared can only be read, that is enough. A file system without locks does without, and the log says so once.
+    /// Locks `path`, which is made if need be; `None` where another program's lock forbids it. A link is not followed. The right to read the file
+    /// is enough, where the file system allows that. One without locks does without, and the log says so once.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub fn take(path: &Path, sharing: Sharing) -> io::Result<Option<Self>> {
-        Self::locked(path, sharing, |file| match sharing {
+        Self::locked(path, |file| match sharing {
             Sharing::Shared => file.try_lock_shared(),
             Sharing::Exclusive => file.try_lock(),
         })
@@ -43,37 +43,54 @@ impl Lock {
     /// # Errors
     /// When the file cannot be opened.
     pub fn wait(path: &Path, sharing: Sharing) -> io::Result<Self> {
-        let lock = Self::locked(path, sharing, |file| match sharing {
+        let lock = Self::locked(path, |file| match sharing {
             Sharing::Shared => file.lock_shared().map_err(TryLockError::Error),
             Sharing::Exclusive => file.lock().map_err(TryLockError::Error),
         })?;
         lock.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))
     }
 
-    fn locked(path: &Path, sharing: Sharing, lock: impl Fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<Self>> {
+    /// Whether there is a lock, or only a file on a file system that has none.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    fn locked(path: &Path, lock: impl Fn(&File) -> Result<(), TryLockError>) -> io::Result<Option<Self>> {
         loop {
-            let file = open(path, sharing)?;
+            let file = open(path)?;
             match lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => tell_once(path, &error),
+                Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+                    tell_once(path, &error);
+                    return Ok(Some(Self { _file: file, is_held: false }));
+                }
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(TryLockError::Error(error)) => return Err(error),
             }
             // Who held it may have removed the file with its folder: a lock on such a file keeps nobody away.
             if is_at(&file, path) {
-                return Ok(Some(Self { _file: file }));
+                return Ok(Some(Self { _file: file, is_held: true }));
             }
         }
     }
 }
 
-fn open(path: &Path, sharing: Sharing) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_NOFOLLOW);
     let writable = options.clone().write(true).create(true).truncate(false).open(path);
     match writable {
-        Err(_) if sharing == Sharing::Shared => options.open(path),
+        // Somebody else's, or on a medium that cannot be written.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            options.open(path).map_err(|_| error)
+        }
         opened => opened,
     }
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK))
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

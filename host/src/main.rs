@@ -19,9 +19,7 @@ fn main() -> ExitCode {
         // SAFETY: no other thread exists yet that could read the environment.
         unsafe { std::env::set_var(LOCKED, "1") };
     }
-    if let Some(most) = cli.max_voxels {
-        imaging::io::set_most_voxels(most);
-    }
+    imaging::io::set_most_voxels(cli.max_voxels);
     let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
     console::logger(level).init();
     match commands::execute(cli) {

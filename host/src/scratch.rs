@@ -1,8 +1,9 @@
 //! Temporary folders, which are removed when they are no longer needed, and when the user or the system ends the program.
 //!
-//! What is unpacked from a model may be private: nobody else may read it while it is there. Only SIGKILL leaves a folder behind.
+//! What is unpacked from a model may be private: nobody else may read it while it is there. A folder is left behind by SIGKILL, by an abort, and
+//! when the machine stops.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::Permissions;
 use std::io;
@@ -17,7 +18,8 @@ static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// A temporary folder, removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    folder: TempDir,
+    /// There until it is dropped.
+    folder: Option<TempDir>,
 }
 
 impl Scratch {
@@ -36,18 +38,19 @@ impl Scratch {
     pub fn beside(path: &Path, prefix: &str) -> io::Result<Self> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent)?;
-        Self::new(Builder::new().prefix(prefix).tempdir_in(parent)?)
+        // The umask decides who may read it, as for any other folder.
+        Self::new(Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o777)).tempdir_in(parent)?)
     }
 
     fn new(folder: TempDir) -> io::Result<Self> {
         remove_on_signals()?;
         folders(|folders| folders.push(folder.path().to_owned()));
-        Ok(Self { folder })
+        Ok(Self { folder: Some(folder) })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.folder.as_ref().map_or(Path::new(""), TempDir::path)
     }
 
     /// Gives it its name; it then stays.
@@ -63,7 +66,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        folders(|folders| folders.retain(|folder| folder != self.folder.path()));
+        // A signal that comes meanwhile waits until the folder is gone.
+        folders(|folders| {
+            let Some(folder) = self.folder.take() else { return };
+            folders.retain(|other| other != folder.path());
+        });
     }
 }
 
@@ -80,7 +87,7 @@ fn remove_on_signals() -> io::Result<()> {
 }
 
 fn listen() -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal)))?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             // The lock is kept: no folder is made any more. The program may still be writing into one.

@@ -13,6 +13,7 @@ mod runs;
 mod trust;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use imaging::io::DEFAULT_MOST_VOXELS;
 use std::path::PathBuf;
 
 pub use arms::{ArmArg, ArmsArgs};
@@ -53,9 +54,9 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub locked: bool,
 
-    /// Most voxels, times channels, that an image may have, as it is read and at the spacing of the plans; default: 2147483648
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_voxels: Option<u64>,
+    /// Most voxels, times channels, that an image may have, as it is read and at the spacing of the plans
+    #[arg(long, global = true, value_name = "N", default_value_t = DEFAULT_MOST_VOXELS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_voxels: u64,
 
     /// What to do
     #[command(subcommand)]

@@ -32,8 +32,8 @@ impl Place {
             bar.set(progress.done as u64, progress.total as u64);
         };
         let preparation = Preparation::new(&self.dataset, &self.preprocessed, threads, &show);
-        let _lock = lock(preparation.folder())?;
-        work(&preparation)
+        let lock = lock(preparation.folder())?;
+        work(&preparation.alone(lock.as_ref().is_some_and(Lock::is_held)))
     }
 }
 
@@ -49,12 +49,17 @@ fn lock(folder: &Path) -> Result<Option<Lock>> {
             log::warn!("{}: another process prepares this data set; waiting for it", path.display());
             Lock::wait(&path, Sharing::Exclusive).map(Some).map_err(failed)
         }
-        Err(error) if folder.is_dir() && matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+        Err(error) if folder.is_dir() && is_read_only(&error) => {
             log::info!("{}: cannot be written ({error}), and is only read", folder.display());
             Ok(None)
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Whether nothing can be written, or locked for writing (NFS), where this error comes from.
+fn is_read_only(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) || error.raw_os_error() == Some(libc::EBADF)
 }
 
 /// Where data sets are found by name or id.

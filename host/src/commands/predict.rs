@@ -7,7 +7,8 @@ use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
 use crate::console::say;
 use crate::dataset::{TargetKind, hint, write_json};
 use crate::device;
-use crate::model::{ModelFolder, TrainedModel, are_axes};
+use crate::evaluate::folder::BESIDE_PREDICTIONS;
+use crate::model::{ModelFolder, TrainedModel};
 use crate::name::Name;
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, gather, vector_outputs};
@@ -44,7 +45,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     };
     let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
     let model = folder.load(&paths, args.plugin.as_deref(), device, precision)?;
-    check_names(&model)?;
+    check_names(&model, args.separate_regions)?;
     let largest = largest(args, &model)?;
     let mirror = mirror(args, &model)?;
 
@@ -78,7 +79,9 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     drop(bar);
     let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
-    gather(&all_inputs, &layout, args.preview.as_deref(), args.parts.count > 1)?;
+    // What lies there of a case that could not be predicted is an earlier run's.
+    let predicted: Vec<&Input> = all_inputs.iter().filter(|input| bad.iter().all(|bad| bad.case != input.id.as_str())).collect();
+    gather(&predicted, &layout, args.preview.as_deref(), args.parts.count > 1)?;
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
     say!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;
     if bad.is_empty() {
@@ -88,16 +91,25 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     bail!("{} of {all} cases could not be predicted; the others are in {output}", bad.len());
 }
 
-/// Names become folders, and come with the model: none may lead out of the output's.
-fn check_names(model: &TrainedModel) -> Result<()> {
+/// Names become folders, and come with the model: none may lead out of the output's, nor be that of another file or folder there.
+fn check_names(model: &TrainedModel, regions_too: bool) -> Result<()> {
     let regions = model.targets.values().flat_map(|kind| match kind {
-        TargetKind::Labels(labels) if labels.has_regions() => labels.foreground(),
+        TargetKind::Labels(labels) if regions_too && labels.has_regions() => labels.foreground(),
         _ => Vec::new(),
     });
-    for name in model.targets.keys().cloned().chain(regions.map(|(name, _)| name)) {
+    let regions: Vec<String> = regions.map(|(name, _)| name).collect();
+    for name in model.targets.keys().chain(&regions) {
         Name::new(name).map_err(|error| anyhow!("the model has an output or a region named {error}; rename it in dataset.json"))?;
+        let is_taken = BESIDE_PREDICTIONS.contains(&name.as_str());
+        ensure!(
+            !is_taken,
+            "the model has an output or a region named {name:?}, which is a file among predictions; rename it in dataset.json"
+        );
     }
-    Ok(())
+    match model.targets.keys().find(|output| regions.contains(output)) {
+        Some(both) => bail!("the model has an output and a region named {both:?}; rename one of them"),
+        None => Ok(()),
+    }
 }
 
 fn mirror(args: &PredictArgs, model: &TrainedModel) -> Result<Vec<usize>> {
@@ -106,7 +118,9 @@ fn mirror(args: &PredictArgs, model: &TrainedModel) -> Result<Vec<usize>> {
         Tta::On => Ok(model.mirror.clone()),
         Tta::Off => Ok(Vec::new()),
         Tta::Axes(axes) => {
-            ensure!(are_axes(axes, dims), "--tta {axes:?}: the model has {dims} axes, counted from 0; expected some of them, each once");
+            if let Some(wrong) = axes.iter().find(|axis| **axis >= dims) {
+                bail!("--tta: the model has {dims} axes, counted from 0; {wrong} is none of them");
+            }
             let untrained = axes.iter().any(|axis| !model.mirror.contains(axis));
             if untrained {
                 log::warn!("--tta {axes:?}: the model was trained with mirror images along {:?} only", model.mirror);

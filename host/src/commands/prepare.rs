@@ -61,8 +61,8 @@ pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
 /// Lists and removes stores that nothing needs any more.
 fn clean(place: &Place, threads: &CaseThreads) -> Result<Outcome> {
     let unused = place.prepare(threads, |preparation| Ok(preparation.clean()?))?;
-    for Unused { folder, cases, bytes, removed } in &unused {
-        let (what, megabytes) = (if *removed { "removed" } else { "left, since another program uses it" }, *bytes as f64 / 1e6);
+    for Unused { folder, cases, bytes, left } in &unused {
+        let (what, megabytes) = (left.as_ref().map_or_else(|| "removed".to_owned(), |why| format!("left, {why}")), *bytes as f64 / 1e6);
         say!("{}: {cases} cases, {megabytes:.1} MB: {what}", folder.display())?;
     }
     if unused.is_empty() {

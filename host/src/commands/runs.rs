@@ -46,7 +46,7 @@ fn list(results: &Path) -> Result<()> {
 fn show(run: &Run) -> Result<()> {
     say!("{}", run.folder.display())?;
     if let Some(debug) =
-        std::fs::read_to_string(run.folder.join("debug.json")).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok())
+        imaging::io::read_text(&run.folder.join("debug.json")).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok())
     {
         let identity = &debug["identity"];
         let facts = [

@@ -62,6 +62,10 @@ impl Description {
         let mut json = self.json.clone();
         if let Some(root) = json.as_object_mut() {
             root.retain(|key, _| READ.contains(&key.as_str()));
+            if root.contains_key("channel_names") {
+                root.shift_remove("modality");
+            }
+            root.retain(|key, value| key != "overwrite_image_reader_writer" || value.is_string());
             let targets = root.get_mut("targets").and_then(Value::as_object_mut);
             for target in targets.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
                 // Where the files of the data set are.

@@ -69,8 +69,9 @@ impl Labels {
 
     /// What nnU-Net calls each of the [foreground](Self::foreground) in `summary.json`: Python's `str` of a label value, or of the tuple of a region's.
     pub fn summary_keys(&self) -> Vec<String> {
+        let has_regions = self.has_regions();
         let key = |(name, values): (String, Vec<i16>)| match values[..] {
-            [value] if self.has_regions() && self.lists.contains(&name) => format!("({value},)"),
+            [value] if has_regions && self.lists.contains(&name) => format!("({value},)"),
             [value] => value.to_string(),
             _ => format!("({})", values.iter().map(i16::to_string).collect::<Vec<_>>().join(", ")),
         };

@@ -47,6 +47,9 @@ pub struct WrittenBy {
     pub program: String,
     /// Hash of the state of all raw files.
     pub inputs: String,
+    /// Hash of their content; fingerprints of versions up to 2026-11 lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 /// Why there is no fingerprint.
@@ -88,7 +91,7 @@ impl Fingerprint {
     /// # Errors
     /// When it cannot be read or is not one.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
     }
 

@@ -166,7 +166,11 @@ impl LoaderOptions {
         levels
     }
 
-    fn check(&self, source: &Source) -> Result<(), Error> {
+    /// Refuses what makes no batches of `source`.
+    ///
+    /// # Errors
+    /// When an option is out of range or does not fit the source.
+    pub fn check(&self, source: &Source) -> Result<(), Error> {
         let wrong = |found: String, expected: &'static str| Err(Error::Options { found, expected });
         if source.cases.is_empty() {
             return wrong("no cases".to_owned(), "at least one; check the split");

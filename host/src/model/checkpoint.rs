@@ -96,7 +96,7 @@ impl Checkpoint {
             if found != expected {
                 return Err(broken(format!("{name} has the shape {found:?}; its plans and its plugin ask for {expected:?}")));
             }
-            parameter.tensor.shallow_clone().f_copy_(stored).map_err(crate::network::Error::from)?;
+            parameter.tensor.shallow_clone().f_copy_(stored).map_err(network::Error::from)?;
         }
         match self.weights.keys().find(|name| parameters.get(name).is_none()) {
             Some(unknown) => Err(broken(format!("has {unknown}, which the network of its plans and its plugin has not"))),

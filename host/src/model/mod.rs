@@ -273,7 +273,7 @@ impl ModelFolder {
 }
 
 /// Whether `axes` are some of `dims`, each once: prediction runs the network for every subset of them.
-pub fn are_axes(axes: &[usize], dims: usize) -> bool {
+fn are_axes(axes: &[usize], dims: usize) -> bool {
     axes.iter().enumerate().all(|(number, axis)| *axis < dims && !axes[..number].contains(axis))
 }
 

@@ -4,6 +4,7 @@ use super::nnunet::{self, InitArgs};
 use super::{Checkpoint, Error, ModelFolder};
 use crate::dataset::splits::Fold;
 use crate::dataset::write_json;
+use crate::fingerprint::Fingerprint;
 use crate::scratch::Scratch;
 use crate::train::{LibraryRecord, Origin, Saved, write_weights};
 use plugin_api::Output;
@@ -60,7 +61,11 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
     }
     let fingerprint = "dataset_fingerprint.json";
     if folder.path.join(fingerprint).is_file() {
-        std::fs::copy(folder.path.join(fingerprint), temporary.path().join(fingerprint)).map_err(failed)?;
+        // Read and written: no other keys than those of a fingerprint.
+        match Fingerprint::read(&folder.path.join(fingerprint)) {
+            Ok(found) => write(fingerprint, &serde_json::to_value(Fingerprint { written_by: None, ..found }).expect("plain data"))?,
+            Err(error) => log::warn!("{error}; left out"),
+        }
     }
     temporary.rename(output).map_err(failed)
 }

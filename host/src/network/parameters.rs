@@ -3,8 +3,8 @@
 use super::Error;
 use crate::shim::{Seeded, mix};
 use indexmap::IndexMap;
-use std::collections::HashMap;
 use plugin_api::Init;
+use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
 /// Numbers in all parameters of a network: 32 GB of them. What plans or a plugin ask for beyond that is a mistake, or meant to do harm.
@@ -149,7 +149,7 @@ impl Parameters {
             }
         };
         let _seeded = Seeded::new(Device::Cpu, mix(&[self.seed, hash(name)]))?;
-        Ok(Tensor::f_randn(shape, options)?.f_mul_scalar(deviation)?)
+        Ok(Tensor::f_randn(shape, options)?.f_mul_scalar_(deviation)?)
     }
 }
 

@@ -79,7 +79,7 @@ impl Plans {
     /// # Errors
     /// When the file cannot be read or is no plans file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let plans: Self = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
         let mut axes = plans.transpose_forward;
         axes.sort_unstable();

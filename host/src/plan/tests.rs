@@ -317,7 +317,7 @@ fn broken_configurations_are_refused() {
         ("preprocessor", "MyPreprocessor"),
         ("order", "patch_size"),
         ("odd", "nearest: 40×56×40, 40×56×48"),
-        ("vast", "at most 2^31 - 1 voxels"),
+        ("vast", "has more than the 2147483647 voxels"),
         ("stages", "NextStage"),
         ("strides", "does not fit the network"),
         ("chain0", "chain100000"),

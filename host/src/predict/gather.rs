@@ -23,7 +23,7 @@ const LOCK: &str = "predict.lock";
 ///
 /// # Errors
 /// When a file cannot be written. A case that cannot be drawn is a warning.
-pub fn gather(inputs: &[Input], layout: &Layout, preview: Option<&Path>, in_parts: bool) -> Result<(), picture::Error> {
+pub fn gather(inputs: &[&Input], layout: &Layout, preview: Option<&Path>, in_parts: bool) -> Result<(), picture::Error> {
     let path = layout.output.join(LOCK);
     let lock = in_parts.then(|| Lock::wait(&path, Sharing::Exclusive)).transpose();
     let _lock = lock.map_err(|cause| Error::Write { path, cause })?;
@@ -47,7 +47,7 @@ pub fn gather(inputs: &[Input], layout: &Layout, preview: Option<&Path>, in_part
     Ok(())
 }
 
-fn classes_table(inputs: &[Input], layout: &Layout, output: &str, classes: &[String]) -> String {
+fn classes_table(inputs: &[&Input], layout: &Layout, output: &str, classes: &[String]) -> String {
     let mut table = String::new();
     csv::row(&mut table, ["case", "class"].into_iter().chain(classes.iter().map(String::as_str)).map(Cell::Text));
     for input in inputs {

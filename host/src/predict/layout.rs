@@ -7,6 +7,7 @@ use crate::plan::Plans;
 use crate::preprocess::Properties;
 use imaging::io::Geometry;
 use indexmap::IndexMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Where predictions go.
@@ -47,11 +48,8 @@ impl Layout<'_> {
     /// # Errors
     /// In one line.
     pub fn check(&self, input: &Input, geometry: &Geometry) -> Result<(), String> {
-        let folders = || self.targets.keys().map(|output| self.folder(output));
-        let is_own = |path: &PathBuf| {
-            let beside = || BESIDE_PREDICTIONS.iter().any(|name| path.ends_with(name));
-            beside() || folders().any(|folder| folder == *path) || self.region_folders().any(|folder| folder == *path)
-        };
+        let folders: HashSet<PathBuf> = self.targets.keys().map(|output| self.folder(output)).chain(self.region_folders()).collect();
+        let is_own = |path: &PathBuf| BESIDE_PREDICTIONS.iter().any(|name| path.ends_with(name)) || folders.contains(path);
         let written = self.files(&input.id, geometry);
         if let Some(own) = written.iter().find(|path| is_own(path)) {
             return Err(format!("would be written to {}, which is the run's own file; rename the case", own.display()));

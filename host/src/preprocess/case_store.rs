@@ -4,12 +4,12 @@
 //! <preprocessed>/<dataset>/<data_identifier>-<key>.store/    <key>: the first digits of the store's key
 //!     store.json         the whole key; locked while the store is used
 //!     <case>.zarr.zip    the key once more, and of which files the case was made
-//!     inputs.json        states of raw files that are known to have the content that a case was made of
+//!     inputs.json        states of raw files, and the content that they are known to have
 //! ```
 //! Another key is another folder: plans or labels that change never touch what a training reads. `<data_identifier>.store` is how
 //! versions up to 2026-11 called it; one that fits is used as it is, and nothing is written into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +21,7 @@ use super::store::{ENDING, write_case};
 use super::{Error, PreprocessedCase, StoredCase};
 use crate::dataset::{Case, Dataset, write_json};
 use crate::lock::{Lock, Sharing};
+use crate::name::Name;
 use crate::plan::{Configuration, Plans};
 
 const KEY_FILE: &str = "store.json";
@@ -88,13 +89,22 @@ impl CaseStore {
 
 /// A store that is being filled.
 pub(super) struct Filling<'a> {
-    pub(super) store: CaseStore,
+    store: CaseStore,
     dataset: &'a Dataset,
     overwrite: bool,
-    /// `Some(None)` where another program uses it.
-    alone: Mutex<Option<Option<Lock>>>,
-    known: BTreeMap<String, String>,
-    learnt: Mutex<BTreeMap<String, String>>,
+    hold: Mutex<Hold>,
+    known: BTreeMap<String, Inputs>,
+    learnt: Mutex<BTreeMap<String, Inputs>>,
+}
+
+/// How a store that is being filled is held: others may read it until the first case has to be replaced.
+enum Hold {
+    Shared(Lock),
+    Alone {
+        _lock: Lock,
+    },
+    /// Another program uses it, too.
+    Used,
 }
 
 impl<'a> Filling<'a> {
@@ -108,25 +118,22 @@ impl<'a> Filling<'a> {
         overwrite: bool,
     ) -> Result<Self, Error> {
         let identifier = &configuration.data_identifier;
-        let filling = |store| Self {
-            known: read_json(&store_file(&store, KNOWN_FILE)).unwrap_or_default(),
-            store,
-            dataset,
-            overwrite,
-            alone: Mutex::new(None),
-            learnt: Mutex::default(),
+        let filling = |store: CaseStore| {
+            let Some(lock) = lock(&store.folder, Sharing::Shared)? else { return Err(Error::Replacing { path: store.folder }) };
+            let known = read_json(&store.folder.join(KNOWN_FILE)).unwrap_or_default();
+            Ok(Self { known, store, dataset, overwrite, hold: Mutex::new(Hold::Shared(lock)), learnt: Mutex::default() })
         };
-        let unnamed = CaseStore::new(&folder.join(format!("{identifier}.store")), &data_key_part(dataset, plans, configuration));
+        let unnamed = CaseStore::new(&unnamed_folder(folder, identifier), &data_key_part(dataset, plans, configuration));
         let is_it = |found: StoreKey| found.version == UNNAMED_VERSION && found.key == unnamed.key;
         if !overwrite && read_key(&unnamed.folder)?.is_some_and(is_it) {
-            let unnamed = filling(unnamed);
+            let unnamed = filling(unnamed)?;
             if dataset.cases.iter().all(|case| unnamed.has(case)) {
                 return Ok(unnamed);
             }
         }
         let key = store_key(dataset, plans, configuration);
-        let store = CaseStore::new(&folder.join(format!("{identifier}-{}.store", &key[..SHORT])), &key);
-        let key_file = store_file(&store, KEY_FILE);
+        let store = CaseStore::new(&named_folder(folder, identifier, &key), &key);
+        let key_file = store.folder.join(KEY_FILE);
         match read_key(&store.folder)? {
             Some(found) if found.key == key => {}
             None if !key_file.exists() => {
@@ -137,12 +144,24 @@ impl<'a> Filling<'a> {
         }
         // Another program may be at work here.
         imaging::io::remove_leftovers(&store.folder, imaging::io::ABANDONED);
-        Ok(filling(store))
+        filling(store)
+    }
+
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        self.store.folder()
     }
 
     /// Whether a case has to be made. Where only the times of its files differ, contents are compared.
-    pub(super) fn lacks(&self, case: &Case) -> bool {
-        self.overwrite || !self.has(case)
+    ///
+    /// # Errors
+    /// When its file would be replaced while another program uses the store.
+    pub(super) fn lacks(&self, case: &Case) -> Result<bool, Error> {
+        let lacks = self.overwrite || !self.has(case);
+        if lacks && self.store.path(&case.id).exists() && !self.hold_alone()? {
+            return Err(Error::InUse { path: self.store.path(&case.id) });
+        }
+        Ok(lacks)
     }
 
     fn has(&self, case: &Case) -> bool {
@@ -150,29 +169,39 @@ impl<'a> Filling<'a> {
         if !stored.has_targets_of(case) {
             return false;
         }
-        let Inputs { state, content } = stored.inputs();
-        let now = state_of(case.files(), &self.dataset.folder);
-        if *state == now || self.known.get(case.id.as_str()) == Some(&now) {
+        let made_from = stored.inputs();
+        let state = state_of(case.files(), &self.dataset.folder);
+        if made_from.state == state {
             return true;
         }
-        let same = content.is_some() && *content == content_of(case.files(), &self.dataset.folder);
+        let Some(content) = &made_from.content else { return false };
+        let is_known = |known: &Inputs| known.state == state && known.content.as_ref() == Some(content);
+        if self.known.get(case.id.as_str()).is_some_and(is_known) {
+            return true;
+        }
+        let same = content_of(case.files(), &self.dataset.folder).as_ref() == Some(content);
         if same {
-            self.learnt.lock().unwrap_or_else(PoisonError::into_inner).insert(case.id.to_string(), now);
+            let learnt = Inputs { state, content: made_from.content.clone() };
+            self.learnt.lock().unwrap_or_else(PoisonError::into_inner).insert(case.id.to_string(), learnt);
         }
         same
     }
 
-    /// Writes a case. One that is there is replaced only where no other program uses the store.
-    pub(super) fn write(&self, case: &Case, preprocessed: &PreprocessedCase, patch: [usize; 3]) -> Result<(), Error> {
-        if self.store.path(&case.id).exists() {
-            let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-            if alone.is_none() {
-                *alone = Some(lock(&self.store.folder, Sharing::Exclusive)?);
-            }
-            if matches!(*alone, Some(None)) {
-                return Err(Error::InUse { path: self.store.path(&case.id) });
+    /// Whether nobody else uses the store; from then on nobody else can.
+    fn hold_alone(&self) -> Result<bool, Error> {
+        let mut hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Hold::Shared(_) = &*hold {
+            // Given back first: this program's own lock would be in the way.
+            *hold = Hold::Used;
+            if let Some(lock) = lock(&self.store.folder, Sharing::Exclusive)? {
+                *hold = Hold::Alone { _lock: lock };
             }
         }
+        Ok(matches!(&*hold, Hold::Alone { .. }))
+    }
+
+    /// Writes a case that it [lacks](Self::lacks).
+    pub(super) fn write(&self, case: &Case, preprocessed: &PreprocessedCase, patch: [usize; 3]) -> Result<(), Error> {
         self.store.write(&case.id, preprocessed, patch)
     }
 
@@ -180,16 +209,30 @@ impl<'a> Filling<'a> {
     pub(super) fn done(self) -> Result<CaseStore, Error> {
         let learnt = self.learnt.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !learnt.is_empty() {
-            let known: BTreeMap<String, String> = self.known.into_iter().chain(learnt).collect();
+            let known: BTreeMap<String, Inputs> = self.known.into_iter().chain(learnt).collect();
             // Else contents are compared once more.
-            let _ = imaging::io::write_atomically(&store_file(&self.store, KNOWN_FILE), |out| write_json(out, &known));
+            let _ = imaging::io::write_atomically(&self.store.folder.join(KNOWN_FILE), |out| write_json(out, &known));
         }
-        drop(self.alone);
-        match lock(&self.store.folder, Sharing::Shared)? {
-            Some(lock) => Ok(CaseStore { _used: Some(Arc::new(lock)), ..self.store }),
-            None => Err(Error::InUse { path: self.store.folder }),
-        }
+        let used = match self.hold.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Hold::Shared(lock) => lock,
+            hold => {
+                drop(hold);
+                let lock = lock(&self.store.folder, Sharing::Shared)?;
+                lock.ok_or_else(|| Error::Replacing { path: self.store.folder.clone() })?
+            }
+        };
+        Ok(CaseStore { _used: Some(Arc::new(used)), ..self.store })
     }
+}
+
+/// Where the store of a key is.
+fn named_folder(folder: &Path, identifier: &Name, key: &str) -> PathBuf {
+    folder.join(format!("{identifier}-{}.store", &key[..SHORT]))
+}
+
+/// Where versions up to 2026-11 had the store of a `data_identifier`.
+fn unnamed_folder(folder: &Path, identifier: &Name) -> PathBuf {
+    folder.join(format!("{identifier}.store"))
 }
 
 /// A store that no configuration of the plans has any more.
@@ -199,55 +242,80 @@ pub struct Unused {
     pub folder: PathBuf,
     /// Its cases.
     pub cases: usize,
-    /// Its size in bytes.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// Whether it was removed; one that another program uses is not.
-    pub removed: bool,
+    /// Why it was left, if it was.
+    pub left: Option<String>,
 }
 
-/// Removes the stores in `folder` that belong to none of `current`, pairs of plans and configuration.
+/// Removes the stores in `folder` that none of `current`, pairs of plans and configuration, uses.
 pub(super) fn clean<'a>(
     folder: &Path,
     dataset: &Dataset,
     current: impl Iterator<Item = (&'a Plans, &'a Configuration)>,
 ) -> Result<Vec<Unused>, Error> {
-    let keys: Vec<[String; 2]> = current
-        .map(|(plans, configuration)| [store_key(dataset, plans, configuration), data_key_part(dataset, plans, configuration)])
-        .collect();
+    let mut needed = BTreeSet::new();
+    for (plans, configuration) in current {
+        let named = named_folder(folder, &configuration.data_identifier, &store_key(dataset, plans, configuration));
+        let unnamed = unnamed_folder(folder, &configuration.data_identifier);
+        // One of an earlier version is used as long as there is no other.
+        let is_used = !named.exists() && read_key(&unnamed)?.is_some_and(|key| key.key == data_key_part(dataset, plans, configuration));
+        needed.extend([named].into_iter().chain(is_used.then_some(unnamed)));
+    }
     let mut unused = Vec::new();
     for name in crate::dataset::visible_names(folder)?.into_iter().filter(|name| name.ends_with(".store")) {
         let path = folder.join(name);
-        let Some(found) = read_key(&path)?.filter(|found| !keys.iter().flatten().any(|key| *key == found.key)) else { continue };
-        let access = |source| Error::Access { path: path.clone(), source };
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(&path).map_err(access)? {
-            let entry = entry.map_err(access)?;
-            files.push((entry.path(), entry.metadata().map_err(access)?.len()));
+        // A link leads to what may be somebody else's.
+        let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|entry| entry.is_dir());
+        if is_folder && !needed.contains(&path) && read_key(&path)?.is_some() {
+            unused.push(remove(path)?);
         }
-        let is_case = |(path, _): &&(PathBuf, u64)| path.to_str().is_some_and(|path| path.ends_with(ENDING));
-        let (cases, bytes) = (files.iter().filter(is_case).count(), files.iter().map(|(_, bytes)| bytes).sum());
-        let alone = lock(&path, Sharing::Exclusive)?;
-        if alone.is_some() {
-            log::debug!("{}: written by {}, key {}", path.display(), found.written_by, found.key);
-            // The key goes last: until then the folder is a store that lacks cases.
-            let (key_file, others): (Vec<_>, Vec<_>) = files.into_iter().map(|(path, _)| path).partition(|path| path.ends_with(KEY_FILE));
-            for file in others.into_iter().chain(key_file) {
-                std::fs::remove_file(&file).map_err(|source| Error::Access { path: file.clone(), source })?;
-            }
-            std::fs::remove_dir(&path).map_err(access)?;
-        }
-        unused.push(Unused { folder: path, cases, bytes, removed: alone.is_some() });
     }
     Ok(unused)
+}
+
+/// Removes the store in `folder`, unless another program uses it, or it holds something else.
+fn remove(folder: PathBuf) -> Result<Unused, Error> {
+    let access = |source| Error::Access { path: folder.clone(), source };
+    let (mut files, mut cases, mut bytes, mut left) = (Vec::new(), 0, 0, None);
+    for entry in std::fs::read_dir(&folder).map_err(access)? {
+        let entry = entry.map_err(access)?;
+        let (name, is_file) = (entry.file_name(), entry.file_type().map_err(access)?.is_file());
+        let name = name.to_string_lossy();
+        if name.ends_with(ENDING) {
+            cases += 1;
+            bytes += entry.metadata().map_err(access)?.len();
+        } else if name != KEY_FILE && name != KNOWN_FILE {
+            left = Some(format!("since it holds {name:?}, which is no part of a store"));
+        }
+        if !is_file {
+            left = Some(format!("since it holds {name:?}, which is no file"));
+        }
+        if name != KEY_FILE {
+            files.push(entry.path());
+        }
+    }
+    let alone = lock(&folder, Sharing::Exclusive)?;
+    match &alone {
+        None => left = Some("since another program uses it".to_owned()),
+        Some(lock) if !lock.is_held() => {
+            left = Some("since its file system has no locks: whether a program uses it is not known".to_owned())
+        }
+        Some(_) => {}
+    }
+    if left.is_none() {
+        // The key goes last: until then the folder is a store that lacks cases.
+        for file in files.into_iter().chain([folder.join(KEY_FILE)]) {
+            std::fs::remove_file(&file).map_err(|source| Error::Access { path: file.clone(), source })?;
+        }
+        std::fs::remove_dir(&folder).map_err(access)?;
+    }
+    Ok(Unused { folder, cases, bytes, left })
 }
 
 fn lock(store: &Path, sharing: Sharing) -> Result<Option<Lock>, Error> {
     let path = store.join(KEY_FILE);
     Lock::take(&path, sharing).map_err(|source| Error::Access { path, source })
-}
-
-fn store_file(store: &CaseStore, name: &str) -> PathBuf {
-    store.folder.join(name)
 }
 
 /// The key of a store; none where there is no store, or one of another form.

@@ -75,12 +75,24 @@ pub enum Error {
     },
     /// Another program uses what would be replaced.
     #[error(
-        "{}: would be made anew, since its files are others now or --overwrite says so, but another program uses its store; wait until that \
-         program has ended",
+        "{}: has to be made anew (files of the case have changed, its own file is damaged, or --overwrite says so), but another program uses its \
+         store; wait until that program has ended",
         .path.display()
     )]
     InUse {
         /// The file.
+        path: PathBuf,
+    },
+    /// Another program replaces cases of a store.
+    #[error("{}: another program is replacing cases in it; try again when that program has ended", .path.display())]
+    Replacing {
+        /// The folder of the store.
+        path: PathBuf,
+    },
+    /// Nobody can say that no other program works in the folder.
+    #[error("{}: cannot be locked, and without a lock nothing is removed; see that the folder, and preparing.lock in it, can be written", .path.display())]
+    NotAlone {
+        /// The folder.
         path: PathBuf,
     },
     /// A folder of the store cannot be read, or a file of it removed.

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::case::state_of;
+use super::case::{content_of, state_of};
 use super::case_store::{self, CaseStore, Unused};
 use super::key::data_key_part;
 use super::{Error, preprocess_all};
@@ -21,6 +21,8 @@ pub struct Preparation<'a> {
     folder: PathBuf,
     threads: usize,
     progress: &'a (dyn Fn(Progress) + Sync),
+    /// Nobody else prepares this data set.
+    alone: bool,
 }
 
 /// A configuration whose cases are ready for training.
@@ -45,7 +47,13 @@ pub struct Prepared {
 impl<'a> Preparation<'a> {
     /// Prepares `dataset` below `preprocessed_root` on `threads` threads.
     pub fn new(dataset: &'a Dataset, preprocessed_root: &Path, threads: usize, progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
-        Self { dataset, folder: preprocessed_root.join(&*dataset.name), threads, progress }
+        Self { dataset, folder: preprocessed_root.join(&*dataset.name), threads, progress, alone: true }
+    }
+
+    /// The same, where it is known whether another program may work in the folder.
+    #[must_use]
+    pub fn alone(self, alone: bool) -> Self {
+        Self { alone, ..self }
     }
 
     /// `<preprocessed>/<dataset>`.
@@ -59,25 +67,40 @@ impl<'a> Preparation<'a> {
     /// When a case or the file that is there is broken, or nothing can be written.
     pub fn fingerprint(&self, overwrite: bool) -> Result<Fingerprint, Error> {
         let path = self.folder.join("dataset_fingerprint.json");
-        let written_by = WrittenBy { program: concat!("host ", env!("CARGO_PKG_VERSION")).to_owned(), inputs: self.inputs() };
+        let program = concat!("host ", env!("CARGO_PKG_VERSION")).to_owned();
+        let inputs = state_of(self.files(), &self.dataset.folder);
         if path.is_file() && !overwrite {
-            let fingerprint = Fingerprint::read(&path)?;
+            let mut fingerprint = Fingerprint::read(&path)?;
             let (found, cases) = (fingerprint.spacings.len(), self.dataset.cases.len());
-            match &fingerprint.written_by {
-                Some(existing) if *existing != written_by => log::info!("{}: made from other files; extracted anew", path.display()),
-                None if found != cases => {
-                    log::warn!(
-                        "{}: describes {found} cases, the data set has {cases}; extract it anew with host fingerprint --overwrite",
-                        path.display()
-                    );
+            match &mut fingerprint.written_by {
+                None => {
+                    if found != cases {
+                        log::warn!(
+                            "{}: describes {found} cases, the data set has {cases}; extract it anew with host fingerprint --overwrite",
+                            path.display()
+                        );
+                    }
                     return Ok(fingerprint);
                 }
-                _ => return Ok(fingerprint),
+                Some(existing) if existing.inputs == inputs => return Ok(fingerprint),
+                // Copied files have other times.
+                Some(existing) if existing.content.is_some() && existing.content == content_of(self.files(), &self.dataset.folder) => {
+                    existing.inputs = inputs;
+                    // Else contents are compared once more.
+                    let _ = fingerprint.write(&path);
+                    return Ok(fingerprint);
+                }
+                Some(_) => log::info!("{}: made from other files; extracted anew", path.display()),
             }
         }
+        // Before they are read: files that change meanwhile must not pass for those that were read.
+        let content = content_of(self.files(), &self.dataset.folder);
         let mut fingerprint = fingerprint::extract(self.dataset, self.threads, self.progress)?;
-        fingerprint.written_by = Some(written_by);
-        fingerprint.write(&path)?;
+        fingerprint.written_by = Some(WrittenBy { program, inputs, content });
+        match fingerprint.write(&path) {
+            Err(error) if !self.alone => log::warn!("{error}; the new fingerprint is used all the same"),
+            written => written?,
+        }
         Ok(fingerprint)
     }
 
@@ -150,12 +173,27 @@ impl<'a> Preparation<'a> {
     /// Removes the stores that belong to no configuration of any plans of this data set, but for those that another program uses.
     ///
     /// # Errors
-    /// When one cannot be read or removed.
+    /// When one cannot be removed, plans cannot be read or have a configuration that cannot (its store would be taken for unused), or another
+    /// program may work in the folder.
     pub fn clean(&self) -> Result<Vec<Unused>, Error> {
-        let files = dataset::visible_names(&self.folder)?.into_iter().filter(|name| name.ends_with(".json"));
-        let plans: Vec<Plans> = files.filter_map(|name| Plans::read(&self.folder.join(name)).ok()).collect();
-        let configured = plans.iter().flat_map(|plans| plans.configurations.keys().map(move |name| (plans, plans.configuration(name))));
-        let current: Vec<(&Plans, Configuration)> = configured.filter_map(|(plans, found)| Some((plans, found.ok()?))).collect();
+        if !self.alone {
+            return Err(Error::NotAlone { path: self.folder.clone() });
+        }
+        let mut plans = Vec::new();
+        for name in dataset::visible_names(&self.folder)?.into_iter().filter(|name| name.ends_with(".json")) {
+            let path = self.folder.join(name);
+            // What lies here beside plans was written by this program, or by nnU-Net.
+            let is_other = ["dataset.json", "dataset_fingerprint.json", "splits_final.json"].iter().any(|other| path.ends_with(other));
+            if !is_other {
+                plans.push(Plans::read(&path)?);
+            }
+        }
+        let mut current = Vec::new();
+        for plans in &plans {
+            for name in plans.configurations.keys() {
+                current.push((plans, plans.configuration(name)?));
+            }
+        }
         case_store::clean(&self.folder, self.dataset, current.iter().map(|(plans, configuration)| (*plans, configuration)))
     }
 
@@ -184,9 +222,8 @@ impl<'a> Preparation<'a> {
         }
     }
 
-    fn inputs(&self) -> String {
-        // Other targets than the segmentation do not show in a fingerprint.
-        let files = self.dataset.cases.iter().flat_map(|case| case.images.iter().map(PathBuf::as_path).chain(case.segmentation()));
-        state_of(files, &self.dataset.folder)
+    /// All files that the fingerprint is made of: other targets than the segmentation do not show in it.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        self.dataset.cases.iter().flat_map(|case| case.images.iter().map(PathBuf::as_path).chain(case.segmentation()))
     }
 }

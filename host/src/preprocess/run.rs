@@ -22,25 +22,35 @@ pub fn preprocess_all(
     overwrite: bool,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Vec<CaseStore>, Error> {
-    let open = |configuration: &&Configuration| Filling::open(folder, dataset, plans, configuration, overwrite);
-    let fillings = configurations.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    // Configurations may share a store: a cascade's data is that of the full resolution.
+    let (mut fillings, mut places) = (Vec::<(Filling, &Configuration)>::new(), Vec::new());
+    for configuration in configurations {
+        let filling = Filling::open(folder, dataset, plans, configuration, overwrite)?;
+        let place = fillings.iter().position(|(other, _)| other.folder() == filling.folder());
+        places.push(place.unwrap_or(fillings.len()));
+        if place.is_none() {
+            fillings.push((filling, configuration));
+        }
+    }
     for_each_case(&dataset.cases, threads, Stage::Preprocess, progress, |case| -> Result<(), Error> {
-        let mut stale: Vec<_> = fillings.iter().zip(configurations).filter(|(filling, _)| filling.lacks(case)).collect();
-        // Configurations may share a store: a cascade's data is that of the full resolution.
-        stale.sort_by_key(|(filling, _)| filling.store.folder());
-        stale.dedup_by_key(|(filling, _)| filling.store.folder());
-        if stale.is_empty() {
+        let mut lacking = Vec::new();
+        for filling in &fillings {
+            if filling.0.lacks(case)? {
+                lacking.push(filling);
+            }
+        }
+        if lacking.is_empty() {
             return Ok(());
         }
         guarded(&case.id, || {
             let cropped = CroppedCase::read(case, dataset, plans)?;
-            let write = |(filling, configuration): (&Filling, &&Configuration)| {
+            lacking.into_iter().try_for_each(|(filling, configuration)| {
                 filling.write(case, &cropped.preprocess(plans, configuration)?, configuration.patch_zyx())
-            };
-            stale.into_iter().try_for_each(write)
+            })
         })?;
         imaging::failpoint::reached(format_args!("preprocess.case"));
         Ok(())
     })?;
-    fillings.into_iter().map(Filling::done).collect()
+    let stores = fillings.into_iter().map(|(filling, _)| filling.done()).collect::<Result<Vec<_>, _>>()?;
+    Ok(places.into_iter().map(|place| stores[place].clone()).collect())
 }

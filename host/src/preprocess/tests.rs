@@ -195,7 +195,20 @@ fn only_what_is_missing_or_stale_is_done_again() {
     age(&image);
     fixture.prepare("3d_fullres").expect("prepared");
     assert!(before[0].is_at(&file("a")) && store.join("inputs.json").is_file());
-    let mut content = std::fs::read(&image).expect("there");
+    // What is known of a file holds for the content that a case was made of, and for no other.
+    let (copied, original) = (
+        std::fs::File::open(&image).expect("there").metadata().expect("there").modified().expect("known"),
+        std::fs::read(&image).expect("there"),
+    );
+    fixture.image("imagesTr/a_0000.nii.gz", |i| if i % 7 < 3 { 5.0 } else { 9.0 });
+    fixture.prepare("3d_fullres").expect("prepared");
+    let changed = Known::at(&file("a"));
+    std::fs::write(&image, &original).expect("written");
+    std::fs::File::options().write(true).open(&image).expect("there").set_modified(copied).expect("ours");
+    fixture.prepare("3d_fullres").expect("prepared");
+    assert!(!changed.is_at(&file("a")), "the old file is back");
+    let before = CASES.map(|id| Known::at(&file(id)));
+    let mut content = original;
     // The time in gzip's header: other bytes, the same voxels.
     content[4] ^= 1;
     std::fs::write(&image, content).expect("written");
@@ -386,7 +399,7 @@ fn a_store_in_use_is_left_alone() {
     let before = CASES.map(|id| Known::at(&used.store.path(id)));
     fixture.labels("labelsTr/e.nii.gz", SHAPE, |_| 1);
     let message = fixture.prepare("3d_fullres").expect_err("would replace e");
-    assert!(message.contains("e.zarr.zip: would be made anew") && message.contains("another program uses its store"), "{message}");
+    assert!(message.contains("e.zarr.zip: has to be made anew") && message.contains("another program uses its store"), "{message}");
     assert!(CASES.iter().zip(&before).all(|(id, known)| known.is_at(&used.store.path(id))));
     let removed = |fixture: &Fixture| fixture.preparation(|preparation| preparation.clean()).expect("listed");
     assert!(removed(&fixture).is_empty());
@@ -395,9 +408,9 @@ fn a_store_in_use_is_left_alone() {
     json["regions_class_order"] = json!([1]);
     fixture.write_json("dataset.json", &json);
     let listed = removed(&fixture);
-    assert!(listed.len() == 1 && !listed[0].removed && listed[0].cases == CASES.len(), "{listed:?}");
+    assert!(listed.len() == 1 && listed[0].left.is_some() && listed[0].cases == CASES.len(), "{listed:?}");
     let path = used.store.folder().to_owned();
     drop(used);
     let listed = removed(&fixture);
-    assert!(listed.len() == 1 && listed[0].removed && !path.exists(), "{listed:?}");
+    assert!(listed.len() == 1 && listed[0].left.is_none() && !path.exists(), "{listed:?}");
 }

@@ -17,7 +17,11 @@ pub(super) struct Growing {
 impl Growing {
     /// Opens `path`, which is made if need be. A link is not followed: in a shared folder it may lead to a file of the user's own.
     pub fn open(path: PathBuf) -> Result<Self, LogError> {
-        match OpenOptions::new().create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+        // To open a pipe would wait for its reader.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).custom_flags(flags).open(&path);
+        let is_file = |file: File| if file.metadata()?.is_file() { Ok(file) } else { Err(Error::other("it is a pipe or a device")) };
+        match opened.and_then(is_file) {
             Ok(file) => Ok(Self { path, file }),
             Err(source) => Err(LogError::new(path, source)),
         }

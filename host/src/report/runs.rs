@@ -2,6 +2,7 @@
 
 use super::chart::{Line, Panel};
 use super::{LogError, read_records};
+use crate::session::REPLACED;
 use crate::train::EpochRecord;
 use std::path::{Path, PathBuf};
 
@@ -108,7 +109,7 @@ pub fn folders(results: &Path) -> Vec<PathBuf> {
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     };
     let mut folds: Vec<PathBuf> = inside(results).iter().flat_map(|dataset| inside(dataset)).flat_map(|model| inside(&model)).collect();
-    folds.retain(|fold| fold.join("metrics.jsonl").is_file());
+    folds.retain(|fold| fold.join("metrics.jsonl").is_file() && fold.extension().is_none_or(|ending| ending != REPLACED));
     folds.sort();
     folds
 }

@@ -1,7 +1,7 @@
 //! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
 
 use super::{Pretrained, Session};
-use crate::hash::sha256;
+use crate::hash::sha256_of_file;
 use crate::loading::PipelineChoice;
 use crate::model::{self, Checkpoint, ModelFolder, Treatment, pretrain};
 use crate::network::Model;
@@ -105,7 +105,7 @@ impl Inherited {
         let (folder, path) = ModelFolder::of_checkpoint(&asked.path)?;
         let checkpoint = Checkpoint::read(&path, &folder.plans)?;
         let treatments = pretrain(&checkpoint, &model.parameters, asked.heads)?;
-        let sha256 = sha256(imaging::io::read_file(&path)?);
+        let sha256 = sha256_of_file(&path)?;
         Ok(Self { path, sha256, treatments })
     }
 }

@@ -28,6 +28,7 @@ use indexmap::IndexMap;
 use plugin_api::Task;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -146,6 +147,9 @@ pub enum Existing {
     Overwrite,
 }
 
+/// What the name of a fold's folder ends with while it is replaced.
+pub(crate) const REPLACED: &str = "removed";
+
 /// What a training goes on with.
 struct Begun {
     identity: Identity,
@@ -176,6 +180,8 @@ pub fn streams(setups: &[Setup], fold: Fold, existing: Existing) -> Result<Strea
 /// Among others, when they would not see the same batches.
 pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) -> Result<End> {
     checks::check_arms(sessions)?;
+    let (first_options, _) = sessions[0].loader_options();
+    first_options.check(&sessions[0].source(&sessions[0].split.train))?;
     sessions.iter_mut().try_for_each(Session::lock)?;
     let begun = sessions.iter_mut().map(|session| session.begin(existing)).collect::<Result<Vec<_>>>()?;
     // The last that can be refused; from here on files are written, or removed.
@@ -278,7 +284,10 @@ impl<'a> Session<'a> {
         let path = models.join("plugin.json");
         let Ok(text) = imaging::io::read_text(&path) else { return Ok(()) };
         let others = std::fs::read_dir(models).into_iter().flatten().flatten().map(|entry| entry.path());
-        let other_folds = others.filter(|other| other.is_dir() && *other != self.folder).count();
+        // What a kill left of one that was being replaced is none.
+        let is_other =
+            |other: &PathBuf| other.is_dir() && *other != self.folder && other.extension().is_none_or(|ending| ending != REPLACED);
+        let other_folds = others.filter(is_other).count();
         let found: Value = serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}; remove it", path.display()))?;
         let library = self.model.trainer.library();
         let same = found["id"] == library.manifest.id.as_str() && found["options"] == self.settings.options;
@@ -306,26 +315,32 @@ impl<'a> Session<'a> {
             "{}: another program trains or validates this fold; wait until that program has ended, or give this run a --name",
             self.folder.display()
         );
-        Ok(())
+        // Left by a kill while this fold was replaced.
+        self.remove_replaced()
     }
 
     /// Removes the fold. Its folder goes at once: a kill while files are removed leaves no half of a fold behind.
     fn remove(&self) -> Result<()> {
-        let removed = self.folder.with_extension("removed");
         let failed = |e: std::io::Error| anyhow!("cannot remove {}: {e}", self.folder.display());
-        if removed.exists() {
-            std::fs::remove_dir_all(&removed).map_err(failed)?;
-        }
         if self.folder.exists() {
             // Versions up to 2026-11 lock the log, and nothing else.
             let log = self.folder.join("log.txt");
             let older = if log.exists() { Lock::take(&log, Sharing::Exclusive).map_err(failed)? } else { None };
             ensure!(older.is_some() || !log.exists(), "{}: another program is training this fold", log.display());
-            std::fs::rename(&self.folder, &removed).map_err(failed)?;
+            std::fs::rename(&self.folder, self.folder.with_extension(REPLACED)).map_err(failed)?;
             imaging::failpoint::reached(format_args!("fold.removed"));
-            std::fs::remove_dir_all(&removed).map_err(failed)?;
+            self.remove_replaced()?;
         }
         Ok(())
+    }
+
+    /// Removes what is left of a fold that was replaced.
+    fn remove_replaced(&self) -> Result<()> {
+        let replaced = self.folder.with_extension(REPLACED);
+        match std::fs::remove_dir_all(&replaced) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(anyhow!("cannot remove {}: {e}", replaced.display())),
+            _ => Ok(()),
+        }
     }
 
     /// Everything that a training needs, from where its newest checkpoint left it if `existing` says so. A fold that was killed before its first

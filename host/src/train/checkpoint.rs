@@ -257,7 +257,7 @@ pub fn load<'a>(
     identity: &Identity,
     anyway: bool,
 ) -> Result<Progress, Error> {
-    let bytes = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = imaging::io::read_large_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
     check_identity(path, &header.identity, identity, anyway)?;

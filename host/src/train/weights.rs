@@ -37,7 +37,7 @@ struct Header {
 /// When the file cannot be read or is no checkpoint of ours.
 pub fn read_weights(path: &Path) -> Result<Saved, Error> {
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-    let bytes = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = imaging::io::read_large_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
     let mut weights = Weights::new();
     for name in tensors.names().into_iter().filter(|name| is_weight(name)) {

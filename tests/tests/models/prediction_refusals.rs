@@ -163,7 +163,8 @@ fn names_in_a_model_do_not_lead_out_of_the_output() {
         labels.iter().map(|(name, values)| (if name == "background" { name.clone() } else { format!("../{name}") }, values.clone()));
     *labels = renamed.collect();
     fs::write(&path, json.to_string()).expect("writable");
-    predict(&bench, &model, &model.join("images"), &["--separate-regions"]).expect_refusal(&["../", "is no name for a folder"]);
+    predict(&bench, &model, &model.join("images"), &["--separate-regions"])
+        .expect_refusal(&["../", "not the name of a file in one folder"]);
 }
 
 #[test]

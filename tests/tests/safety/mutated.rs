@@ -75,7 +75,11 @@ impl Place {
             let what = || format!("round {rounds} of {arguments:?}, kept in {}: {said}", self.keep().display());
             assert_eq!(status.signal(), None, "{}", what());
             let code = status.code().expect("no signal");
-            assert!((0..=2).contains(&code) && !said.contains("panicked at") && !said.contains("a fault of this program"), "{code}: {}", what());
+            assert!(
+                (0..=2).contains(&code) && !said.contains("panicked at") && !said.contains("a fault of this program"),
+                "{code}: {}",
+                what()
+            );
             assert!(memory < MOST_MEMORY, "{} MB: {}", memory >> 20, what());
             before.expect_same(&self.watched());
             ends[code as usize] += 1;
@@ -157,7 +161,7 @@ impl Place {
             4 => json!("x".repeat(1 << random.below(16))),
             5 => json!(numbers[random.below(numbers.len())]),
             6 => json!([0, 1, 1 << 31, 1_u64 << 62, u64::MAX][random.below(5)]),
-            7 => json!([null, true, [], {}][random.below(4)]),
+            7 => [Value::Null, json!(true), json!([]), json!({})][random.below(4)].clone(),
             8 => json!(vec![random.below(5); random.below(40)]),
             _ => json!(random.below(40)),
         }
@@ -294,7 +298,8 @@ fn dataset_convert() {
         let task = place.input().join("Task05_Small");
         let labels = Volume::new([1, 6, 7, 8], (0..336).map(|i| i % 3).collect());
         for case in ["a", "b"] {
-            write_image(&task.join(format!("imagesTr/{case}.nii.gz")), &noise([2, 6, 7, 8]), &Geometry::with_spacing([1.0; 3])).expect("writable");
+            write_image(&task.join(format!("imagesTr/{case}.nii.gz")), &noise([2, 6, 7, 8]), &Geometry::with_spacing([1.0; 3]))
+                .expect("writable");
             write_labels(&task.join(format!("labelsTr/{case}.nii.gz")), &labels, &Geometry::with_spacing([1.0; 3])).expect("writable");
         }
         write_image(&task.join("imagesTs/c.nii.gz"), &noise([2, 6, 7, 8]), &Geometry::with_spacing([1.0; 3])).expect("writable");
@@ -306,7 +311,8 @@ fn dataset_convert() {
         fs::write(task.join("dataset.json"), json.to_string()).expect("writable");
     };
     place.try_out(&["dataset", "convert", "--from", "msd", "--input", "in/Task05_Small", "--output", "out"], prepare, |place| {
-        let files = ["Task05_Small/dataset.json"; 4].into_iter().chain(["Task05_Small/imagesTr/a.nii.gz", "Task05_Small/labelsTr/b.nii.gz"]);
+        let files =
+            ["Task05_Small/dataset.json"; 4].into_iter().chain(["Task05_Small/imagesTr/a.nii.gz", "Task05_Small/labelsTr/b.nii.gz"]);
         let file = place.pick(&files.collect::<Vec<_>>());
         if file.ends_with("dataset.json") { place.change_json(&file) } else { place.change_bytes(&file, usize::MAX) }
     });

@@ -82,7 +82,11 @@ fn a_folder_that_cannot_be_written_is_only_read() {
     let bench = restored();
     let place = bench.folder().join("preprocessed/Dataset001_Small");
     // As in a shared folder: everything is there, and somebody else's.
-    let ended = bench.train_with_read_only(&place, &plugin("base"), &[&TRAINING[..], &["--resume", "--no-validation"]].concat());
+    let arguments = [&TRAINING[..], &["--resume", "--no-validation"]].concat();
+    bench.train_with_read_only(&place, &plugin("base"), &arguments).expect_success();
+    // Also where there is no lock to be taken; nothing is removed then.
+    fs::remove_file(place.join("preparing.lock")).expect("there");
+    let ended = bench.train_with_read_only(&place, &plugin("base"), &[&TRAINING[..], &["--overwrite", "--no-validation"]].concat());
     assert!(ended.expect_success().stderr.contains("is only read"));
 }
 

@@ -10,7 +10,7 @@ use super::bits::unpack;
 use super::source::{Problem, Source};
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored};
-use super::{Error, Geometry, write_atomically};
+use super::{Error, Geometry, limit, write_atomically};
 
 /// Bytes of the file's header and of the shortest of the image's headers that is read.
 const LENGTH: usize = 14 + 40;
@@ -68,6 +68,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     let mut source = Source::open(path)?;
     let cut = || wrong(("ends before its header does", "it is empty, damaged or not BMP"));
     let header = Header::parse(source.array()?.ok_or_else(cut)?).map_err(|problem| Error::content(path, problem))?;
+    limit::check(path, [1, 1, header.height, header.width])?;
     let (at, colours) = header.palette;
     source.skip(at.saturating_sub(LENGTH as u64))?;
     let mut palette = Vec::new();

@@ -13,6 +13,7 @@ pub use error::Error;
 pub use msd::from_msd;
 
 use super::resolve;
+use crate::scratch::Scratch;
 
 /// What a conversion came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,18 +42,9 @@ fn write_dataset(raw_root: &Path, id: u16, name: &str, write: impl FnOnce(&Path)
         }
     }
     let folder = raw_root.join(format!("Dataset{id:03}_{name}"));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Temporary folders are private by default, data sets are not: the umask decides, as for any other folder.
-        builder.permissions(std::fs::Permissions::from_mode(0o777));
-    }
-    let unfinished = builder.prefix(".converting-").tempdir_in(raw_root).map_err(failed(raw_root))?;
+    let unfinished = Scratch::beside(&folder, ".converting-").map_err(failed(raw_root))?;
     write(unfinished.path())?;
     // Refused by the system when somebody has made a data set of this name meanwhile.
-    std::fs::rename(unfinished.path(), &folder).map_err(failed(&folder))?;
-    // There is nothing left to be removed.
-    let _ = unfinished.keep();
+    unfinished.rename(&folder).map_err(failed(&folder))?;
     Ok(folder)
 }

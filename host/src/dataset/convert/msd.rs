@@ -217,7 +217,9 @@ fn describe(path: &Path, root: &Entry, num_training: usize) -> Result<Descriptio
 
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     let failed = |source| Error::Copy { from: from.to_path_buf(), to: to.to_path_buf(), source };
-    fs::copy(from, to).map(drop).map_err(failed)
+    // To copy a pipe would wait for its writer.
+    let copied = io::open_file(from).and_then(|mut from| std::io::copy(&mut from, &mut fs::File::create_new(to)?));
+    copied.map(drop).map_err(failed)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Tree<'_> {
             Node::Tensor(tensor) => {
                 // What is read for a few elements far from each other is all between them.
                 let (elements, end) = tensor.extent()?;
-                let between = (end - tensor.offset.min(end)).checked_mul(tensor.dtype.size());
+                let between = end.saturating_sub(tensor.offset).checked_mul(tensor.dtype.size());
                 let bytes = elements.checked_mul(4).zip(between).map(|(numbers, between)| numbers.max(between));
                 let left = bytes.and_then(|bytes| self.tensor_bytes.checked_sub(bytes));
                 self.tensor_bytes = left.ok_or_else(|| unexpected("one tensor under very many names", "up to four"))?;
