@@ -78,7 +78,8 @@ impl Lock {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NOFOLLOW);
+    // To open a pipe would wait.
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let writable = options.clone().write(true).create(true).truncate(false).open(path);
     match writable {
         // Somebody else's, or on a medium that cannot be written.
