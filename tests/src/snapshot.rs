@@ -17,6 +17,11 @@ impl Snapshot {
         Self(found)
     }
 
+    /// Whether `path` was there.
+    pub fn holds(&self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// Asserts that `other` is the same, and names what is not.
     pub fn expect_same(&self, other: &Self) {
         let changed = self.0.iter().filter(|(path, state)| other.0.get(*path) != Some(state)).map(|(path, _)| path);

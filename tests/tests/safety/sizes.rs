@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tests::artifact::plugin;
 use tests::models;
 use tests::program::{Bench, Ended};
 
@@ -117,6 +118,45 @@ fn a_small_file_does_not_become_a_large_one() {
     assert!(ended.code == 1 && ended.stderr.contains("[1, 400, 400, 400]") && ended.stderr.contains("1000000"), "{ended:#?}");
 }
 
+/// Makes the file at `path` seem to be `length` bytes long; what is beyond its end is a hole.
+fn lengthen(path: &Path, length: u64) {
+    let file = fs::File::options().write(true).create(true).truncate(false).open(path).expect("writable");
+    file.set_len(length).expect("the file system knows holes");
+}
+
+#[test]
+fn files_with_holes_take_no_memory() {
+    const TERABYTE: u64 = 1 << 40;
+    let bench = Bench::new();
+    let model = models::copy_to("plain_3d", bench.folder());
+    let images = bench.folder().join("images");
+    fs::create_dir(&images).expect("writable");
+    write_image(&images.join("good_0000.nii.gz"), &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
+    for file in ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"] {
+        let original = fs::read(model.join(file)).expect("there");
+        lengthen(&model.join(file), TERABYTE);
+        let ended = predict(&bench, &model, &images, &[]);
+        assert!(ended.code == 1 && ended.stderr.contains(file.rsplit('/').next().expect("a name")), "{file}: {ended:#?}");
+        fs::write(model.join(file), original).expect("writable");
+    }
+    let dataset = bench.raw.folder.display().to_string();
+    lengthen(&bench.raw.folder.join("dataset.json"), TERABYTE);
+    let ended = bench.run(&["dataset", "check", "--dataset", &dataset]);
+    assert!(ended.code == 1 && ended.stdout.contains("dataset.json"), "{ended:#?}");
+
+    // A BMP that claims half a million pixels in each direction, and is as long as these need.
+    let mut header = b"BM".to_vec();
+    header.resize(54, 0);
+    for (at, value) in [(10, 54_u32), (14, 40), (18, 500_000), (22, 500_000), (26, 1 | 8 << 16)] {
+        header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    let path = bench.folder().join("large.bmp");
+    fs::write(&path, header).expect("writable");
+    lengthen(&path, TERABYTE);
+    let error = imaging::io::read_image(&path).expect_err("too large").to_string();
+    assert!(error.contains("[1, 1, 500000, 500000]") && error.contains("--max-voxels"), "{error}");
+}
+
 #[test]
 fn nothing_waits_for_a_pipe() {
     let bench = Bench::new();
@@ -148,6 +188,32 @@ fn nothing_waits_for_a_pipe() {
         }
         restore(file);
     }
+    // Plans and fingerprint of a run before, a task of the Decathlon, the log of a fold.
+    bench.run(&["plan", "--dataset", &dataset]).expect_success();
+    for file in ["nnUNetPlans.json", "dataset_fingerprint.json", "splits_final.json"] {
+        let path = bench.folder().join("preprocessed/Dataset001_Small").join(file);
+        replace(&path);
+        let _ = bench.run(&["plan-and-preprocess", "--dataset", &dataset, "--configuration", "2d"]);
+        fs::remove_file(&path).expect("there");
+        restore(&path);
+    }
+    let task = bench.folder().join("Task05_Pipe");
+    for folder in ["imagesTr", "labelsTr"] {
+        write_image(&task.join(folder).join("a.nii.gz"), &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
+    }
+    let pair = "[{\"image\": \"imagesTr/a.nii.gz\", \"label\": \"labelsTr/a.nii.gz\"}]";
+    let json = format!(
+        "{{\"modality\": {{\"0\": \"CT\"}}, \"labels\": {{\"0\": \"background\", \"1\": \"a\"}}, \"training\": {pair}, \"test\": []}}"
+    );
+    fs::write(task.join("dataset.json"), json).expect("writable");
+    replace(&task.join("labelsTr/a.nii.gz"));
+    let input = task.display().to_string();
+    assert_eq!(bench.run(&["dataset", "convert", "--from", "msd", "--input", &input, "--output", "converted"]).code, 1);
+    bench.train_killed(&plugin("base"), &[], "train.step 1");
+    fs::remove_file(bench.fold().join("log.txt")).expect("there");
+    pipe(&bench.fold().join("log.txt"));
+    bench.train(&plugin("base"), &["--resume"]).expect_failure(&["log.txt"]);
+
     // A header beside its voxels, a spacing beside a stack, a model's files.
     for file in ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"] {
         replace(&model.join(file));

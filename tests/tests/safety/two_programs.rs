@@ -109,11 +109,51 @@ fn a_store_in_use_survives_other_labels_other_plans_and_other_files() {
 }
 
 #[test]
+fn cleaning_removes_stores_that_nothing_needs_and_nothing_else() {
+    let bench = Bench::new();
+    let (dataset, place) = (dataset(&bench), bench.folder().join("preprocessed/Dataset001_Small"));
+    let run = |arguments: &[&str]| bench.run(&[arguments, &["--dataset", &dataset]].concat());
+    run(&["plan-and-preprocess", "--configuration", "2d,3d_fullres"]).expect_success();
+    let needed = Snapshot::of(&place, &[]);
+    let clean = || run(&["preprocess", "--clean"]);
+    assert!(clean().expect_success().stdout.contains("nothing is removed"));
+    needed.expect_same(&Snapshot::of(&place, &[]));
+
+    // Stores of other labels: one that is only a store, one that holds somebody's notes, one that is a link to elsewhere.
+    bench.raw.describe(json!({"labels": {"background": 0, "both": [1, 2]}, "regions_class_order": [1]}));
+    run(&["preprocess", "--configuration", "2d,3d_fullres"]).expect_success();
+    bench.raw.describe(json!({}));
+    let old = |identifier: &str| {
+        let stores = bench.stores(identifier);
+        stores.into_iter().find(|store| !needed.holds(store)).expect("one is new")
+    };
+    let (noted, linked) = (old("nnUNetPlans_2d"), old("nnUNetPlans_3d_fullres"));
+    fs::write(noted.join("notes.txt"), "mine").expect("writable");
+    let elsewhere = bench.folder().join("elsewhere");
+    fs::rename(&linked, &elsewhere).expect("writable");
+    std::os::unix::fs::symlink(&elsewhere, &linked).expect("linked");
+    let before = Snapshot::of(bench.folder(), &[]);
+    let listed = clean().expect_success().stdout;
+    assert!(listed.contains("left, since it holds \"notes.txt\""), "{listed}");
+    before.expect_same(&Snapshot::of(bench.folder(), &[]));
+
+    // Plans that cannot be read: whose the stores are is not known.
+    let plans = place.join("nnUNetPlans.json");
+    let text = fs::read_to_string(&plans).expect("planned");
+    fs::write(&plans, &text[..text.len() / 2]).expect("writable");
+    clean().expect_failure(&["nnUNetPlans.json", "is no plans file"]);
+    fs::write(&plans, text).expect("writable");
+    fs::remove_file(noted.join("notes.txt")).expect("there");
+    assert!(clean().expect_success().stdout.contains("6 cases") && !noted.exists());
+}
+
+#[test]
 fn a_kill_while_a_fold_is_replaced_leaves_none_of_it() {
     let bench = Bench::new();
     bench.train(&plugin("base"), &STEPS).expect_success();
     bench.train_killed(&plugin("base"), &[&STEPS[..], &["--overwrite"]].concat(), "fold.removed 1");
     assert!(!bench.fold().exists(), "its folder goes at once");
+    assert!(!bench.run(&["runs", "list", "--output", "results"]).stdout.contains("removed"));
     bench.train(&plugin("base"), &STEPS).expect_success();
     assert_eq!(bench.final_tensors(), undisturbed());
     bench.train(&plugin("base"), &[&STEPS[..], &["--overwrite"]].concat()).expect_success();
