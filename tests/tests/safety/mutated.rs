@@ -94,6 +94,7 @@ impl Place {
     }
 
     /// How the program ended, what it said, and the most memory that it held.
+    #[expect(clippy::zombie_processes, reason = "`wait4` waits for it, and says how much memory it held")]
     fn run(&self, arguments: &[&str]) -> (ExitStatus, String, u64) {
         let [stdout, stderr] = ["stdout", "stderr"].map(|name| self.bench.folder().join(name));
         let file = |path: &Path| fs::File::create(path).expect("writable");

@@ -60,7 +60,7 @@ fn a_store_of_an_earlier_version_is_used_and_its_run_goes_on_from_it_and_from_a_
     let store = old.folder().join("preprocessed/Dataset001_Small/nnUNetPlans_3d_fullres.store");
     let before = Snapshot::of(&store, &[]);
     let (from_old, stores) = resumed(&old);
-    assert_eq!(stores, [store.clone()]);
+    assert_eq!(stores, std::slice::from_ref(&store));
     before.expect_same(&Snapshot::of(&store, &[]));
 
     let new = restored();
