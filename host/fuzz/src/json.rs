@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::dataset::{Dataset, Description, check};
 use crate::fingerprint::Fingerprint;
+use crate::name::Name;
 use crate::plan::{PlanOptions, PlannerKind, Plans, plan};
 use crate::scratch;
 
@@ -63,7 +64,7 @@ pub fn fingerprint(bytes: &[u8]) {
     });
     let description = Description::parse(Path::new("dataset.json"), json).expect("valid");
     for planner in [PlannerKind::Default, PlannerKind::ResEncL] {
-        if let Err(error) = plan(&fingerprint, &description, "Dataset001_Fuzz", &PlanOptions { planner, ..PlanOptions::default() }) {
+        if let Err(error) = plan(&fingerprint, &description, &Name::known("Dataset001_Fuzz"), &PlanOptions { planner, ..PlanOptions::default() }) {
             one_line(&error);
         }
     }

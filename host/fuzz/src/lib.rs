@@ -13,14 +13,23 @@ pub mod abi;
 pub mod manifest;
 pub use manifest::Manifest;
 
+#[allow(unused_imports, unused_macros, reason = "nothing is printed here")]
+#[path = "../../src/console.rs"]
+pub mod console;
 #[path = "../../src/dataset/mod.rs"]
 pub mod dataset;
 #[path = "../../src/fingerprint/mod.rs"]
 pub mod fingerprint;
 #[path = "../../src/hash.rs"]
 mod hash;
+#[path = "../../src/lock.rs"]
+mod lock;
+#[path = "../../src/name.rs"]
+pub mod name;
 #[path = "../../src/plan/mod.rs"]
 pub mod plan;
+#[path = "../../src/scratch.rs"]
+mod scratch;
 
 use std::path::{Path, PathBuf};
 
