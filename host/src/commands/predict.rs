@@ -15,6 +15,7 @@ use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, ga
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
 use indexmap::IndexMap;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -80,7 +81,8 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
     // What lies there of a case that could not be predicted is an earlier run's.
-    let predicted: Vec<&Input> = all_inputs.iter().filter(|input| bad.iter().all(|bad| bad.case != input.id.as_str())).collect();
+    let failed: HashSet<&str> = bad.iter().map(|bad| bad.case.as_str()).collect();
+    let predicted: Vec<&Input> = all_inputs.iter().filter(|input| !failed.contains(input.id.as_str())).collect();
     gather(&predicted, &layout, args.preview.as_deref(), args.parts.count > 1)?;
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
     say!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;

@@ -88,7 +88,7 @@ fn options_that_do_not_fit() {
     refuses_options(&bench, &multi, &["outputs.liver.weight=1"], &["output 'liver'", "no target 'liver'", "segmentation"]);
     refuses_options(&bench, &multi, &["outputs.segmentation.loss=mse"], &["output 'segmentation'", "loss mse", "kind labels"]);
     for fault in ["fault=overflowing_parameter", "fault=huge_parameter"] {
-        let words = ["plugin faulty", "'plugin.huge'", "all parameters of a network together"];
+        let words = ["plugin faulty", "'plugin.huge'", "all parameters of this network together"];
         refuses_options(&bench, &artifact::fixture("faulty"), &[fault], &words);
     }
     refuses_options(&bench, &artifact::fixture("faulty"), &["fault=panic_new"], &["plugin faulty", "new", "src/lib.rs:", "as asked for"]);

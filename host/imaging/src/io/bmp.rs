@@ -68,7 +68,6 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     let mut source = Source::open(path)?;
     let cut = || wrong(("ends before its header does", "it is empty, damaged or not BMP"));
     let header = Header::parse(source.array()?.ok_or_else(cut)?).map_err(|problem| Error::content(path, problem))?;
-    limit::check(path, [1, 1, header.height, header.width])?;
     let (at, colours) = header.palette;
     source.skip(at.saturating_sub(LENGTH as u64))?;
     let mut palette = Vec::new();
@@ -79,6 +78,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     source.skip(header.pixels.saturating_sub(at + 4 * colours as u64))?;
     let (row, claim) = (header.row(), || format!("{} x {} pixels", header.width, header.height));
     let length = source.check_length(row.checked_mul(header.height), false, claim)?;
+    limit::check(path, [1, 1, header.height, header.width])?;
     let mut rows = vec![0; length];
     let mut reader = source.into_reader();
     reader.read_exact(&mut rows).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
