@@ -1,7 +1,7 @@
 //! What the program prints: nothing that names, headers or plugins bring along reaches a terminal, a table or a log as a command to it.
 //!
 //! Control characters, line breaks among them, and marks that change the direction of writing are shown as what they are: `\n`, `\u{1b}`,
-//! `\u{202e}`. Everything that is printed goes through here: lines and texts through [`say`] and [`text`], JSON through [`json`], messages
+//! `\u{202e}`. Everything that is printed goes through here: lines and texts through `say!` and [`text`], JSON through [`json`], messages
 //! through [`logger`], an error at the end through [`plain`].
 
 use std::borrow::Cow;

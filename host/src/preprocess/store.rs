@@ -79,7 +79,7 @@ impl StoredCase {
     /// Opens a file of the store and checks what it has; voxels are read when they are asked for.
     ///
     /// # Errors
-    /// When the file cannot be opened or is not what [`write_case`] writes.
+    /// When the file cannot be opened or is not what [`CaseStore::write`](super::CaseStore::write) writes.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let store = Store::open(path)?;
         let wrong = |found: String, expected: &str| Error::Store { path: path.to_path_buf(), found, expected: expected.to_owned() };
