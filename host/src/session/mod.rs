@@ -5,13 +5,14 @@
 
 mod checks;
 mod description;
+mod locking;
 
 use crate::cli::RecipeArgs;
 use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
 use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
-use crate::lock::{Lock, Sharing};
+use crate::lock::Lock;
 use crate::model::{Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::network::{Model, Precision, all_told, task};
 use crate::plugin::{self, Library};
@@ -28,7 +29,6 @@ use indexmap::IndexMap;
 use plugin_api::Task;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 pub use checks::check;
+pub(crate) use locking::REPLACED;
 
 /// What a user decides about training, beyond data set and plugin.
 #[derive(Clone, Debug)]
@@ -146,9 +147,6 @@ pub enum Existing {
     /// Remove it.
     Overwrite,
 }
-
-/// What the name of a fold's folder ends with while it is replaced.
-pub(crate) const REPLACED: &str = "removed";
 
 /// What a training goes on with.
 struct Begun {
@@ -299,48 +297,6 @@ impl<'a> Session<'a> {
             found["options"]
         );
         Ok(())
-    }
-
-    /// Keeps other programs from the fold. The lock lies beside its folder, which may be removed.
-    fn lock(&mut self) -> Result<()> {
-        if self.lock.is_some() {
-            return Ok(());
-        }
-        let path = self.folder.with_extension("lock");
-        let failed = |e: std::io::Error| anyhow!("cannot lock {}: {e}; check that the folder is writable", path.display());
-        std::fs::create_dir_all(self.folder.parent().unwrap_or(&self.folder)).map_err(failed)?;
-        self.lock = Lock::take(&path, Sharing::Exclusive).map_err(failed)?;
-        ensure!(
-            self.lock.is_some(),
-            "{}: another program trains or validates this fold; wait until that program has ended, or give this run a --name",
-            self.folder.display()
-        );
-        // Left by a kill while this fold was replaced.
-        self.remove_replaced()
-    }
-
-    /// Removes the fold. Its folder goes at once: a kill while files are removed leaves no half of a fold behind.
-    fn remove(&self) -> Result<()> {
-        let failed = |e: std::io::Error| anyhow!("cannot remove {}: {e}", self.folder.display());
-        if self.folder.exists() {
-            // Versions up to 2026-11 lock the log, and nothing else.
-            let log = self.folder.join("log.txt");
-            let older = if log.exists() { Lock::take(&log, Sharing::Exclusive).map_err(failed)? } else { None };
-            ensure!(older.is_some() || !log.exists(), "{}: another program is training this fold", log.display());
-            std::fs::rename(&self.folder, self.folder.with_extension(REPLACED)).map_err(failed)?;
-            imaging::failpoint::reached(format_args!("fold.removed"));
-            self.remove_replaced()?;
-        }
-        Ok(())
-    }
-
-    /// Removes what is left of a fold that was replaced.
-    fn remove_replaced(&self) -> Result<()> {
-        let replaced = self.folder.with_extension(REPLACED);
-        match std::fs::remove_dir_all(&replaced) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(anyhow!("cannot remove {}: {e}", replaced.display())),
-            _ => Ok(()),
-        }
     }
 
     /// Everything that a training needs, from where its newest checkpoint left it if `existing` says so. A fold that was killed before its first
