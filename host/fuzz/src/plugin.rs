@@ -3,6 +3,8 @@
 //!
 //! Whatever the bytes are, there is a manifest or an error of one line. Panics and memory beyond the fuzzer's limit are findings.
 
+#[path = "../../src/plugin/accounts.rs"]
+mod accounts;
 #[path = "../../src/plugin/file.rs"]
 mod file;
 #[path = "../../src/plugin/file_system.rs"]

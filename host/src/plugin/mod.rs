@@ -8,6 +8,7 @@
 //! the one that trained, both on made-up `maps`; `options` asks a schema about options. `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
 //! they paste.
 
+mod accounts;
 mod child;
 mod environment;
 mod error;
