@@ -36,7 +36,7 @@ fn escaped(text: &str, is_active: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// Prints one line, as `println!` does. An `std::io::Result`: whoever reads may have seen enough.
+/// Prints one line, as `println!` does; an error where nobody reads it any more, as behind `| head`.
 macro_rules! say {
     ($($part:tt)*) => { $crate::console::line(&format!($($part)*)) };
 }

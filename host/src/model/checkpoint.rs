@@ -8,7 +8,7 @@ use crate::train::{Origin, Saved, Weights, read_weights};
 use plugin_api::Task;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// A network's weights and what they belong to.
 #[derive(Debug)]
@@ -90,12 +90,11 @@ impl Checkpoint {
         let broken = |reason: String| Error::Broken { path: self.path.clone(), reason };
         let _no_grad = tch::no_grad_guard();
         for (name, parameter) in parameters.iter() {
-            let stored = self.weights.get(name);
-            let stored = stored.ok_or_else(|| broken(format!("has no {name}; its plans and its plugin ask for another network")))?;
-            let (found, expected) = (stored.size(), parameter.tensor.size());
-            if found != expected {
-                return Err(broken(format!("{name} has the shape {found:?}; its plans and its plugin ask for {expected:?}")));
-            }
+            let (stored, expected) = (self.weights.get(name), parameter.tensor.size());
+            let Some(stored) = stored.filter(|stored| stored.size() == expected) else {
+                let other = network::Error::Stored { name: name.to_owned(), found: stored.map(Tensor::size), expected };
+                return Err(broken(other.to_string()));
+            };
             parameter.tensor.shallow_clone().f_copy_(stored).map_err(network::Error::from)?;
         }
         match self.weights.keys().find(|name| parameters.get(name).is_none()) {
