@@ -11,6 +11,11 @@ pub const SIZE: usize = 16;
 /// Number of cases.
 pub const CASES: usize = 6;
 
+/// An image of 16 voxels along every axis, no two neighbours of which are alike.
+pub fn image() -> Volume<f32> {
+    Volume::new([1, SIZE, SIZE, SIZE], (0..SIZE.pow(3)).map(|i| (i * 37 % 251) as f32).collect())
+}
+
 /// A data set of one channel and two organs: a bright ball and a dark box in noise.
 #[derive(Debug)]
 pub struct RawData {

@@ -184,6 +184,28 @@ impl Bench {
         Ended::new(child.wait_with_output().expect("it is ours"))
     }
 
+    /// Predicts the images in `input`, a folder or a file, quickly; `further` arguments win.
+    pub fn predict(&self, model: &Path, input: &Path, further: &[&str]) -> Ended {
+        self.finish(self.prediction(model, input, further))
+    }
+
+    /// The command that does so.
+    pub fn prediction(&self, model: &Path, input: &Path, further: &[&str]) -> Command {
+        let mut program = self.host();
+        program.arg("predict").arg("--model").arg(model).arg("--input").arg(input);
+        if !further.contains(&"--output") {
+            program.arg("--output").arg(self.predicted());
+        }
+        let quick = [["--device", "cpu"], ["--threads", "1"], ["--tta", "off"], ["--folds", "0"], ["--precision", "fp32"]];
+        program.args(quick.into_iter().filter(|[flag, _]| !further.contains(flag)).flatten()).args(further);
+        program
+    }
+
+    /// Where predictions go.
+    pub fn predicted(&self) -> PathBuf {
+        self.folder().join("predicted")
+    }
+
     /// Runs the program with these arguments alone.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         let mut program = self.host();

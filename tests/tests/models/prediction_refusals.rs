@@ -14,24 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::artifact;
 use tests::models::{copy_to, folder};
-use tests::program::{Bench, Ended};
-
-/// Predicts `images`, quickly; `further` arguments win.
-fn predict(bench: &Bench, model: &Path, images: &Path, further: &[&str]) -> Ended {
-    bench.finish(command(bench, model, images, further))
-}
-
-fn command(bench: &Bench, model: &Path, images: &Path, further: &[&str]) -> Command {
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(images).arg("--output").arg(output(bench));
-    let quick = [["--device", "cpu"], ["--threads", "1"], ["--tta", "off"], ["--folds", "0"], ["--precision", "fp32"]];
-    command.args(quick.into_iter().filter(|[flag, _]| !further.contains(flag)).flatten()).args(further);
-    command
-}
-
-fn output(bench: &Bench) -> PathBuf {
-    bench.folder().join("predicted")
-}
+use tests::program::Bench;
 
 fn noise(shape: [usize; 4]) -> Volume<f32> {
     let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7 & 255) as f32 + 1.0;
@@ -65,7 +48,7 @@ fn bad_cases_are_told_and_the_others_predicted() {
     let tiny = noise([1, 3, 3, 3]);
     pair("tiny", [&tiny, &tiny], [[1.0; 3]; 2]);
 
-    let ended = predict(&bench, &model, &images, &[]);
+    let ended = bench.predict(&model, &images, &[]);
     assert_eq!(ended.code, 1, "{ended:#?}");
     for words in [
         &["lone: ", "found 1 channels, expected 2"][..],
@@ -82,7 +65,7 @@ fn bad_cases_are_told_and_the_others_predicted() {
     for (case, predicted) in
         [("fine", true), ("tiny", true), ("tiles", true), ("small", true), ("nan", false), ("cut", false), ("lone", false)]
     {
-        assert_eq!(output(&bench).join(format!("{case}.nii.gz")).is_file(), predicted, "{case}");
+        assert_eq!(bench.predicted().join(format!("{case}.nii.gz")).is_file(), predicted, "{case}");
     }
     assert_eq!(bench.half_written(), Vec::<PathBuf>::new());
 }
@@ -100,7 +83,7 @@ fn a_2d_image_is_none_for_a_model_of_volumes() {
     gzip.write_all(&bytes).expect("in memory");
     fs::create_dir(&images).expect("writable");
     fs::write(images.join("flat_0000.nii.gz"), gzip.finish().expect("in memory")).expect("writable");
-    let ended = predict(&bench, &model, &images, &[]);
+    let ended = bench.predict(&model, &images, &[]);
     assert!(ended.code == 1 && ended.stderr.contains("flat: ") && ended.stderr.contains("has two dimensions"), "{ended:#?}");
 }
 
@@ -109,15 +92,15 @@ fn a_full_disk_leaves_no_half_of_a_file() {
     let bench = Bench::new();
     let model = copy_to("plain_3d", bench.folder());
     let mut shell = Command::new("bash");
-    let command = command(&bench, &model, &model.join("images"), &["--save-probabilities"]);
+    let command = bench.prediction(&model, &model.join("images"), &["--save-probabilities"]);
     shell.args(["-c", "ulimit -S -f 24; exec \"$@\"", "bash"]).arg(command.get_program()).args(command.get_args());
     let ended = bench.finish(shell);
     assert!(ended.code == 1 && ended.stderr.contains(".npz"), "{ended:#?}");
     assert_eq!(bench.half_written(), Vec::<PathBuf>::new());
-    assert!(!output(&bench).join("tiles.nii.gz").exists(), "what says that a case is complete is written last");
+    assert!(!bench.predicted().join("tiles.nii.gz").exists(), "what says that a case is complete is written last");
     // Once there is room, the rest is done.
-    let ended = predict(&bench, &model, &model.join("images"), &["--continue"]).expect_success();
-    assert!(output(&bench).join("tiles.nii.gz").is_file(), "{ended:#?}");
+    let ended = bench.predict(&model, &model.join("images"), &["--continue"]).expect_success();
+    assert!(bench.predicted().join("tiles.nii.gz").is_file(), "{ended:#?}");
 }
 
 #[test]
@@ -125,14 +108,14 @@ fn models_that_are_none_are_refused() {
     let bench = Bench::new();
     let model = copy_to("plain_3d", bench.folder());
     let images = model.join("images");
-    let refuse = |path: &Path, further: &[&str], words: &[&str]| predict(&bench, path, &images, further).expect_refusal(words);
+    let refuse = |path: &Path, further: &[&str], words: &[&str]| bench.predict(path, &images, further).expect_refusal(words);
     refuse(bench.folder(), &[], &["has no plans.json", "a model folder has"]);
     refuse(&bench.folder().join("nowhere"), &[], &["is no folder"]);
     refuse(&model, &["--checkpoint", "best"], &["has no fold_0/checkpoint_best.safetensors or .pth"]);
     refuse(&model, &["--plugin", "bose"], &["no plugin 'bose'"]);
     refuse(&model, &["--step", "0"], &["--step is 0"]);
     refuse(&model, &["--tta", "0,3"], &["the model has 3 axes", "3 is none of them"]);
-    predict(&bench, &model, bench.folder(), &[]).expect_refusal(&["no file ends in .nii.gz"]);
+    bench.predict(&model, bench.folder(), &[]).expect_refusal(&["no file ends in .nii.gz"]);
 
     // A pickle that would run a program.
     let checkpoint = model.join("fold_0/checkpoint_final.pth");
@@ -148,7 +131,7 @@ fn models_that_are_none_are_refused() {
     refuse(&model, &[], &["checkpoint_final.pth"]);
     fs::copy(folder().join("residual_3d/fold_0/checkpoint_final.pth"), &checkpoint).expect("copied");
     refuse(&model, &[], &["checkpoint_final.pth", "its plans and its plugin"]);
-    assert!(!output(&bench).exists(), "nothing is written for a model that is refused");
+    assert!(!bench.predicted().exists(), "nothing is written for a model that is refused");
 }
 
 #[test]
@@ -163,8 +146,7 @@ fn names_in_a_model_do_not_lead_out_of_the_output() {
         labels.iter().map(|(name, values)| (if name == "background" { name.clone() } else { format!("../{name}") }, values.clone()));
     *labels = renamed.collect();
     fs::write(&path, json.to_string()).expect("writable");
-    predict(&bench, &model, &model.join("images"), &["--separate-regions"])
-        .expect_refusal(&["../", "not the name of a file in one folder"]);
+    bench.predict(&model, &model.join("images"), &["--separate-regions"]).expect_refusal(&["../", "not the name of a file in one folder"]);
 }
 
 #[test]
@@ -186,9 +168,9 @@ fn a_library_in_a_model_folder_is_never_loaded() {
     ] {
         saved.origin.plugin = named.to_owned();
         write_weights(&checkpoint, &saved).expect("writable");
-        predict(&bench, &model, &images, &[]).expect_refusal(words);
+        bench.predict(&model, &images, &[]).expect_refusal(words);
     }
-    predict(&bench, &model, &images, &["--plugin", &path]).expect_success();
+    bench.predict(&model, &images, &["--plugin", &path]).expect_success();
 }
 
 /// A ZIP file of `entries`: name, content, and whether it is a symbolic link.
@@ -224,7 +206,7 @@ fn models_in_zip_files_are_taken_unless_they_mean_harm() {
     let with = |more: &[(&str, &[u8], bool)]| fs::write(&path, zip(&[&good[..], more].concat())).expect("writable");
 
     with(&[]);
-    predict(&bench, &path, &images, &[]).expect_success();
+    bench.predict(&path, &images, &[]).expect_success();
     let import = ["model", "import", path.to_str().expect("UTF-8"), "--output", "imported"];
     bench.run(&import).expect_success();
     assert!(bench.folder().join("imported").read_dir().is_ok_and(|mut models| models.next().is_some()));
@@ -242,9 +224,9 @@ fn models_in_zip_files_are_taken_unless_they_mean_harm() {
         ((&second, &plans, false), "several models"),
     ] {
         with(&[more]);
-        predict(&bench, &path, &images, &[]).expect_refusal(&["model.zip", word]);
+        bench.predict(&path, &images, &[]).expect_refusal(&["model.zip", word]);
     }
     fs::write(&path, b"no archive").expect("writable");
-    predict(&bench, &path, &images, &[]).expect_refusal(&["model.zip", "is no ZIP file"]);
+    bench.predict(&path, &images, &[]).expect_refusal(&["model.zip", "is no ZIP file"]);
     assert!(!bench.folder().join("evil").exists() && !bench.folder().parent().expect("a folder").join("evil").exists());
 }

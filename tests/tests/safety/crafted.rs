@@ -1,12 +1,12 @@
 //! Models that were made to do harm: every absurd number is refused by its name, and nothing panics or aborts.
 
-use imaging::Volume;
 use imaging::io::{Geometry, write_image};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tests::case::image;
 use tests::checkpoint::change_header;
 use tests::models;
 use tests::program::{Bench, Ended};
@@ -29,13 +29,9 @@ fn predict(bench: &Bench, model: &Path) -> Ended {
     let images = bench.folder().join("images");
     if !images.exists() {
         fs::create_dir(&images).expect("writable");
-        let image = Volume::new([1, 16, 16, 16], (0..4096).map(|i| (i * 37 % 251) as f32).collect());
-        write_image(&images.join("a_0000.nii.gz"), &image, &Geometry::with_spacing([1.0; 3])).expect("writable");
+        write_image(&images.join("a_0000.nii.gz"), &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
     }
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(images).arg("--output").arg(bench.folder().join("predicted"));
-    command.args(["--device", "cpu", "--threads", "1", "--folds", "0", "--precision", "fp32"]);
-    bench.finish(command)
+    bench.predict(model, &images, &["--tta", "on"])
 }
 
 /// The program said what is wrong, in one line that has `words`, and came to an end by itself.

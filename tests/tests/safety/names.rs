@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use tests::case::image;
 use tests::models;
-use tests::program::{Bench, Ended};
+use tests::program::Bench;
 use tests::snapshot::Snapshot;
 
 /// Names that would lead elsewhere.
@@ -29,14 +30,6 @@ fn expect_untouched(bench: &Bench, arguments: &[&str], words: &[&str]) {
     let said = format!("{}{}", ended.stdout, ended.stderr);
     assert!(ended.code == 1 && words.iter().all(|word| said.contains(word)), "{arguments:?}: {words:?}: {ended:#?}");
     before.expect_same(&Snapshot::of(bench.folder(), &[&copy]));
-}
-
-/// Predicts the images in `input` with the model in `model`.
-fn predict(bench: &Bench, model: &Path, input: &Path, further: &[&str]) -> Ended {
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(input).arg("--output").arg(bench.folder().join("predicted"));
-    command.args(["--device", "cpu", "--threads", "1", "--tta", "off", "--folds", "0", "--precision", "fp32"]).args(further);
-    bench.finish(command)
 }
 
 #[test]
@@ -139,7 +132,7 @@ fn voxels_lie_beside_their_header() {
         fs::write(folder.join("mine.raw"), vec![7; 16 * 16 * 16]).expect("writable");
         fs::write(folder.join(format!("a_0000{ending}")), header).expect("writable");
         change(&model.join("dataset.json"), |json| json["file_ending"] = json!(ending));
-        predict(&bench, &model, &folder, &[])
+        bench.predict(&model, &folder, &[])
     };
     for file in [secret, "../secret.raw", "./../secret.raw", "../../../../../../../../../../etc/passwd", "/etc/passwd", "sub/x.raw", ".."] {
         for ended in [read(".mhd", mha(file)), read(".nhdr", nrrd(file))] {
@@ -158,19 +151,19 @@ fn a_case_never_takes_the_place_of_the_runs_own_file() {
     let model = models::copy_to("plain_3d", bench.folder());
     let images = bench.folder().join("images");
     fs::create_dir(&images).expect("writable");
-    let image = Volume::new([1, 16, 16, 16], (0..4096).map(|i| ((i * 2_654_435_761_usize) >> 7 & 255) as f32).collect());
+    let image = image();
     change(&model.join("dataset.json"), |json| json["file_ending"] = json!(".tif"));
     // A stack has its spacing beside it, in a file with the name of the case.
     for case in ["plans", "dataset", "summary", "fine"] {
         write_image(&images.join(format!("{case}_0000.tif")), &image, &Geometry::with_spacing([1.0; 3])).expect("writable");
     }
-    let ended = predict(&bench, &model, &images, &[]);
+    let ended = bench.predict(&model, &images, &[]);
     assert_eq!(ended.code, 1, "{ended:#?}");
     for case in ["plans", "dataset", "summary"] {
         let line = ended.stderr.lines().find(|line| line.contains(&format!("{case}: ")) && line.contains("the run's own file"));
         assert!(line.is_some(), "{case}: {ended:#?}");
     }
-    let predicted = bench.folder().join("predicted");
+    let predicted = bench.predicted();
     let own = |name: &str| serde_json::from_slice::<Value>(&fs::read(predicted.join(name)).expect("written")).expect("JSON");
     assert!(own("plans.json").get("plans_name").is_some() && own("dataset.json").get("labels").is_some());
     assert!(predicted.join("fine.tif").is_file() && predicted.join("fine.json").is_file() && !predicted.join("plans.tif").exists());
@@ -180,7 +173,7 @@ fn a_case_never_takes_the_place_of_the_runs_own_file() {
     for case in ["plans_0000", "dataset", "summary"] {
         write_image(&images.join(format!("{case}_0000.nii.gz")), &image, &Geometry::with_spacing([1.0; 3])).expect("writable");
     }
-    predict(&bench, &model, &images, &[]).expect_success();
+    bench.predict(&model, &images, &[]).expect_success();
     assert!(predicted.join("dataset.nii.gz").is_file() && own("dataset.json").get("labels").is_some());
 }
 
@@ -188,16 +181,15 @@ fn a_case_never_takes_the_place_of_the_runs_own_file() {
 fn a_prediction_never_replaces_its_image() {
     let bench = Bench::new();
     let model = models::copy_to("plain_3d", bench.folder());
-    let folder = bench.folder().join("predicted");
+    let folder = bench.predicted();
     fs::create_dir(&folder).expect("writable");
     // A file that is named itself needs no channel number.
-    let image = folder.join("mine.nii.gz");
-    let volume = Volume::new([1, 16, 16, 16], (0..4096).map(|i| (i % 251) as f32).collect());
-    write_image(&image, &volume, &Geometry::with_spacing([1.0; 3])).expect("writable");
-    let before = fs::read(&image).expect("written");
-    let ended = predict(&bench, &model, &image, &[]);
+    let path = folder.join("mine.nii.gz");
+    write_image(&path, &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
+    let before = fs::read(&path).expect("written");
+    let ended = bench.predict(&model, &path, &[]);
     assert!(ended.code == 1 && ended.stderr.contains("would replace its image"), "{ended:#?}");
-    assert_eq!(fs::read(&image).expect("still there"), before);
+    assert_eq!(fs::read(&path).expect("still there"), before);
 }
 
 #[test]

@@ -23,12 +23,10 @@ fn trained() -> (Bench, PathBuf) {
 }
 
 fn predict(bench: &Bench, model: &Path, output: &str, further: &[&str]) -> Command {
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(bench.raw.folder.join("imagesTr"));
-    command.arg("--plugin").arg(plugin("multi-output")).arg("--output").arg(bench.folder().join(output));
-    command.arg("--preview").arg(bench.folder().join(format!("{output}.png")));
-    command.args(["--device", "cpu", "--threads", "1", "--tta", "off", "--precision", "fp32"]).args(further);
-    command
+    let [output, preview] = [output.to_owned(), format!("{output}.png")].map(|name| bench.folder().join(name).display().to_string());
+    let plugin = plugin("multi-output").display().to_string();
+    let arguments = [&["--plugin", &plugin, "--output", &output, "--preview", &preview][..], further].concat();
+    bench.prediction(model, &bench.raw.folder.join("imagesTr"), &arguments)
 }
 
 /// The table of classes and the picture.

@@ -1,7 +1,6 @@
 //! What says who a patient is stays where it is: nothing of it comes out in predictions, exported models or temporary folders.
 
 use flate2::read::GzDecoder;
-use imaging::Volume;
 use imaging::io::{Geometry, read_image, write_image};
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use tests::case::image;
 use tests::models;
 use tests::program::Bench;
 
@@ -67,13 +66,6 @@ fn talkative(model: &Path) {
     fs::write(path, description.to_string()).expect("writable");
 }
 
-fn predict(bench: &Bench, model: &Path, images: &Path) -> Command {
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(images).arg("--output").arg(bench.folder().join("predicted"));
-    command.args(["--device", "cpu", "--threads", "1", "--tta", "off", "--folds", "0", "--precision", "fp32"]);
-    command
-}
-
 #[test]
 fn predictions_and_exported_models_name_nobody() {
     let bench = Bench::new();
@@ -100,11 +92,11 @@ fn predictions_and_exported_models_name_nobody() {
     bench.run(&arguments).expect_success();
     expect_silent(&imported);
 
-    bench.finish(predict(&bench, &model, &model.join("images"))).expect_success();
-    expect_silent(&bench.folder().join("predicted"));
+    bench.predict(&model, &model.join("images"), &[]).expect_success();
+    expect_silent(&bench.predicted());
     // The exported model is a model.
     let exported = bench.folder().join("exported");
-    bench.finish(predict(&bench, &exported, &model.join("images"))).expect_success();
+    bench.predict(&exported, &model.join("images"), &[]).expect_success();
 }
 
 #[test]
@@ -113,8 +105,8 @@ fn of_a_nifti_header_geometry_alone_comes_out() {
     let model = models::copy_to("plain_3d", bench.folder());
     let images = bench.folder().join("headers");
     fs::create_dir(&images).expect("writable");
-    let (image, plain) = (Volume::new([1, 16, 16, 16], (0..4096).map(|i| (i * 37 % 251) as f32).collect()), images.join("plain.nii"));
-    write_image(&plain, &image, &Geometry::with_spacing([1.0; 3])).expect("writable");
+    let plain = images.join("plain.nii");
+    write_image(&plain, &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
     let plain = fs::read(plain).expect("there");
     let (header, voxels) = plain.split_at(352);
     // data_type, db_name, the extents and session error between, time step and beyond, slice and calibration fields, descrip, aux_file,
@@ -146,18 +138,18 @@ fn of_a_nifti_header_geometry_alone_comes_out() {
     description["file_ending"] = json!(".nii");
     fs::write(model.join("dataset.json"), description.to_string()).expect("writable");
     let paths: Vec<PathBuf> = fs::read_dir(&images).expect("there").flatten().map(|entry| entry.path()).collect();
-    let mut command = predict(&bench, &model, &paths[0]);
+    let mut command = bench.prediction(&model, &paths[0], &[]);
     for path in &paths[1..] {
         command.arg("--input").arg(path);
     }
     bench.finish(command).expect_success();
-    let predicted = |name: &str| fs::read(bench.folder().join("predicted").join(name)).expect("predicted");
+    let predicted = |name: &str| fs::read(bench.predicted().join(name)).expect("predicted");
     let expected = &predicted("plain.nii")[..352];
     assert_eq!(paths.len(), 12);
     for path in &paths {
         let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8");
         assert_eq!(&predicted(name)[..352], expected, "{name}");
-        let (source, written) = (read_image(path).expect("read"), read_image(&bench.folder().join("predicted").join(name)).expect("read"));
+        let (source, written) = (read_image(path).expect("read"), read_image(&bench.predicted().join(name)).expect("read"));
         assert_eq!(written.geometry.differs_from(&source.geometry), None);
     }
 }
@@ -186,7 +178,7 @@ fn an_unpacked_model_is_private_and_goes_with_the_program() {
     fs::create_dir(&temporary).expect("writable");
     let folders = || fs::read_dir(&temporary).expect("there").flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        let mut command = predict(&bench, &zip, &model.join("images"));
+        let mut command = bench.prediction(&zip, &model.join("images"), &[]);
         command.env("TMPDIR", &temporary);
         let ended = bench.finish_after(command, "model.unpacked 1", Some(signal), || {
             let [folder] = &folders()[..] else { panic!("one folder") };
@@ -196,7 +188,7 @@ fn an_unpacked_model_is_private_and_goes_with_the_program() {
         assert!(ended.code == -signal || ended.code == 0, "{ended:#?}");
         assert_eq!(folders(), [] as [PathBuf; 0]);
     }
-    let mut command = predict(&bench, &zip, &model.join("images"));
+    let mut command = bench.prediction(&zip, &model.join("images"), &[]);
     command.env("TMPDIR", &temporary);
     bench.finish(command).expect_success();
     assert_eq!(folders(), [] as [PathBuf; 0]);

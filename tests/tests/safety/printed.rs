@@ -4,8 +4,8 @@ use imaging::Volume;
 use imaging::io::{Geometry, write_image, write_labels};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
 use tests::artifact::plugin;
+use tests::case::image;
 use tests::models;
 use tests::program::{Bench, Ended};
 
@@ -26,17 +26,6 @@ fn expect_plain_output(ended: &Ended, what: &str) {
     expect_plain(&ended.stderr, what);
 }
 
-fn image() -> Volume<f32> {
-    Volume::new([1, 16, 16, 16], (0..4096).map(|i| (i * 37 % 251) as f32).collect())
-}
-
-fn predict(bench: &Bench, model: &Path, images: &Path, output: &str) -> Ended {
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(images).arg("--output").arg(bench.folder().join(output));
-    command.args(["--device", "cpu", "--threads", "1", "--tta", "off", "--folds", "0", "--precision", "fp32"]);
-    bench.finish(command)
-}
-
 #[test]
 fn names_of_files_are_shown_and_not_obeyed() {
     let bench = Bench::new();
@@ -48,7 +37,7 @@ fn names_of_files_are_shown_and_not_obeyed() {
         fs::write(images.join(format!("{name}_bad_0000.nii.gz")), "no image").expect("writable");
         write_image(&images.join(format!("{name}_0000.nii.gz")), &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
     }
-    let ended = predict(&bench, &model, &images, "predicted");
+    let ended = bench.predict(&model, &images, &[]);
     assert_eq!(ended.code, 1, "{ended:#?}");
     expect_plain_output(&ended, "predict");
     assert!(ended.stderr.contains("\\u{1b}[31mred_bad") && ended.stderr.contains("\\u{202e}"), "{ended:#?}");
@@ -98,7 +87,7 @@ fn labels_and_headers_are_shown_and_not_obeyed() {
             fs::write(images.join(format!("a_0000{ending}")), header).expect("writable");
             let text = fs::read_to_string(models::folder().join("plain_3d/dataset.json")).expect("there").replace(".nii.gz", ending);
             fs::write(model.join("dataset.json"), text).expect("writable");
-            let ended = predict(&bench, &model, &images, "predicted");
+            let ended = bench.predict(&model, &images, &[]);
             assert_eq!(ended.code, 1, "{ended:#?}");
             expect_plain_output(&ended, name);
         }

@@ -9,19 +9,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::artifact::plugin;
+use tests::case::image;
 use tests::models;
-use tests::program::{Bench, Ended};
-
-fn predict(bench: &Bench, model: &Path, images: &Path, further: &[&str]) -> Ended {
-    let mut command = bench.host();
-    command.arg("predict").arg("--model").arg(model).arg("--input").arg(images).arg("--output").arg(bench.folder().join("predicted"));
-    command.args(["--device", "cpu", "--threads", "1", "--tta", "off", "--folds", "0", "--precision", "fp32"]).args(further);
-    bench.finish(command)
-}
-
-fn image() -> Volume<f32> {
-    Volume::new([1, 16, 16, 16], (0..4096).map(|i| (i * 37 % 251) as f32).collect())
-}
+use tests::program::Bench;
 
 /// Sets the spacing of a plain NIfTI file.
 fn set_spacing(path: &Path, spacing: [f32; 3]) {
@@ -56,19 +46,19 @@ fn a_wrong_spacing_is_an_error_of_its_case() {
     for (i, spacing) in ABSURD.into_iter().enumerate() {
         set_spacing(&images.join(format!("bad_{i}_0000.nii")), spacing);
     }
-    let ended = predict(&bench, &model, &images, &[]);
+    let ended = bench.predict(&model, &images, &[]);
     assert!(ended.code == 1 && !ended.stderr.contains("panicked"), "{ended:#?}");
     for i in 0..ABSURD.len() {
         let line = ended.stderr.lines().find(|line| line.contains(&format!("bad_{i}: ")));
         assert!(line.is_some_and(|line| line.contains(".nii: its spacing of") && line.contains("--max-voxels")), "{i}: {ended:#?}");
     }
-    assert!(["a_good.nii", "z_good.nii"].iter().all(|file| bench.folder().join("predicted").join(file).is_file()));
+    assert!(["a_good.nii", "z_good.nii"].iter().all(|file| bench.predicted().join(file).is_file()));
 
     // The flag lowers the limit as it raises it.
-    fs::remove_dir_all(bench.folder().join("predicted")).expect("predicted");
-    let ended = predict(&bench, &model, &images.join("a_good_0000.nii"), &["--max-voxels", "4095"]);
+    fs::remove_dir_all(bench.predicted()).expect("predicted");
+    let ended = bench.predict(&model, &images.join("a_good_0000.nii"), &["--max-voxels", "4095"]);
     assert!(ended.code == 1 && ended.stderr.contains("[1, 16, 16, 16] voxels (c, z, y, x), more than the 4095"), "{ended:#?}");
-    predict(&bench, &model, &images.join("a_good_0000.nii"), &["--max-voxels", "100000"]).expect_success();
+    bench.predict(&model, &images.join("a_good_0000.nii"), &["--max-voxels", "100000"]).expect_success();
 }
 
 #[test]
@@ -114,7 +104,7 @@ fn a_small_file_does_not_become_a_large_one() {
     let small = bench.folder().join("small.nii.gz");
     fs::write(&small, gzip.finish().expect("in memory")).expect("writable");
     assert!(fs::metadata(&small).expect("there").len() < 70_000);
-    let ended = predict(&bench, &model, &small, &["--max-voxels", "1000000"]);
+    let ended = bench.predict(&model, &small, &["--max-voxels", "1000000"]);
     assert!(ended.code == 1 && ended.stderr.contains("[1, 400, 400, 400]") && ended.stderr.contains("1000000"), "{ended:#?}");
 }
 
@@ -135,7 +125,7 @@ fn files_with_holes_take_no_memory() {
     for file in ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"] {
         let original = fs::read(model.join(file)).expect("there");
         lengthen(&model.join(file), TERABYTE);
-        let ended = predict(&bench, &model, &images, &[]);
+        let ended = bench.predict(&model, &images, &[]);
         assert!(ended.code == 1 && ended.stderr.contains(file.rsplit('/').next().expect("a name")), "{file}: {ended:#?}");
         fs::write(model.join(file), original).expect("writable");
     }
@@ -165,9 +155,9 @@ fn nothing_waits_for_a_pipe() {
     fs::create_dir(&images).expect("writable");
     write_image(&images.join("good_0000.nii.gz"), &image(), &Geometry::with_spacing([1.0; 3])).expect("writable");
     pipe(&images.join("pipe_0000.nii.gz"));
-    let ended = predict(&bench, &model, &images, &[]);
+    let ended = bench.predict(&model, &images, &[]);
     assert!(ended.code == 1 && ended.stderr.contains("pipe_0000.nii.gz") && ended.stderr.contains("a pipe or a device"), "{ended:#?}");
-    assert!(bench.folder().join("predicted/good.nii.gz").is_file());
+    assert!(bench.predicted().join("good.nii.gz").is_file());
 
     let dataset = bench.raw.folder.display().to_string();
     let replace = |path: &Path| {
@@ -217,7 +207,7 @@ fn nothing_waits_for_a_pipe() {
     // A header beside its voxels, a spacing beside a stack, a model's files.
     for file in ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"] {
         replace(&model.join(file));
-        assert_eq!(predict(&bench, &model, &images, &[]).code, 1, "{file}");
+        assert_eq!(bench.predict(&model, &images, &[]).code, 1, "{file}");
         restore(&model.join(file));
     }
     let labels = Volume::filled([1, 4, 4, 4], 1_i16);
