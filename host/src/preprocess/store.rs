@@ -2,8 +2,8 @@
 //!
 //! A file is a Zarr v3 hierarchy in an uncompressed ZIP ([`imaging::zarr`]). Arrays: `image` f32 (C, Z, Y, X); `labels/<target>`
 //! i16 (1, Z, Y, X), or i8 where all labels fit; `maps/<target>` f32 (C, Z, Y, X); `locations/<target>` i32 (N, 3), the voxels of all
-//! classes one class after the other. The root's attributes have one key, `case`: properties, classes, what files it was made from, and
-//! the number of voxels of every class.
+//! classes one class after the other. The root's attributes have one key, `case`: properties, classes, what files it was made from, the
+//! key of the store that it belongs to, and the number of voxels of every class.
 //! Files are only ever replaced as a whole, never changed in place, so that they can be read while a new version is written.
 
 use std::path::Path;
