@@ -181,12 +181,34 @@ impl<T: Copy> Volume<T> {
         Self::new([self.channels(), shape[0], shape[1], shape[2]], data)
     }
 
+    /// Reverses the order of voxels along each of the axes (z, y, x) that `axes` says.
+    pub fn flip(&mut self, axes: [bool; 3]) {
+        let [_, depth, height, width] = self.shape;
+        for (axis, (count, block)) in [(depth, height * width), (height, width), (width, 1)].into_iter().enumerate() {
+            if axes[axis] && block > 0 && count > 0 {
+                self.data.chunks_exact_mut(count * block).for_each(|line| reverse_blocks(line, block));
+            }
+        }
+    }
+
     fn voxels(&self) -> usize {
         self.shape[1] * self.shape[2] * self.shape[3]
     }
 
     fn row_start(&self, c: usize, z: usize, y: usize) -> usize {
         ((c * self.shape[1] + z) * self.shape[2] + y) * self.shape[3]
+    }
+}
+
+/// Reverses the order of the blocks of `block` elements that `line` is made of.
+fn reverse_blocks<T>(line: &mut [T], block: usize) {
+    if block == 1 {
+        return line.reverse();
+    }
+    let count = line.len() / block;
+    for first in 0..count / 2 {
+        let (before, after) = line.split_at_mut((count - 1 - first) * block);
+        before[first * block..][..block].swap_with_slice(&mut after[..block]);
     }
 }
 

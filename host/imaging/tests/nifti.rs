@@ -142,8 +142,13 @@ fn labels_take_the_smallest_type() {
         assert_eq!(fs::read(&path).unwrap()[70..72], i16::to_le_bytes(datatype));
         assert_eq!(read_labels(&path).unwrap().volume, labels);
     }
-    let wide = Volume::filled([1, 1, 1, 32768], 0);
-    assert!(matches!(write_labels(&path, &wide, &Geometry::with_spacing([1.0; 3])), Err(Error::TooLarge { .. })));
+    // One voxel too long for NIfTI-1.
+    let mut wide = Volume::filled([1, 1, 1, 32768], 0);
+    wide.data_mut()[32767] = 3;
+    write_labels(&path, &wide, &Geometry::with_spacing([1.5, 2.0, 2.5])).unwrap();
+    assert_eq!(fs::read(&path).unwrap()[..8], [28, 2, 0, 0, b'n', b'+', b'2', 0]);
+    let copy = read_labels(&path).unwrap();
+    assert_eq!((copy.volume, copy.geometry.spacing()), (wide, [1.5, 2.0, 2.5]));
 }
 
 /// What reading `bytes` says, which must be one line that names the file.
@@ -160,8 +165,8 @@ fn what_is_not_nifti_is_refused_by_name() {
         let message = refusal(&folder, name, bytes);
         assert!(message.contains(words), "{message}");
     };
-    expect("empty.nii", b"", "ends before its 348-byte header does");
-    expect("text.nii.gz", &[b'x'; 1000], "is not a NIfTI-1 file");
+    expect("empty.nii", b"", "ends before its header does");
+    expect("text.nii.gz", &[b'x'; 1000], "is not a NIfTI file");
     expect("image.dcm", &small_file(), "none of the known file endings");
     expect("garbage.nii.gz", &[b"\x1f\x8b\x08\0".as_slice(), &[7; 500]].concat(), "cannot read");
     expect("short.nii", &small_file()[..375], "is 375 bytes long");
@@ -170,13 +175,7 @@ fn what_is_not_nifti_is_refused_by_name() {
     put(&mut bytes, 70, &128i16.to_le_bytes());
     expect("colours.nii", &bytes, "data type 128");
     let mut bytes = small_file();
-    put(&mut bytes, 0, &540i32.to_le_bytes());
-    expect("second.nii", &bytes, "is NIfTI-2");
-    let mut bytes = small_file();
-    put(&mut bytes, 344, b"ni1\0");
-    expect("pair.nii", &bytes, ".hdr/.img pair");
-    let mut bytes = small_file();
-    put(&mut bytes, 46, &(-2i16).to_le_bytes());
+    put(&mut bytes, 42, &(-2i16).to_le_bytes());
     expect("negative.nii", &bytes, "claims the dimensions");
 
     // 2 GB that a file of some hundred bytes cannot hold, and more than there are addresses.
@@ -194,6 +193,55 @@ fn what_is_not_nifti_is_refused_by_name() {
     damaged[checksum] ^= 1;
     expect("damaged.nii.gz", &damaged, "cannot read");
     assert!(read_image(&folder.path().join("absent.nii")).unwrap_err().to_string().contains("absent.nii"));
+}
+
+#[test]
+fn labels_are_judged_as_32_bits_hold_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let scaled = |slope: f32, intercept: f32, stored: [u16; 3]| {
+        let mut bytes = header(512, false);
+        put(&mut bytes, 112, &slope.to_le_bytes());
+        put(&mut bytes, 116, &intercept.to_le_bytes());
+        bytes.extend(stored.repeat(4).into_iter().flat_map(u16::to_le_bytes));
+        bytes
+    };
+    // As nibabel saves what was read as real numbers: the stored integers fill the type, and no slope of 32 bits makes 1 of 255 exactly.
+    for (slope, intercept, stored) in [(1.0 / 255.0, 0.0, [0, 255, 510]), (1.0 / 21845.0, 0.0, [0, 21845, 43690]), (1.0, 1e-46, [0, 1, 2])]
+    {
+        for name in ["a.nii", "a.nii.gz"] {
+            let labels = read_labels(&write(&folder, name, &scaled(slope, intercept, stored))).map(|map| map.volume.into_data());
+            assert!(labels.as_ref().is_ok_and(|labels| labels[..2] == [0, 1]), "{slope} {intercept}: {labels:?}");
+        }
+    }
+    for (slope, intercept) in [(1.000001, 0.0), (0.5, 0.0), (1.0, 1e-3)] {
+        let message = read_labels(&write(&folder, "a.nii.gz", &scaled(slope, intercept, [0, 1, 2]))).unwrap_err().to_string();
+        assert!(
+            message.contains(&format!("(scl_slope {}", f64::from(slope))) && message.contains("save the label map as integers"),
+            "{message}"
+        );
+    }
+    let reals = |values: [f64; 12]| [header(64, false), values.map(f64::to_le_bytes).concat()].concat();
+    let mut values = [1.0; 12];
+    values[3] = 2.000_000_000_1;
+    assert_eq!(read_labels(&write(&folder, "a.nii", &reals(values))).unwrap().volume.data()[3], 2);
+    values[3] = 2.0001;
+    let message = read_labels(&write(&folder, "a.nii", &reals(values))).unwrap_err().to_string();
+    assert!(message.contains("2.0001") && message.contains("was an image given"), "{message}");
+}
+
+#[test]
+fn bytes_after_the_last_gzip_member_are_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = gzip(&small_file());
+    let halves = [gzip(&small_file()[..360]), gzip(&small_file()[360..])].concat();
+    for rest in [&b"\n"[..], &[0; 512], &[0; 3], b"garbage!", &[0x1f]] {
+        for whole in [&packed, &halves] {
+            let image = read_image(&write(&folder, "a.nii.gz", &[whole, rest].concat())).unwrap();
+            assert_eq!(image.volume.data()[11], 11.0);
+        }
+    }
+    // The second member is cut off.
+    refusal(&folder, "a.nii.gz", &halves[..halves.len() - 9]);
 }
 
 #[test]

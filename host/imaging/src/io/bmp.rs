@@ -1,12 +1,13 @@
 //! BMP: a single image, grey or in colours, as scikit-image reads it for nnU-Net's `NaturalImage2DIO`.
 //!
 //! That is pillow's way: a palette in which every grey value stands for itself is none, one of black and white makes 0 and 1, others are
-//! looked up, and the fourth byte of a pixel counts for nothing.
+//! looked up, and the fourth byte of a pixel counts for nothing. In a label map, indices of a palette are the labels.
 
 use std::io::{Cursor, Read};
 use std::path::Path;
 
 use super::bits::unpack;
+use super::reader::Purpose;
 use super::source::{Problem, Source};
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored};
@@ -63,7 +64,7 @@ impl Header {
 }
 
 /// Opens and decodes a file.
-pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
+pub fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
     let wrong = |(found, advice): (&str, _)| Error::content(path, (found.to_owned(), advice));
     let mut source = Source::open(path)?;
     let cut = || wrong(("ends before its header does", "it is empty, damaged or not BMP"));
@@ -97,7 +98,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     let black_and_white = header.bits == 1 && palette == [[0; 3], [255; 3]];
     let is_grey = black_and_white || colours > 2 && (0..=255).zip(&palette).all(|(value, colour)| *colour == [value; 3]);
     let mut channels = if header.bits > 8 { 3 } else { 1 };
-    if header.bits <= 8 && !is_grey {
+    if header.bits <= 8 && !is_grey && purpose == Purpose::Image {
         let looked_up: Option<Vec<[u8; 3]>> = pixels.iter().map(|index| palette.get(usize::from(*index)).copied()).collect();
         pixels = looked_up.ok_or_else(|| wrong(("has pixels beyond its palette", "the file is damaged; write it again")))?.into_flattened();
         channels = 3;

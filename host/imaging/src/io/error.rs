@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ENDINGS;
 use super::source::Problem;
+use super::voxels::Scaling;
+use super::{ENDINGS, Reader};
 
 /// Why a file could not be read or written. Every message is one line and names the file.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,16 @@ pub enum Error {
         /// What was expected, or what to do.
         advice: &'static str,
     },
+    /// The file is sound, but the reader that all files of its kind are read by does not open such.
+    #[error("{path} {found}, which {reader}, nnU-Net's reader of these files, does not open; convert it", reader = .reader.name())]
+    NotOpened {
+        /// The file.
+        path: PathBuf,
+        /// The reader.
+        reader: Reader,
+        /// What is in the file.
+        found: String,
+    },
     /// The format cannot hold it.
     #[error("cannot write {path}: {found}; {advice}")]
     Unwritable {
@@ -51,14 +62,14 @@ pub enum Error {
         path: PathBuf,
     },
     /// A label map holds something that is no label.
-    #[error(
-        "{path} holds the value {value}, and labels must be integers from -32768 to 32767; was an image given in place of a label map?"
-    )]
+    #[error("{path} holds the value {value}{}, and labels must be integers from -32768 to 32767; {}", scaled(.scaling), label_advice(.scaling))]
     NotALabel {
         /// The file.
         path: PathBuf,
         /// The first such value.
         value: f64,
+        /// Slope and intercept that the file's integers are scaled by, if they are.
+        scaling: Option<(f64, f64)>,
     },
     /// A label map has several channels.
     #[error("{path} has {channels} channels, and a label map has one; split the file")]
@@ -97,7 +108,31 @@ impl Error {
         Self::Content { path: path.to_owned(), found, advice }
     }
 
+    pub(super) fn not_opened(path: &Path, reader: Reader, found: String) -> Self {
+        Self::NotOpened { path: path.to_owned(), reader, found }
+    }
+
+    pub(super) fn not_a_label(path: &Path, value: f64, scaling: Scaling) -> Self {
+        let scaling = match scaling {
+            Scaling::None => None,
+            Scaling::Linear(slope, intercept) | Scaling::LinearOfF32(slope, intercept) => Some((slope, intercept)),
+        };
+        Self::NotALabel { path: path.to_owned(), value, scaling }
+    }
+
     pub(super) fn unwritable(path: &Path, found: String, advice: &'static str) -> Self {
         Self::Unwritable { path: path.to_owned(), found, advice }
+    }
+}
+
+fn scaled(scaling: &Option<(f64, f64)>) -> String {
+    let text = |(slope, intercept)| format!(" after scaling (scl_slope {slope}, scl_inter {intercept})");
+    scaling.map_or_else(String::new, text)
+}
+
+fn label_advice(scaling: &Option<(f64, f64)>) -> &'static str {
+    match scaling {
+        Some(_) => "save the label map as integers, with scl_slope 1 and scl_inter 0",
+        None => "was an image given in place of a label map?",
     }
 }

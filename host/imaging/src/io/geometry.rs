@@ -1,6 +1,7 @@
 //! Where a volume lies in space.
 
 use super::nifti;
+use super::orientation::Orientation;
 
 /// Origins closer than this are the same: headers hold 32-bit floats, and tools round them differently.
 const ORIGIN_TOLERANCE_MM: f64 = 1e-3;
@@ -26,12 +27,14 @@ pub struct Geometry {
     planar: bool,
     /// Where it comes from NIfTI: a NIfTI file that is written with this geometry has the same bytes for it.
     header: Option<Box<nifti::Header>>,
+    /// Where the volume was turned when it was read: how, and the geometry of the file.
+    source: Option<Box<(Orientation, Self)>>,
 }
 
 impl Geometry {
     /// An axis-aligned geometry with its origin at zero, for data that comes from no file. Spacing in mm, (z, y, x).
     pub fn with_spacing(spacing: [f64; 3]) -> Self {
-        Self { spacing, origin: [0.0; 3], direction: IDENTITY, planar: false, header: None }
+        Self { spacing, origin: [0.0; 3], direction: IDENTITY, planar: false, header: None, source: None }
     }
 
     /// The geometry of an image of `rank` axes (two or more) that are listed x first. `lps` holds the position of the first voxel, and the
@@ -54,6 +57,7 @@ impl Geometry {
             direction: if let [Some(x), Some(y), Some(z)] = direction { [x, y, z] } else { ALONG_ITK },
             planar,
             header: None,
+            source: None,
         }
     }
 
@@ -71,6 +75,31 @@ impl Geometry {
     /// The NIfTI header that it comes from.
     pub(super) fn header(&self) -> Option<&nifti::Header> {
         self.header.as_deref()
+    }
+
+    /// The geometry of a volume of shape `spatial` (z, y, x) once it is [turned](Orientation::turn).
+    pub(super) fn turned(self, orientation: Orientation, spatial: [usize; 3]) -> Self {
+        let Orientation { axes, flipped } = orientation;
+        let spacing = [2, 1, 0].map(|axis: usize| self.spacing[2 - axes[axis]]);
+        let mut origin = self.origin;
+        for (axis, _) in axes.iter().zip(flipped).filter(|(_, flipped)| *flipped) {
+            // The last voxel along that axis has become the first.
+            let length = self.spacing[2 - axis] * (spatial[2 - axis] - 1) as f64;
+            origin.iter_mut().zip(self.direction[*axis]).for_each(|(origin, part)| *origin += part * length);
+        }
+        let signs = flipped.map(|flipped| if flipped { -1.0 } else { 1.0 });
+        let direction = [0, 1, 2].map(|axis| self.direction[axes[axis]].map(|part| part * signs[axis]));
+        Self { spacing, origin, direction, planar: self.planar, header: None, source: Some(Box::new((orientation, self))) }
+    }
+
+    /// Where the volume was turned when it was read: how, and the geometry of the file.
+    pub(super) fn source(&self) -> Option<(Orientation, &Self)> {
+        self.source.as_deref().map(|(orientation, geometry)| (*orientation, geometry))
+    }
+
+    /// The geometry of the file, where the volume was turned when it was read.
+    pub fn of_file(&self) -> Option<&Self> {
+        self.source.as_deref().map(|(_, geometry)| geometry)
     }
 
     /// Size of a voxel along (z, y, x) in mm. A file with two dimensions has no z and gets 999 times its larger spacing there, which

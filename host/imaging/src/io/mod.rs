@@ -2,8 +2,9 @@
 //!
 //! A file's ending picks the format's module. To read, that module checks the header and hands over a reader of the stored bytes
 //! (`voxels.rs`), which become an [`Image`] or a [`LabelMap`] with axes (channel, z, y, x); arrays and spacings are those that nnU-Net's
-//! reader for that ending gives. The [`Geometry`] of a case travels beside its voxels, untouched, until a prediction is written with it,
-//! in its source's format or another. All files, of whatever kind, are written by [`write_atomically`], so that nobody ever finds half a
+//! class gives which a [`Reader`] stands for: one for all files of a data set. The [`Geometry`] of a case travels beside its voxels,
+//! untouched, until a prediction is written with it, in its source's format or another; where the reader has turned the voxels, they are
+//! turned back. All files, of whatever kind, are written by [`write_atomically`], so that nobody ever finds half a
 //! file under its final name.
 
 mod atomic;
@@ -13,11 +14,14 @@ mod error;
 mod file;
 mod geometry;
 mod gipl;
+mod gzip;
 mod limit;
 mod metaimage;
 mod nifti;
 mod nrrd;
+mod orientation;
 mod png;
+mod reader;
 mod source;
 mod text;
 mod tiff;
@@ -31,10 +35,11 @@ pub use error::Error;
 pub use file::{open_file, read_file, read_large_file, read_text};
 pub use geometry::{Geometry, Placement};
 pub use limit::{DEFAULT_MOST_VOXELS, may_have, most_voxels, set_most_voxels};
+pub use reader::Reader;
 
 use crate::Volume;
+use reader::{Purpose, open_by_any};
 use values::Values;
-use voxels::Stored;
 
 /// An image with real values and where it lies in space.
 #[derive(Clone, Debug)]
@@ -68,6 +73,20 @@ enum Format {
     Tiff,
 }
 
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nifti => "NIfTI",
+            Self::Nrrd => "NRRD",
+            Self::MetaImage => "MetaImage",
+            Self::Gipl => "GIPL",
+            Self::Png => "PNG",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+        }
+    }
+}
+
 fn format_of(path: &Path) -> Result<Format, Error> {
     let ending = ENDINGS.into_iter().find(|ending| ends_with(path, ending));
     match ending {
@@ -87,35 +106,16 @@ fn ends_with(path: &Path, ending: &str) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().ends_with(ending))
 }
 
-/// Opens a file and hands its voxels to `read`.
-fn open(path: &Path) -> Result<Stored<'static>, Error> {
-    match format_of(path)? {
-        Format::Nifti => nifti::open(path),
-        Format::Nrrd => nrrd::open(path),
-        Format::MetaImage => metaimage::open(path),
-        Format::Gipl => gipl::open(path),
-        Format::Png => png::open(path),
-        Format::Bmp => bmp::open(path),
-        Format::Tiff => tiff::open(path),
-    }
-}
-
-/// Reads an image. Stored values are scaled as the file says (NIfTI's `scl_slope`); further dimensions, such as the fourth of a 4D
-/// NIfTI, and colours become channels; files with one slice or two dimensions get Z = 1.
+/// Reads an image by the first of nnU-Net's readers that opens it; see [`Reader::read_image`].
 pub fn read_image(path: &Path) -> Result<Image, Error> {
-    let (volume, geometry) = open(path)?.read(path)?;
-    Ok(Image { volume, geometry })
+    let (reader, stored) = open_by_any(path, Purpose::Image)?;
+    reader.image(path, stored)
 }
 
-/// Reads a label map: one channel, whose values must be integers that fit into 16 bits.
+/// Reads a label map by the first of nnU-Net's readers that opens it; see [`Reader::read_labels`].
 pub fn read_labels(path: &Path) -> Result<LabelMap, Error> {
-    let stored = open(path)?;
-    let [channels, ..] = stored.shape;
-    if channels != 1 {
-        return Err(Error::LabelChannels { path: path.to_owned(), channels });
-    }
-    let (volume, geometry) = stored.read(path)?;
-    Ok(LabelMap { volume, geometry })
+    let (reader, stored) = open_by_any(path, Purpose::Labels)?;
+    reader.labels(path, stored)
 }
 
 /// The further file that is written with a label map or an image at `path`, with its voxels or its spacing; most formats have none.
@@ -132,12 +132,18 @@ pub fn beside(path: &Path, geometry: &Geometry) -> Option<PathBuf> {
 /// Writes a label map with the geometry of the image it belongs to: as 8 unsigned bits if all labels are below 255, else 16, as
 /// nnU-Net does (`simpleitk_reader_writer.py`); as 16 signed bits if one is negative.
 pub fn write_labels(path: &Path, labels: &Volume<i16>, geometry: &Geometry) -> Result<(), Error> {
-    write(path, Values::labels(labels), geometry)
+    match geometry.source() {
+        Some((orientation, source)) => write(path, Values::labels(&orientation.turn_back(labels.clone())), source),
+        None => write(path, Values::labels(labels), geometry),
+    }
 }
 
 /// Writes an image as 32-bit floats, with the geometry of the image it belongs to.
 pub fn write_image(path: &Path, image: &Volume<f32>, geometry: &Geometry) -> Result<(), Error> {
-    write(path, Values::Image(image), geometry)
+    match geometry.source() {
+        Some((orientation, source)) => write(path, Values::Image(&orientation.turn_back(image.clone())), source),
+        None => write(path, Values::Image(image), geometry),
+    }
 }
 
 fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! PNG: a single image, grey or in colours, as scikit-image reads it for nnU-Net's `NaturalImage2DIO`.
 //!
-//! That is pillow's way. Pixels of 2 and 4 bits are spread over 0 to 255, those of 1 bit are 0 and 1. A palette is looked up. Of colours
+//! That is pillow's way. Pixels of 2 and 4 bits are spread over 0 to 255, those of 1 bit are 0 and 1. A palette is looked up, but not in a
+//! label map, where its indices are the labels and its colours only show them. Of colours
 //! with 16 bits the lower 8 are dropped, and those of grey values are kept. A transparent colour counts for nothing.
 
 use std::fs::File;
@@ -10,13 +11,14 @@ use std::path::Path;
 use ::png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, Reader, Transformations};
 
 use super::bits::unpack;
+use super::reader::Purpose;
 use super::source::{LARGEST_EXPANSION, Problem, Source};
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored};
 use super::{Error, Geometry, limit, write_atomically};
 
 /// Opens and decodes a file.
-pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
+pub fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
     let wrong = |problem| Error::content(path, problem);
     let undecodable = |error| match error {
         DecodingError::IoError(cause) => Error::Read { path: path.to_owned(), cause },
@@ -44,7 +46,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     let mut data = vec![0; size];
     reader.next_frame(&mut data).map_err(undecodable)?;
     reader.finish().map_err(undecodable)?;
-    let (channels, number, data) = expand(&reader, data, width).map_err(wrong)?;
+    let (channels, number, data) = expand(&reader, data, width, purpose).map_err(wrong)?;
     Ok(Stored {
         shape: [channels, 1, height, width],
         interleaved: true,
@@ -57,7 +59,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
 }
 
 /// Channels, number type and pixels of decoded `data`.
-fn expand(reader: &Reader<BufReader<File>>, data: Vec<u8>, width: usize) -> Result<(usize, Number, Vec<u8>), Problem> {
+fn expand(reader: &Reader<BufReader<File>>, data: Vec<u8>, width: usize, purpose: Purpose) -> Result<(usize, Number, Vec<u8>), Problem> {
     let info = reader.info();
     let bits = info.bit_depth as u8;
     let bytes = |data: Vec<u8>| {
@@ -82,6 +84,7 @@ fn expand(reader: &Reader<BufReader<File>>, data: Vec<u8>, width: usize) -> Resu
         }
         ColorType::Rgb => Ok((3, Number::U8, upper(data))),
         ColorType::Rgba => Ok((4, Number::U8, upper(data))),
+        ColorType::Indexed if purpose == Purpose::Labels => Ok((1, Number::U8, bytes(data))),
         ColorType::Indexed => {
             let palette = info.palette.as_deref().unwrap_or_default();
             let colours = bytes(data).into_iter().map(|index| palette.as_chunks::<3>().0.get(usize::from(index)).copied());

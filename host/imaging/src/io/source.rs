@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Take};
 use std::path::{Component, Path, PathBuf};
 
-use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::ZlibDecoder;
 
+use super::gzip::{Members, is_gzip};
 use super::{Error, open_file};
 
 /// Deflate makes at most this many bytes of one.
 pub const LARGEST_EXPANSION: u64 = 1032;
-/// What begins a gzip stream.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Longest text header that is read. Real ones have some kilobytes.
 const LONGEST_TEXT: u64 = 1 << 20;
 
@@ -80,7 +79,7 @@ impl Source {
     /// Whether what comes next is a gzip stream.
     pub fn is_gzip(&mut self) -> Result<bool, Error> {
         // At the beginning of a file or after a header of text, which is far shorter than the buffer, the bytes are there already.
-        self.reader.fill_buf().map(|bytes| bytes.starts_with(&GZIP)).map_err(|cause| self.failed(cause))
+        self.reader.fill_buf().map(is_gzip).map_err(|cause| self.failed(cause))
     }
 
     /// The next `N` bytes; `None` when there are fewer.
@@ -137,8 +136,8 @@ impl Source {
     }
 
     /// What the gzip streams hold that begin here and are `length` bytes long at most.
-    pub fn into_gzip(self, length: u64) -> MultiGzDecoder<Take<BufReader<File>>> {
-        MultiGzDecoder::new(self.reader.take(length))
+    pub fn into_gzip(self, length: u64) -> Members<Take<BufReader<File>>> {
+        Members::new(self.reader.take(length))
     }
 
     /// What the zlib stream holds that begins here and is `length` bytes long at most.

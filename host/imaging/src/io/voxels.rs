@@ -88,7 +88,7 @@ impl Stored<'_> {
                     advice: "the file is cut off or its header damaged; copy it again",
                 });
             }
-            self.decode(slab, &mut data).map_err(|value| Error::NotALabel { path: path.to_owned(), value })?;
+            self.decode(slab, &mut data).map_err(|value| Error::not_a_label(path, value, self.scaling))?;
         }
         // The checksum of compressed data comes last, and is compared when it is read.
         io::copy(&mut self.bytes, &mut io::sink()).map_err(failed)?;
@@ -179,7 +179,8 @@ pub trait StoredNumber: Copy {
     /// As wide, but integers are rounded to 32-bit floats first.
     fn rounded(self) -> f64;
     fn narrow(self) -> f32;
-    /// `None` when it is no integer that fits into 16 bits.
+    /// `None` when it is no integer that fits into 16 bits. Real numbers are compared as 32 bits hold them, as nnU-Net does: a slope that
+    /// was computed in 32 bits makes 1.00000006 of 1.
     fn label(self) -> Option<i16>;
 }
 
@@ -211,7 +212,7 @@ stored_numbers! {
     u64: f32, |value| i16::try_from(value).ok();
     i64: f32, |value| i16::try_from(value).ok();
     f32: f32, |value| Some(value as i16).filter(|label| f32::from(*label) == value);
-    f64: f64, |value| Some(value as i16).filter(|label| f64::from(*label) == value);
+    f64: f64, |value| f32::label(value as f32);
 }
 
 /// What volumes are made of.

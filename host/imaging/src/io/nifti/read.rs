@@ -3,29 +3,36 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::header::{self, Header, Library};
+use super::fields::{LENGTH_1, Version};
+use super::header::{Header, Library};
 use crate::io::source::{LARGEST_EXPANSION, Source};
 use crate::io::voxels::Stored;
-use crate::io::{Error, ends_with};
+use crate::io::{Error, Reader};
 
-/// Opens a file; its voxels are read by whoever uses the result.
-pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
+/// Opens a file as `reader`, one of nnU-Net's readers, does by `library`; its voxels are read by whoever uses the result.
+pub fn open(path: &Path, reader: Reader, library: Library) -> Result<Stored<'static>, Error> {
     let failed = |cause| Error::Read { path: path.to_owned(), cause };
     let wrong = |problem| Error::content(path, problem);
 
-    let library = if ends_with(path, ".nii") { Library::Nibabel } else { Library::SimpleItk };
     let mut source = Source::open(path)?;
     let file_length = source.length();
     // The content says whether it is compressed: files are renamed without a thought.
     let compressed = source.is_gzip()?;
-    let mut reader: Box<dyn Read> = if compressed { Box::new(source.into_gzip(u64::MAX)) } else { Box::new(source.into_reader()) };
+    let mut bytes: Box<dyn Read> = if compressed { Box::new(source.into_gzip(u64::MAX)) } else { Box::new(source.into_reader()) };
 
-    let mut bytes = [0; header::LENGTH];
-    reader.read_exact(&mut bytes).map_err(|cause| match cause.kind() {
-        io::ErrorKind::UnexpectedEof => wrong(("ends before its 348-byte header does".to_owned(), "it is empty, damaged or not NIfTI")),
+    let cut_off = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::UnexpectedEof => wrong(("ends before its header does".to_owned(), "it is empty, damaged or not NIfTI")),
         _ => failed(cause),
-    })?;
-    let header = Header::parse(bytes).map_err(wrong)?;
+    };
+    let mut head = vec![0; LENGTH_1];
+    bytes.read_exact(&mut head).map_err(cut_off)?;
+    let version = Version::of([head[0], head[1], head[2], head[3]]);
+    head.resize(version.length(), 0);
+    bytes.read_exact(&mut head[LENGTH_1..]).map_err(cut_off)?;
+    let header = Header::parse(version, &head).map_err(wrong)?;
+    if let Some(found) = header.refused_by(library) {
+        return Err(Error::not_opened(path, reader, found));
+    }
 
     let available = if compressed { file_length.saturating_mul(LARGEST_EXPANSION) } else { file_length };
     let fits = |length: usize| header.data_offset().checked_add(length as u64).is_some_and(|end| end <= available);
@@ -35,7 +42,7 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
             "the file is cut off or its header damaged; copy it again",
         ))
     })?;
-    io::copy(&mut reader.by_ref().take(header.data_offset() - header::LENGTH as u64), &mut io::sink()).map_err(failed)?;
+    io::copy(&mut bytes.by_ref().take(header.data_offset() - head.len() as u64), &mut io::sink()).map_err(failed)?;
     Ok(Stored {
         shape: header.shape(),
         interleaved: false,
@@ -44,6 +51,6 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
         scaling: header.scaling(library),
         geometry: header.geometry(library),
         // What follows the voxels of an uncompressed file is no concern; a compressed one ends with a checksum.
-        bytes: if compressed { reader } else { Box::new(reader.take(length as u64)) },
+        bytes: if compressed { bytes } else { Box::new(bytes.take(length as u64)) },
     })
 }

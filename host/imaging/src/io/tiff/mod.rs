@@ -1,8 +1,8 @@
 //! TIFF: stacks of slices and single images, `.tif` and `.tiff`.
 //!
-//! What nnU-Net makes of them depends on the content. A stack goes to `Tiff3DIO` and has its spacing in a JSON file beside it
-//! (`spacing.rs`). A single image, grey or in colours, goes to `NaturalImage2DIO`, and so does a stack of three or four slices whose name
-//! ends with `.tif`, because scikit-image takes those for colours; here, a spacing beside it says that it is a stack after all.
+//! A stack is read as `Tiff3DIO` reads it and has its spacing in a JSON file beside it (`spacing.rs`); a single image, grey or in colours, as
+//! `NaturalImage2DIO` does. That one takes a stack of three or four slices for colours, because scikit-image does; here, a spacing beside
+//! the stack says that it is a stack after all. Indices of a palette are values, as tifffile has it.
 
 mod check;
 mod description;
@@ -11,6 +11,6 @@ mod read;
 mod spacing;
 mod write;
 
-pub use read::open;
+pub use read::{Layout, open};
 pub use spacing::spacing_path;
 pub use write::write;

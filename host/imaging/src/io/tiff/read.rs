@@ -8,10 +8,19 @@ use super::pages::Pages;
 use super::spacing;
 use crate::io::source::Source;
 use crate::io::voxels::{Scaling, Stored, byte_length};
-use crate::io::{Error, Geometry, ends_with};
+use crate::io::{Error, Geometry, Reader};
 
-/// Opens a file; its voxels are read by whoever uses the result.
-pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
+/// What a reader takes pages for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One image, whose values are channels.
+    Picture,
+    /// Slices of a volume.
+    Stack,
+}
+
+/// Opens a file as `reader` does, which takes its pages for `layout`; its voxels are read by whoever uses the result.
+pub fn open(path: &Path, reader: Reader, layout: Layout) -> Result<Stored<'static>, Error> {
     let wrong = |problem| Error::content(path, problem);
     let source = Source::open(path)?;
     let length = source.length();
@@ -27,14 +36,20 @@ pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
     // What lies beside a single image is none of its business.
     let beside = if stack.is_some() { spacing::read(path)? } else { None };
     // What scikit-image takes for colours is not what is meant if it has a spacing.
-    let colours = matches!(stack, Some(3 | 4)) && ends_with(path, ".tif") && beside.is_none();
+    let colours = matches!(stack, Some(3 | 4)) && layout == Layout::Picture && beside.is_none();
+    match (layout, stack) {
+        (Layout::Picture, Some(slices)) if !colours => {
+            return Err(Error::not_opened(path, reader, format!("is a stack of {slices} slices")));
+        }
+        (Layout::Stack, None) => return Err(Error::not_opened(path, reader, "is a single image and no stack of slices".to_owned())),
+        _ => {}
+    }
     let shape = match stack {
         Some(slices) if colours => [slices, 1, kind.height, kind.width],
         Some(slices) => [1, slices, kind.height, kind.width],
         None => [kind.samples, 1, kind.height, kind.width],
     };
-    let is_stack = stack.is_some() && !colours;
-    let geometry = Geometry::unplaced(is_stack.then(|| beside.unwrap_or([1.0; 3])));
+    let geometry = Geometry::unplaced((layout == Layout::Stack).then(|| beside.unwrap_or([1.0; 3])));
 
     let mut big_endian = cfg!(target_endian = "big");
     let bytes: Box<dyn Read> = match stack {
