@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::io::number;
+
 /// Standard deviations are not divided by when smaller than this.
 const EPSILON: f64 = 1e-8;
 
@@ -25,13 +27,27 @@ pub enum Normalisation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the names say it all
 pub struct IntensityProperties {
+    #[serde(deserialize_with = "number")]
     pub max: f64,
+    #[serde(deserialize_with = "number")]
     pub mean: f64,
+    #[serde(deserialize_with = "number")]
     pub median: f64,
+    #[serde(deserialize_with = "number")]
     pub min: f64,
+    #[serde(deserialize_with = "number")]
     pub percentile_00_5: f64,
+    #[serde(deserialize_with = "number")]
     pub percentile_99_5: f64,
+    #[serde(deserialize_with = "number")]
     pub std: f64,
+}
+
+impl IntensityProperties {
+    /// Whether those by which a channel is normalised are numbers.
+    fn are_known(&self) -> bool {
+        [self.mean, self.std, self.percentile_00_5, self.percentile_99_5].iter().all(|value| value.is_finite())
+    }
 }
 
 /// Why a channel cannot be normalised. The caller knows which file it came from and adds that.
@@ -97,7 +113,7 @@ impl Normalisation {
     pub fn apply(self, channel: &mut [f32], mask: Option<&[bool]>, properties: Option<&IntensityProperties>) -> Result<(), Error> {
         match self {
             Self::None => {}
-            Self::Ct => ct(channel, properties.ok_or(Error::PropertiesMissing)?),
+            Self::Ct => ct(channel, properties.filter(|properties| properties.are_known()).ok_or(Error::PropertiesMissing)?),
             Self::ZScore => z_score(channel, mask),
             Self::RescaleTo01 => rescale_to_01(channel),
             Self::RgbTo01 => {

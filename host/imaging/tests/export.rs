@@ -29,7 +29,7 @@ fn exported_labels_are_those_of_nnunet_but_for_ties() {
         let logits = Volume::new(case.shape, logits);
         assert_eq!(new_shape(logits.spatial(), case.spacing, case.new_spacing), case.new_shape);
         let order = |degree| Order::from_degree(degree).unwrap();
-        let rule = Rule { order: order(case.order), order_z: order(case.order_z), separate: case.separate };
+        let rule = Rule { order: order(case.order), order_z: order(case.order_z), separate: case.separate, ..Rule::CUBIC };
         let found = match &case.regions {
             Some(order) => resample_regions(logits.view(), case.new_shape, case.spacing, case.new_spacing, rule, order, 2),
             None => {
@@ -84,7 +84,7 @@ fn order() -> impl Strategy<Value = Order> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    (order(), order(), any::<Option<bool>>()).prop_map(|(order, order_z, separate)| Rule { order, order_z, separate })
+    (order(), order(), any::<Option<bool>>()).prop_map(|(order, order_z, separate)| Rule { order, order_z, separate, ..Rule::CUBIC })
 }
 
 /// The first class with the largest value, voxel by voxel.

@@ -66,7 +66,7 @@ fn order() -> impl Strategy<Value = Order> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    (order(), order(), any::<Option<bool>>()).prop_map(|(order, order_z, separate)| Rule { order, order_z, separate })
+    (order(), order(), any::<Option<bool>>()).prop_map(|(order, order_z, separate)| Rule { order, order_z, separate, ..Rule::CUBIC })
 }
 
 fn label_rule() -> impl Strategy<Value = Rule> {

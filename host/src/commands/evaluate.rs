@@ -7,11 +7,19 @@ use crate::console::{self, say};
 use crate::dataset::Description;
 use crate::evaluate::folder::{self, Evaluated, Folders};
 use crate::evaluate::paired::mean_interval;
+use crate::plan::Plans;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
+use imaging::io::Reader;
+use std::path::Path;
 
 /// Decides the resamples of the bootstrap.
 const SEED: u64 = 20_181;
+
+/// The reader of the plans that lie beside a `dataset.json`, as they do among predictions.
+fn planned_reader(json: &Path) -> Option<Reader> {
+    Plans::read(&json.with_file_name("plans.json")).ok()?.reader().ok()
+}
 
 /// Measures all cases, and fails at the end if one could not be, or was not predicted.
 pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
@@ -19,13 +27,14 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
     let json = args.dataset_json.clone().or_else(|| folder::find_description(&args.prediction));
     let json = json
         .ok_or_else(|| anyhow!("{} has no dataset.json, nor a folder above it; give it with --dataset-json", args.prediction.display()))?;
-    let description = Description::read(&json)?;
+    let description = Description::read_trained(&json)?;
     let kind = folder::target(&description, &args.target).map_err(|e| anyhow!("--target: {}: {e}", json.display()))?;
     let folders = Folders {
         reference: &args.reference,
         prediction: &args.prediction,
         kind,
         ending: &description.file_ending,
+        reader: planned_reader(&json).or_else(|| description.asked_reader()),
         tolerance: args.tolerance,
         ignore_geometry: args.ignore_geometry,
     };

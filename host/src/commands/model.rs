@@ -41,7 +41,7 @@ fn export(args: &ExportArgs) -> Result<()> {
         let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
         check_kept(&folder, &paths, args.plugin.as_deref(), args.unchecked)?;
     }
-    save(&folder, &checkpoints, format, &args.output)?;
+    save(&folder, &checkpoints, format, |_| Ok(args.output.clone()))?;
     say!("{}: {} folds", args.output.display(), checkpoints.len())?;
     Ok(())
 }
@@ -53,10 +53,10 @@ fn import(args: &ImportArgs) -> Result<()> {
     for path in models {
         let folder = ModelFolder::open(&path)?;
         let checkpoints = folder.checkpoints(&[], args.checkpoint.name())?;
-        let configuration = folder.configuration_name(&checkpoints[0].1)?;
-        let name = format!("base__{}__{configuration}", folder.plans.plans_name);
-        let output = results.join(&*folder.plans.dataset_name).join(name);
-        save(&folder, &checkpoints, Format::Safetensors, &output)?;
+        let output = save(&folder, &checkpoints, Format::Safetensors, |origin| {
+            let name = format!("base__{}__{}", folder.plans.plans_name, folder.configuration_name(origin)?);
+            Ok(results.join(&*folder.plans.dataset_name).join(name))
+        })?;
         say!("{}: {} folds", output.display(), checkpoints.len())?;
     }
     Ok(())

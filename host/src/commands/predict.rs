@@ -52,7 +52,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
 
     let extras = Extras { probabilities: args.save_probabilities, regions: args.separate_regions };
     let (ending, plans) = (&folder.description.file_ending, &folder.plans);
-    let layout = Layout { output: &args.output, targets: &model.targets, ending, plans, extras };
+    let layout = Layout { output: &args.output, targets: &model.targets, ending, reader: folder.reader, plans, extras };
     let own = all_inputs.iter().skip(args.parts.index).step_by(args.parts.count);
     let wanted: Vec<Input> = own.filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
     write_description(args, &folder, &layout)?;
@@ -139,13 +139,14 @@ fn largest(args: &PredictArgs, model: &TrainedModel) -> Result<IndexMap<String, 
     for (output, kind) in &model.targets {
         let TargetKind::Labels(labels) = kind else { continue };
         for (name, values) in labels.foreground() {
+            let values = values.into_iter().map(|value| labels.predicted(value)).collect();
             if args.largest_component.contains(&name) {
                 groups.entry(output.clone()).or_default().push(values);
             }
             known.push(name);
         }
         if args.largest_component.iter().any(|name| name == FOREGROUND) {
-            let values = labels.values().into_iter().filter(|value| *value != 0).collect();
+            let values = labels.values().into_iter().filter(|value| *value != 0).map(|value| labels.predicted(value)).collect();
             groups.entry(output.clone()).or_default().push(values);
         }
     }

@@ -8,7 +8,7 @@ use crate::fingerprint::{Fingerprint, median};
 use crate::name::Name;
 use crate::plan::{Configuration, PlanOptions, Plans};
 use crate::preprocess::{Prepared, Unused};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::path::Path;
 
 /// Extracts the fingerprint.
@@ -38,7 +38,7 @@ pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
     }
     let prepared = place.prepare(&args.threads, |preparation| {
         let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
-        Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.overwrite)?)
+        Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration)?, args.overwrite)?)
     })?;
     show_prepared(&prepared, place.dataset.cases.len())?;
     Ok(Outcome::Done)
@@ -50,7 +50,7 @@ pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
     let options = options(&args.plan.planner)?;
     let (plans, folder, prepared) = place.prepare(&args.plan.threads, |preparation| {
         let plans = preparation.plan(&options, args.plan.overwrite)?;
-        let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration), args.plan.overwrite)?;
+        let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration)?, args.plan.overwrite)?;
         Ok((plans, preparation.folder().to_owned(), prepared))
     })?;
     show_plans(&plans, &folder)?;
@@ -80,13 +80,15 @@ fn options(args: &PlannerArgs) -> Result<PlanOptions> {
     Ok(PlanOptions { planner: args.planner, memory_gb: args.gpu_memory, plans_name: args.plans.clone(), spacing })
 }
 
-/// The configurations that were named, else all that can be preprocessed.
-fn chosen(plans: &Plans, named: &[String]) -> Vec<String> {
+/// The configurations that were named, else all that can be preprocessed, of which there must be one.
+fn chosen(plans: &Plans, named: &[String]) -> Result<Vec<String>> {
     if !named.is_empty() {
-        return named.to_vec();
+        return Ok(named.to_vec());
     }
     let usable = |name: &&Name| plans.configuration(name).inspect_err(|error| log::warn!("left out: {error}")).is_ok();
-    plans.configurations.keys().filter(usable).map(ToString::to_string).collect()
+    let chosen: Vec<String> = plans.configurations.keys().filter(usable).map(ToString::to_string).collect();
+    ensure!(!chosen.is_empty(), "plans {:?} have no configuration that can be preprocessed", plans.plans_name);
+    Ok(chosen)
 }
 
 fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) -> Result<()> {

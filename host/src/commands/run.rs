@@ -214,8 +214,7 @@ fn sampling(args: &SamplingArgs) -> Result<Sampling> {
         None => BTreeMap::new(),
         Some(path) => {
             let wrong = |e: &dyn std::fmt::Display| anyhow!("--case-weights {}: {e}; expected {{\"case\": weight, …}}", path.display());
-            let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
-            serde_json::from_str(&text).map_err(|e| wrong(&e))?
+            imaging::io::read_json(path).map_err(|e| wrong(&e))?
         }
     };
     Ok(Sampling {
@@ -230,10 +229,7 @@ fn sampling(args: &SamplingArgs) -> Result<Sampling> {
 pub(super) fn options(file: Option<&Path>, set: &[&str]) -> Result<Value> {
     let mut options = match file {
         None => Value::Object(Map::new()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| anyhow!("--options {}: {e}", path.display()))?;
-            serde_json::from_str(&text).map_err(|e| anyhow!("--options {}: {e}", path.display()))?
-        }
+        Some(path) => imaging::io::read_json(path).map_err(|e| anyhow!("--options {}: {e}", path.display()))?,
     };
     if !options.is_object() {
         bail!("--options: the file must hold a JSON object, e.g. {{\"outputs\": {{…}}}}");

@@ -45,9 +45,7 @@ fn list(results: &Path) -> Result<()> {
 
 fn show(run: &Run) -> Result<()> {
     say!("{}", run.folder.display())?;
-    if let Some(debug) =
-        imaging::io::read_text(&run.folder.join("debug.json")).ok().and_then(|text| serde_json::from_str::<Value>(&text).ok())
-    {
+    if let Ok(debug) = imaging::io::read_json::<Value>(&run.folder.join("debug.json")) {
         let identity = &debug["identity"];
         let facts = [
             ("plugin", format!("{} {}", text(&identity["plugin"]), text(&identity["plugin_version"]))),

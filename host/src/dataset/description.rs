@@ -1,7 +1,9 @@
 //! `dataset.json`: nnU-Net's keys and the named targets.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use imaging::io::{Reader, read_json};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
@@ -11,6 +13,15 @@ use crate::name::Name;
 
 /// Targets of a data set.
 const MOST_TARGETS: usize = 1000;
+
+/// What a `dataset.json` is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// All that training needs, as nnU-Net verifies it.
+    Training,
+    /// What its `LabelManager` insists on.
+    Trained,
+}
 
 /// What `dataset.json` says.
 #[derive(Clone, Debug)]
@@ -28,14 +39,21 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads a `dataset.json`.
+    /// Reads the `dataset.json` of data that is to be trained on.
     ///
     /// # Errors
     /// When the file cannot be read or an entry breaks a rule of nnU-Net's format or of the key `targets`.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        let json = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
-        Self::parse(path, json)
+        Self::parse(path, read_json(path).map_err(|error| Error::json(path, error))?, Rules::Training)
+    }
+
+    /// Reads the `dataset.json` of a trained model or of predictions, which is held to what prediction and evaluation need, and to nothing
+    /// more: whatever nnU-Net has trained with it is done.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_trained(path: &Path) -> Result<Self, Error> {
+        Self::parse(path, read_json(path).map_err(|error| Error::json(path, error))?, Rules::Trained)
     }
 
     /// The labels of `segmentation`.
@@ -44,6 +62,17 @@ impl Description {
             Some(TargetKind::Labels(labels)) => labels,
             _ => unreachable!("parse puts the label map first"),
         }
+    }
+
+    /// The reader that the file asks for (`overwrite_image_reader_writer`). As in nnU-Net, an unknown one is a warning.
+    pub fn asked_reader(&self) -> Option<Reader> {
+        let name = self.json.get("overwrite_image_reader_writer").and_then(Value::as_str).filter(|name| *name != "None")?;
+        let reader = Reader::from_name(name);
+        if reader.is_none() {
+            let hint = hint(name, Reader::ALL.map(Reader::name));
+            log::warn!("dataset.json: overwrite_image_reader_writer {name:?} is unknown, so the first image decides; {hint}");
+        }
+        reader
     }
 
     /// The part of the file that goes with models and predictions: what prediction, evaluation, and nnU-Net's ensembling and postprocessing
@@ -79,8 +108,8 @@ impl Description {
     ///
     /// # Errors
     /// When an entry breaks a rule.
-    pub fn parse(path: &Path, json: Value) -> Result<Self, Error> {
-        let root = Entry::root(path, &json);
+    pub fn parse(path: &Path, json: Value, rules: Rules) -> Result<Self, Error> {
+        let root = Entry::root(path, &json).held_to(rules);
         root.object("an object, as nnU-Net's dataset.json is")?;
         let channel_names = channel_names(&root)?;
         let expected = "the ending of the image files, such as \".nii.gz\"";
@@ -91,11 +120,9 @@ impl Description {
             }
             other => return Err(file_ending.wrong(&format!("{other:?}"), expected)),
         };
-        let expected = "the number of training cases";
-        let num_training = root.required("numTraining", expected)?;
-        let num_training = match num_training.value.as_u64() {
-            Some(n) => n as usize,
-            None => return Err(num_training.wrong(&num_training.value.to_string(), expected)),
+        let num_training = match root.get("numTraining") {
+            None if rules == Rules::Trained => 0,
+            _ => num_training(&root)?,
         };
         let mut targets = IndexMap::new();
         targets.insert(SEGMENTATION.to_owned(), Target::segmentation(Labels::parse(&root)?));
@@ -114,7 +141,16 @@ impl Description {
     }
 }
 
-/// `channel_names`, or `modality` as older data sets have it: channel number to name.
+fn num_training(root: &Entry) -> Result<usize, Error> {
+    let expected = "the number of training cases";
+    let entry = root.required("numTraining", expected)?;
+    // Python takes 5.0 for 5.
+    let number = entry.value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0 && *number <= u32::MAX.into());
+    number.map(|number| number as usize).ok_or_else(|| entry.wrong(&entry.value.to_string(), expected))
+}
+
+/// `channel_names`, or `modality` as older data sets have it: channel number to name. nnU-Net goes by the order of the entries, whatever
+/// their keys are; here, keys that number the channels (`0`, or `0000` as in the names of files) go before, since a file may be sorted as text.
 fn channel_names(root: &Entry) -> Result<Vec<String>, Error> {
     let expected = "an object from channel number to name, such as {\"0\": \"MRI\"}";
     let entry = match root.get("channel_names").or_else(|| root.get("modality")) {
@@ -125,15 +161,21 @@ fn channel_names(root: &Entry) -> Result<Vec<String>, Error> {
     if channels.is_empty() {
         return Err(entry.wrong("empty", expected));
     }
-    (0..channels.len())
-        .map(|number| match entry.get(&number.to_string()) {
-            Some(name) => name.string("the name of a channel"),
-            None => {
-                let found = channels.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                Err(entry.wrong(&format!("channels {found}"), "the channel numbers 0, 1, 2, … without a gap"))
-            }
-        })
-        .collect()
+    let mut names: Vec<(&String, &Value)> = channels.iter().collect();
+    if are_numbers(channels) {
+        names.sort_by_key(|(key, _)| channel_number(key));
+    }
+    names.into_iter().map(|(key, name)| entry.child(key, name).string("the name of a channel")).collect()
+}
+
+/// Whether keys number the channels.
+pub(super) fn are_numbers(channels: &Map<String, Value>) -> bool {
+    let numbers: BTreeSet<usize> = channels.keys().filter_map(|key| channel_number(key)).collect();
+    numbers.into_iter().eq(0..channels.len())
+}
+
+fn channel_number(key: &str) -> Option<usize> {
+    key.trim().parse().ok()
 }
 
 /// A value inside a JSON file that knows where it stands, so that every complaint names file and entry.
@@ -141,20 +183,32 @@ pub(super) struct Entry<'a> {
     file: &'a Path,
     at: String,
     pub(super) value: &'a Value,
+    /// What the file is held to.
+    rules: Rules,
 }
 
 impl<'a> Entry<'a> {
     pub(super) fn root(file: &'a Path, value: &'a Value) -> Self {
-        Self { file, at: String::new(), value }
+        Self { file, at: String::new(), value, rules: Rules::Training }
+    }
+
+    /// What the file is held to.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// The same, held to other rules.
+    pub(super) fn held_to(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     pub(super) fn child(&self, key: &str, value: &'a Value) -> Self {
-        Self { file: self.file, at: self.place(key), value }
+        Self { at: self.place(key), value, ..*self }
     }
 
     /// An element of this entry, reported under this entry's own name.
     pub(super) fn with_value(&self, value: &'a Value) -> Self {
-        Self { file: self.file, at: self.at.clone(), value }
+        Self { at: self.at.clone(), value, ..*self }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<Self> {
@@ -228,7 +282,7 @@ mod tests {
     use super::*;
 
     fn parse(json: Value) -> Result<Description, String> {
-        Description::parse(Path::new("d/dataset.json"), json).map_err(|error| error.to_string())
+        Description::parse(Path::new("d/dataset.json"), json, Rules::Training).map_err(|error| error.to_string())
     }
 
     fn minimal() -> Value {
@@ -258,12 +312,39 @@ mod tests {
     }
 
     #[test]
+    fn channels_are_numbered_or_listed() {
+        for (names, expected) in [
+            (json!({"0001": "b", "0000": "a"}), ["a", "b"]),
+            (json!({"1": "a", "2": "b"}), ["a", "b"]),
+            (json!({"T2": "a", "ADC": "b"}), ["a", "b"]),
+            (json!({"1": "b", " 0": "a"}), ["a", "b"]),
+        ] {
+            let mut json = minimal();
+            json["channel_names"] = names;
+            json["numTraining"] = json!(2.0);
+            let description = parse(json).expect("valid");
+            assert_eq!((description.channel_names, description.num_training), (expected.map(str::to_owned).to_vec(), 2));
+        }
+    }
+
+    #[test]
+    fn a_trained_model_is_held_to_less() {
+        let mut json = minimal();
+        json["labels"] = json!({"background": 0, "a": 1, "c": 3});
+        json.as_object_mut().expect("object").remove("numTraining");
+        assert!(parse(json.clone()).is_err());
+        let description = Description::parse(Path::new("dataset.json"), json, Rules::Trained).expect("a model");
+        assert_eq!(description.segmentation().values(), [0, 1, 3]);
+    }
+
+    #[test]
     fn errors_name_file_entry_and_expectation() {
         for (key, value, part) in [
             ("channel_names", json!(["CT"]), "channel_names is [\"CT\"]; expected an object"),
-            ("channel_names", json!({"1": "CT"}), "without a gap"),
+            ("channel_names", json!({"0": 1}), "channel_names.0 is 1; expected the name"),
             ("file_ending", json!("nii.gz"), "file_ending is \"nii.gz\""),
             ("numTraining", json!("2"), "the number of training cases"),
+            ("numTraining", json!(2.5), "the number of training cases"),
             ("targets", json!({"segmentation": {"kind": "regression"}}), "targets.segmentation"),
             ("targets", json!({"a/b": {"kind": "regression"}}), "letters, digits"),
             ("targets", json!({"w": {"kind": "weight", "of": "segmentatoin"}}), "did you mean \"segmentation\"?"),

@@ -169,8 +169,7 @@ pub(super) fn read_class_files(folder: &Path, description: &Description) -> Resu
     for (name, target) in &description.targets {
         let TargetSource::Classes(file) = &target.source else { continue };
         let path = folder.join(file);
-        let text = imaging::io::read_file(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let json: Value = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
+        let json: Value = imaging::io::read_json(&path).map_err(|error| Error::json(&path, error))?;
         Entry::root(&path, &json).object("an object from case to class")?;
         files.insert(name.clone(), json);
     }

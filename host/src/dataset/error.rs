@@ -1,5 +1,6 @@
 use super::Panicked;
-use std::path::PathBuf;
+use imaging::io::{JsonError, Reader};
+use std::path::{Path, PathBuf};
 
 /// What can be wrong with a data set.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +34,29 @@ pub enum Error {
     /// An image cannot be read, or a file not written.
     #[error(transparent)]
     Io(#[from] imaging::io::Error),
+    /// The reader of the data set does not open a file of it.
+    #[error(
+        "{} {found}, which {}, by which this data set is read, does not open (case {case}); convert it, or name a reader that opens every case as \
+         \"overwrite_image_reader_writer\" in dataset.json",
+        .path.display(), .reader.name()
+    )]
+    NotOpened {
+        /// The case.
+        case: String,
+        /// The file.
+        path: PathBuf,
+        /// The reader.
+        reader: Reader,
+        /// What is in the file.
+        found: String,
+    },
     /// A file is not JSON of the form that it should have.
-    #[error("{}: is not what it should be ({source}); correct it or take it away", .path.display())]
+    #[error("{}: {source}; correct it or take it away", .path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// An entry of a JSON file breaks a rule.
     #[error("{}: {entry} is {found}; expected {expected}", .path.display())]
@@ -152,7 +169,7 @@ pub enum Error {
         voxel: [usize; 4],
     },
     /// A label map has a value that `dataset.json` does not name.
-    #[error("{}: label value {value} is not named in dataset.json, expected {expected}; correct the file or name the value", .path.display())]
+    #[error("{}: label value {value} is not named in dataset.json, expected {expected}; {}", .path.display(), unnamed_advice(*.value))]
     UnnamedLabel {
         /// The label map.
         path: PathBuf,
@@ -208,6 +225,36 @@ pub enum Error {
     /// A fault of the program.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+}
+
+impl Error {
+    /// The same, with the case that it is of where that helps.
+    pub fn of_case(case: &str, error: Self) -> Self {
+        match error {
+            Self::Io(imaging::io::Error::NotOpened { path, reader, found }) => {
+                Self::NotOpened { case: case.to_owned(), path, reader, found }
+            }
+            other => other,
+        }
+    }
+
+    /// A JSON file at `path` that cannot be read.
+    pub(crate) fn json(path: &Path, error: JsonError) -> Self {
+        let path = path.to_path_buf();
+        match error {
+            JsonError::Read(source) => Self::Read { path, source },
+            source => Self::Json { path, source },
+        }
+    }
+}
+
+/// What to do about a label value that has no name. Masks of 0 and 255 are what image editors make.
+pub(crate) fn unnamed_advice(value: i16) -> &'static str {
+    if value == 255 {
+        "write 1 for 255 if the file is a mask of 0 and 255; else name the value"
+    } else {
+        "correct the file or name the value"
+    }
 }
 
 /// `labelsTr` cannot be declared optional, every other target can.

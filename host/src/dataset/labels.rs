@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::Error;
-use super::description::Entry;
+use super::description::{Entry, Rules};
 
 /// What the values of a label map mean.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,20 @@ impl Labels {
         self.names.values().any(|values| values.len() > 1)
     }
 
+    /// What stands for the class with this value in a label map that is predicted without regions: the number of its channel, as nnU-Net has
+    /// it, which is the value itself where [values are consecutive](Self::are_consecutive).
+    pub fn predicted(&self, value: i16) -> i16 {
+        match self.values().binary_search(&value) {
+            Ok(channel) if !self.has_regions() => channel as i16,
+            _ => value,
+        }
+    }
+
+    /// Whether label values are 0, 1, 2, …
+    pub fn are_consecutive(&self) -> bool {
+        self.values().iter().enumerate().all(|(index, value)| usize::try_from(*value) == Ok(index))
+    }
+
     /// All label values, sorted, with 0, without the ignore label.
     pub fn values(&self) -> Vec<i16> {
         let values: BTreeSet<i16> = self.names.values().flatten().copied().collect();
@@ -63,6 +77,8 @@ impl Labels {
             .collect();
         if !self.has_regions() {
             foreground.sort_by_key(|(_, values)| values[0]);
+            // A class may have several names.
+            foreground.dedup_by_key(|(_, values)| values[0]);
         }
         foreground
     }
@@ -94,7 +110,9 @@ impl Labels {
         let mut ignore = None;
         for (name, value) in entry.object("an object such as {\"background\": 0, \"organ\": 1}")? {
             let value = entry.child(name, value);
-            if name == "ignore" {
+            if name == "ignore" && value.value.is_null() {
+                // As good as no entry.
+            } else if name == "ignore" {
                 ignore = Some(label_value(&value, "one label value (the ignore label cannot be a region)")?);
             } else {
                 names.insert(name.clone(), label_values(&value)?);
@@ -128,14 +146,14 @@ impl Labels {
 
     fn check(&self, entry: &Entry) -> Result<(), Error> {
         let values = self.values();
-        let consecutive = values.iter().enumerate().all(|(index, value)| usize::try_from(*value) == Ok(index));
-        if !consecutive {
+        if entry.rules() == Rules::Training && !self.are_consecutive() {
             return Err(entry.wrong(&format!("values {values:?}"), "consecutive label values 0, 1, 2, …"));
         }
+        let above = values.last().map_or(1, |highest| i32::from(*highest) + 1);
         if let Some(ignore) = self.ignore
-            && usize::try_from(ignore) != Ok(values.len())
+            && i32::from(ignore) != above
         {
-            let expected = format!("ignore to be {}, one above the highest label", values.len());
+            let expected = format!("ignore to be {above}, one above the highest label");
             return Err(entry.wrong(&format!("ignore = {ignore}"), &expected));
         }
         if self.has_regions() {
@@ -146,8 +164,6 @@ impl Labels {
                 let expected = format!("regions_class_order with {regions} entries, one for each region in the order of labels");
                 return Err(entry.wrong(&format!("regions with {found}"), &expected));
             }
-        } else if values.len() != self.names.len() {
-            return Err(entry.wrong(&self.summary(), "every label value to have one name"));
         }
         Ok(())
     }
@@ -161,8 +177,16 @@ fn label_values(entry: &Entry) -> Result<Vec<i16>, Error> {
     }
 }
 
+/// A label value as nnU-Net takes it, by Python's `int`: a number, be it written as `1.0`, or text that is one.
 fn label_value(entry: &Entry, expected: &str) -> Result<i16, Error> {
-    entry.value.as_u64().and_then(|value| i16::try_from(value).ok()).ok_or_else(|| entry.wrong(&entry.value.to_string(), expected))
+    let number = match entry.value {
+        Value::Number(number) => number.as_f64().filter(|number| number.fract() == 0.0),
+        Value::String(text) => text.trim().parse::<u16>().ok().map(f64::from),
+        Value::Bool(value) => Some(f64::from(u8::from(*value))),
+        _ => None,
+    };
+    let value = number.filter(|number| (0.0..=f64::from(i16::MAX)).contains(number)).map(|number| number as i16);
+    value.ok_or_else(|| entry.wrong(&entry.value.to_string(), expected))
 }
 
 #[cfg(test)]
@@ -205,14 +229,42 @@ mod tests {
     }
 
     #[test]
+    fn values_are_what_python_takes_for_them() {
+        let labels = parse(json!({"labels": {"background": "0", "a": 1.0, "b": " 2", "also_b": [2.0], "c": [3], "ignore": null}}));
+        let labels = labels.expect("valid");
+        assert_eq!((labels.values(), labels.ignore), (vec![0, 1, 2, 3], None));
+        let foreground: Vec<(String, Vec<i16>)> =
+            [("a", 1), ("b", 2), ("c", 3)].map(|(name, value)| (name.to_owned(), vec![value])).to_vec();
+        assert_eq!(labels.foreground(), foreground);
+        assert_eq!(labels.channels(), 4);
+    }
+
+    #[test]
+    fn a_trained_models_labels_may_have_gaps_and_any_order() {
+        let of_model = |value: Value| {
+            let root = Entry::root(Path::new("dataset.json"), &value).held_to(Rules::Trained);
+            Labels::parse(&root).map_err(|error| error.to_string())
+        };
+        let labels = of_model(json!({"labels": {"background": 0, "c": 4, "a": 1, "ignore": 5}})).expect("a model");
+        assert!(!labels.are_consecutive());
+        assert_eq!(labels.channels(), 3);
+        let labels = of_model(json!({"labels": {"background": 0, "whole": [4, 1, 2], "core": [4, 1]}, "regions_class_order": [2, 1]}));
+        assert_eq!(labels.expect("a model").channels(), 2);
+        assert!(
+            of_model(json!({"labels": {"background": 0, "a": 1, "ignore": 5}})).is_err_and(|message| message.contains("ignore to be 2"))
+        );
+    }
+
+    #[test]
     fn broken_labels_are_refused() {
         for (value, part) in [
             (json!({}), "labels is missing"),
             (json!({"labels": {"a": 1}}), "without background"),
             (json!({"labels": {"background": 1, "a": 0}}), "background to be 0"),
             (json!({"labels": {"background": 0, "a": 2}}), "consecutive"),
-            (json!({"labels": {"background": 0, "a": "1"}}), "labels.a is \"1\""),
-            (json!({"labels": {"background": 0, "a": 1, "b": 1}}), "one name"),
+            (json!({"labels": {"background": 0, "a": "one"}}), "labels.a is \"one\""),
+            (json!({"labels": {"background": 0, "a": 1.5}}), "labels.a is 1.5"),
+            (json!({"labels": {"background": 0, "a": -1}}), "labels.a is -1"),
             (json!({"labels": {"background": 0, "ignore": 1, "a": 2}}), "consecutive"),
             (json!({"labels": {"background": 0, "a": 1, "ignore": 5}}), "ignore to be 2"),
             (json!({"labels": {"background": 0, "a": [1, 2]}}), "no regions_class_order"),

@@ -22,12 +22,13 @@ mod target;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use imaging::io::Reader;
 use indexmap::IndexMap;
 
 use crate::name::Name;
 
 pub use derive::{DeriveMemory, Derived, Origin, clear_unknown, derive};
-pub use description::Description;
+pub use description::{Description, Rules};
 pub use discovery::{split_channel, visible_names};
 pub use error::Error;
 pub use labels::Labels;
@@ -86,6 +87,19 @@ impl Dataset {
         let description = Description::read(&folder.join("dataset.json"))?;
         let cases = discovery::find_cases(&folder, &description)?;
         Ok(Self { folder, name, description, cases })
+    }
+
+    /// The class of nnU-Net's that reads all its files: the one that `dataset.json` asks for, else the first that opens the first image.
+    ///
+    /// # Errors
+    /// When none opens that image.
+    pub fn reader(&self) -> Result<Reader, Error> {
+        match (self.description.asked_reader(), self.cases.first()) {
+            (Some(reader), _) => Ok(reader),
+            (None, Some(case)) => Reader::of(&case.images[0]).map_err(|error| Error::of_case(&case.id, error.into())),
+            // Nothing is read.
+            (None, None) => Ok(Reader::usual(&self.description.file_ending).unwrap_or(Reader::SimpleItk)),
+        }
     }
 
     /// Ids of all cases.

@@ -6,22 +6,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use imaging::io::{Geometry, Image};
-use imaging::{Volume, io};
+use imaging::Volume;
+use imaging::io::{Geometry, Image, Reader};
 
 use super::{Error, Labels};
 
-/// Reads the image files of a case into one volume of `channels` channels: one file each, or fewer that hold several.
+/// Reads the image files of a case by `reader` into one volume of `channels` channels: one file each, or fewer that hold several.
 ///
 /// # Errors
 /// When a file cannot be read, the channels are not as many, differ in shape or spacing, or hold NaN or infinity.
-pub fn read_images(paths: &[PathBuf], channels: usize) -> Result<Image, Error> {
+pub fn read_images(reader: Reader, paths: &[PathBuf], channels: usize) -> Result<Image, Error> {
     let Some((first, others)) = paths.split_first() else {
         return Err(Error::ChannelCount { path: PathBuf::from("no image"), found: 0, expected: channels });
     };
-    let mut image = read_finite(first)?;
+    let mut image = read_finite(reader, first)?;
     for path in others {
-        let next = read_finite(path)?;
+        let next = read_finite(reader, path)?;
         check_match(Placed::new(path, &next), Placed::new(first, &image))?;
         let [a, b] = [image.volume.shape(), next.volume.shape()];
         let mut data = image.volume.into_data();
@@ -32,12 +32,12 @@ pub fn read_images(paths: &[PathBuf], channels: usize) -> Result<Image, Error> {
     Ok(image)
 }
 
-/// Reads a label map that belongs to `image` (which was read from `image_path`).
+/// Reads a label map by `reader` that belongs to `image` (which was read from `image_path`).
 ///
 /// # Errors
 /// When it cannot be read, differs from the image in shape or spacing, or has a value that `labels` does not name.
-pub fn read_labels(path: &Path, labels: &Labels, image: &Image, image_path: &Path) -> Result<Volume<i16>, Error> {
-    let map = io::read_labels(path)?;
+pub fn read_labels(reader: Reader, path: &Path, labels: &Labels, image: &Image, image_path: &Path) -> Result<Volume<i16>, Error> {
+    let map = reader.read_labels(path)?;
     check_match(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry }, Placed::new(image_path, image))?;
     match unnamed_labels(&map.volume, labels).first_key_value() {
         None => Ok(map.volume),
@@ -45,12 +45,13 @@ pub fn read_labels(path: &Path, labels: &Labels, image: &Image, image_path: &Pat
     }
 }
 
-/// Reads a regression target of `channels` channels that belongs to `image` (which was read from `image_path`).
+/// Reads by `reader` a regression target of `channels` channels that belongs to `image` (which was read from `image_path`).
 ///
 /// # Errors
 /// When it cannot be read, differs from the image in shape or spacing, has other channels, or holds NaN or infinity.
-pub fn read_regression(path: &Path, channels: usize, image: &Image, image_path: &Path) -> Result<Volume<f32>, Error> {
-    let target = read_finite(path)?;
+pub fn read_regression(reader: Reader, path: &Path, channels: usize, image: &Image, image_path: &Path) -> Result<Volume<f32>, Error> {
+    let target = reader.read_map(path)?;
+    check_finite(path, &target.volume)?;
     check_match(Placed::new(path, &target), Placed::new(image_path, image))?;
     check_channels(path, target.volume.channels(), channels)?;
     Ok(target.volume)
@@ -132,8 +133,8 @@ pub(crate) fn unnamed_labels(map: &Volume<i16>, labels: &Labels) -> BTreeMap<i16
     unnamed
 }
 
-fn read_finite(path: &Path) -> Result<Image, Error> {
-    let image = io::read_image(path)?;
+fn read_finite(reader: Reader, path: &Path) -> Result<Image, Error> {
+    let image = reader.read_image(path)?;
     check_finite(path, &image.volume)?;
     Ok(image)
 }

@@ -87,20 +87,32 @@ pub fn split_for(fold: Fold, preprocessed: &Path, raw: &Path, case_ids: &[String
     let Fold::Number(number) = fold else { return Ok(Split { train: ids.clone(), validation: ids, drawn: false }) };
     let splits = load_or_create_splits(preprocessed, raw, &ids)?;
     let Some(split) = splits.get(number) else { return Ok(random_split(number, &ids)) };
-    let known: BTreeSet<&String> = ids.iter().collect();
+    check(split, number, &ids.iter().collect(), &preprocessed.join(FILE))?;
+    Ok(split.clone())
+}
+
+/// Refuses fold `fold` of the file at `path` if it names a case that is not `known`.
+fn check(split: &Split, fold: usize, known: &BTreeSet<&String>, path: &Path) -> Result<(), Error> {
     match split.train.iter().chain(&split.validation).find(|id| !known.contains(id)) {
-        None => Ok(split.clone()),
-        Some(case) => Err(Error::SplitCase { path: preprocessed.join(FILE), fold: number, case: case.clone() }),
+        None => Ok(()),
+        Some(case) => Err(Error::SplitCase { path: path.to_path_buf(), fold, case: case.clone() }),
     }
 }
 
 /// The splits in `splits_final.json` of `preprocessed`; copied from `raw` or made and written where it is missing.
 ///
 /// # Errors
-/// As [`split_for`], the existence of cases excepted.
+/// As [`split_for`]; that cases exist is only asked of the file in `raw`.
 pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String]) -> Result<Vec<Split>, Error> {
     let (ours, manual) = (preprocessed.join(FILE), raw.join(FILE));
     let from_raw = if manual.is_file() { Some(read(&manual)?) } else { None };
+    if let Some(splits) = &from_raw {
+        // Before it is copied: a copy of a wrong file would stand in the way of the corrected one.
+        let known: BTreeSet<&String> = case_ids.iter().collect();
+        for (fold, split) in splits.iter().enumerate() {
+            check(split, fold, &known, &manual)?;
+        }
+    }
     if !ours.is_file() {
         let splits = match from_raw {
             Some(splits) => splits,
@@ -170,8 +182,7 @@ fn random_split(fold: usize, ids: &[String]) -> Split {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Split>, Error> {
-    let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+    imaging::io::read_json(path).map_err(|error| Error::json(path, error))
 }
 
 fn write(path: &Path, splits: &[Split]) -> Result<(), Error> {
@@ -232,6 +243,27 @@ mod tests {
         assert_eq!(split().expect("copied"), manual[0]);
         write(&raw.path().join(FILE), &five_folds(&ids)).expect("written");
         assert!(matches!(split(), Err(Error::SplitsDiffer { fold: 0, .. })));
+    }
+
+    #[test]
+    fn a_wrong_split_is_not_copied() {
+        let preprocessed = tempfile::tempdir().expect("temporary folder");
+        let raw = tempfile::tempdir().expect("temporary folder");
+        let ids = ids(6);
+        let split = || split_for(Fold::Number(0), preprocessed.path(), raw.path(), &ids);
+        let right = Split { train: ids[..3].to_vec(), validation: ids[3..].to_vec(), drawn: false };
+        let wrong = Split { train: vec!["nobody".to_owned()], validation: ids[3..].to_vec(), drawn: false };
+        // Wrong in a fold that nobody has asked for.
+        for folds in [vec![wrong.clone()], vec![right.clone(), wrong]] {
+            write(&raw.path().join(FILE), &folds).expect("written");
+            let message = split().expect_err("refused").to_string();
+            assert!(message.contains(raw.path().to_str().expect("UTF-8")) && message.contains("nobody"), "{message}");
+            assert!(!preprocessed.path().join(FILE).exists());
+        }
+        std::fs::write(raw.path().join(FILE), "[{\"train\": 1}]").expect("written");
+        assert!(split().is_err() && !preprocessed.path().join(FILE).exists());
+        write(&raw.path().join(FILE), std::slice::from_ref(&right)).expect("written");
+        assert_eq!(split().expect("copied"), right);
     }
 
     #[test]

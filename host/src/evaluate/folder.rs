@@ -4,7 +4,7 @@ use super::{Files, classification, regression, segmentation};
 use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, guarded, unnamed_labels, visible_names};
 use crate::name::Name;
 use crate::report::csv::{self, Cell};
-use imaging::io::{Geometry, read_image, read_labels};
+use imaging::io::{Geometry, Reader, read_json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,8 @@ pub struct Folders<'a> {
     pub kind: &'a TargetKind,
     /// Ending of images and maps.
     pub ending: &'a str,
+    /// Reads images and maps; where nobody says which, the first that opens the first reference.
+    pub reader: Option<Reader>,
     /// Surfaces that are at most so many mm apart count as equal.
     pub tolerance: f64,
     /// Files are compared although they differ in spacing or direction.
@@ -61,10 +63,11 @@ enum Measured {
 /// When a folder cannot be read.
 pub fn evaluate(folders: &Folders, threads: usize, progress: &(dyn Fn(Progress) + Sync)) -> Result<Evaluated, String> {
     let Pairs { pairs, unpredicted, without_reference } = Pairs::find(folders)?;
+    let reader = folders.reader.or_else(|| pairs.iter().find_map(Pair::reader)).unwrap_or(Reader::SimpleItk);
     let mut bad = Vec::new();
     let mut doubts: Vec<(String, String)> =
         without_reference.into_iter().map(|case| (case, "it has a prediction, but no reference; left out".to_owned())).collect();
-    let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), guarded(&pair.case, || measure(folders, pair))));
+    let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), guarded(&pair.case, || measure(folders, reader, pair))));
     let measured = for_each_case(&pairs, threads, Stage::Evaluate, progress, work)?;
     let mut evaluation = match folders.kind {
         TargetKind::Labels(labels) => Evaluation::Labels(segmentation::Summary::new(labels)),
@@ -96,6 +99,16 @@ struct Pair {
     case: String,
     prediction: PathBuf,
     reference: Reference,
+}
+
+impl Pair {
+    /// The first reader that opens its reference.
+    fn reader(&self) -> Option<Reader> {
+        match &self.reference {
+            Reference::File(path) => Reader::of(path).ok(),
+            Reference::Class(_) => None,
+        }
+    }
 }
 
 enum Reference {
@@ -150,8 +163,7 @@ fn cases_in<'a>(folder: &Path, ending: &'a str) -> Result<impl Iterator<Item = S
 
 fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, Reference>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}; expected a JSON object from case to class", path.display());
-    let text = imaging::io::read_text(path).map_err(|e| wrong(&e))?;
-    let named: BTreeMap<Name, String> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+    let named: BTreeMap<Name, String> = read_json(path).map_err(|e| wrong(&e))?;
     let index = |(case, class): (Name, String)| match classes.iter().position(|known| *known == class) {
         Some(index) => Ok((case.into(), Reference::Class(index))),
         None => Err(wrong(&format!("case {case} is {class:?}, but the classes are {}", classes.join(", ")))),
@@ -165,22 +177,22 @@ fn class_references(path: &Path, classes: &[String]) -> Result<BTreeMap<String, 
 /// When it cannot be read, or lacks a class.
 pub fn read_scores(path: &Path, classes: &[String]) -> Result<Vec<f64>, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let text = imaging::io::read_text(path).map_err(|e| wrong(&e))?;
-    let named: BTreeMap<String, f64> = serde_json::from_str(&text).map_err(|e| wrong(&e))?;
+    let named: BTreeMap<String, f64> = read_json(path).map_err(|e| wrong(&e))?;
     classes.iter().map(|class| named.get(class).copied().ok_or_else(|| wrong(&format!("has no score for class {class:?}")))).collect()
 }
 
 /// What is measured of a case, and what is doubtful about it.
-fn measure(folders: &Folders, pair: &Pair) -> Result<(Measured, Vec<String>), String> {
+fn measure(folders: &Folders, reader: Reader, pair: &Pair) -> Result<(Measured, Vec<String>), String> {
     let told = |e: &dyn std::fmt::Display| e.to_string();
     match (folders.kind, &pair.reference) {
         (TargetKind::Labels(labels), Reference::File(path)) => {
-            let (case, doubts) = labels_case(folders, labels, pair, path)?;
+            let (case, doubts) = labels_case(folders, reader, labels, pair, path)?;
             Ok((Measured::Labels(case), doubts))
         }
         (TargetKind::Regression { .. }, Reference::File(path)) => {
             let files = Files { prediction: pair.prediction.clone(), reference: path.clone() };
-            let (prediction, reference) = (read_image(&pair.prediction).map_err(|e| told(&e))?, read_image(path).map_err(|e| told(&e))?);
+            let read = |path: &Path| reader.read_map(path).map_err(|e| told(&e));
+            let (prediction, reference) = (read(&pair.prediction)?, read(path)?);
             let case = regression::case_metrics(files, &prediction.volume, &reference.volume, None).map_err(|e| told(&e))?;
             let doubt = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?;
             Ok((Measured::Regression(case), doubt.into_iter().collect()))
@@ -194,10 +206,16 @@ fn measure(folders: &Folders, pair: &Pair) -> Result<(Measured, Vec<String>), St
     }
 }
 
-fn labels_case(folders: &Folders, labels: &Labels, pair: &Pair, path: &Path) -> Result<(segmentation::Case, Vec<String>), String> {
+fn labels_case(
+    folders: &Folders,
+    reader: Reader,
+    labels: &Labels,
+    pair: &Pair,
+    path: &Path,
+) -> Result<(segmentation::Case, Vec<String>), String> {
     let files = Files { prediction: pair.prediction.clone(), reference: path.to_owned() };
-    let prediction = read_labels(&pair.prediction).map_err(|e| e.to_string())?;
-    let reference = read_labels(path).map_err(|e| e.to_string())?;
+    let prediction = reader.read_labels(&pair.prediction).map_err(|e| e.to_string())?;
+    let reference = reader.read_labels(path).map_err(|e| e.to_string())?;
     let (foreground, ignore) = (labels.foreground(), labels.ignore);
     let mut case =
         segmentation::case_metrics(files, &prediction.volume, &reference.volume, &foreground, ignore).map_err(|e| e.to_string())?;

@@ -3,6 +3,7 @@
 //! nnU-Net's `analyze_case`. It crops image and label map; here both stay where they are, and the foreground is taken row by
 //! row of the box, which is the same order.
 
+use imaging::io::Reader;
 use imaging::{BoundingBox, Volume};
 
 use super::sample::Sample;
@@ -22,12 +23,12 @@ pub(super) struct CaseStatistics {
     pub(super) channels: Vec<Sample>,
 }
 
-/// Reads `case` and draws `draws` foreground intensities from every channel.
-pub(super) fn case_statistics(case: &Case, dataset: &Dataset, draws: usize) -> Result<CaseStatistics, Error> {
+/// Reads `case` by `reader` and draws `draws` foreground intensities from every channel.
+pub(super) fn case_statistics(case: &Case, dataset: &Dataset, reader: Reader, draws: usize) -> Result<CaseStatistics, Error> {
     let description = &dataset.description;
-    let image = read_images(&case.images, description.channel_names.len())?;
+    let image = read_images(reader, &case.images, description.channel_names.len())?;
     let labels = match case.segmentation() {
-        Some(path) => Some(read_labels(path, description.segmentation(), &image, &case.images[0])?),
+        Some(path) => Some(read_labels(reader, path, description.segmentation(), &image, &case.images[0])?),
         None => None,
     };
     let volume = &image.volume;

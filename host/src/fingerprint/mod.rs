@@ -12,6 +12,7 @@ mod tests;
 
 use std::path::Path;
 
+use imaging::io::JsonError;
 use imaging::normalise::IntensityProperties;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,7 @@ pub enum Error {
         /// The file.
         path: std::path::PathBuf,
         /// Where and why.
-        source: serde_json::Error,
+        source: JsonError,
     },
     /// A fingerprint file cannot be written.
     #[error(transparent)]
@@ -91,8 +92,10 @@ impl Fingerprint {
     /// # Errors
     /// When it cannot be read or is not one.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+        imaging::io::read_json(path).map_err(|error| match error {
+            JsonError::Read(source) => Error::Read { path: path.to_path_buf(), source },
+            source => Error::Json { path: path.to_path_buf(), source },
+        })
     }
 
     /// Writes a `dataset_fingerprint.json`.
@@ -116,9 +119,9 @@ pub fn extract(dataset: &Dataset, threads: usize, progress: &(dyn Fn(Progress) +
 
 /// [`extract`] with another number of draws.
 fn extract_from(dataset: &Dataset, draws: usize, threads: usize, progress: &(dyn Fn(Progress) + Sync)) -> Result<Fingerprint, Error> {
-    let draws = draws / dataset.cases.len().max(1);
+    let (reader, draws) = (dataset.reader()?, draws / dataset.cases.len().max(1));
     let cases: Vec<CaseStatistics> = for_each_case(&dataset.cases, threads, Stage::Fingerprint, progress, |case| {
-        guarded(&case.id, || case_statistics(case, dataset, draws))
+        guarded(&case.id, || case_statistics(case, dataset, reader, draws).map_err(|error| dataset::Error::of_case(&case.id, error)))
     })?;
     let mut properties = IndexMap::new();
     for channel in 0..dataset.description.channel_names.len() {

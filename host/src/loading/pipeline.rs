@@ -35,8 +35,7 @@ impl PipelineChoice {
             Some(pipeline) => pipeline,
             // A plugin cannot know where there are files.
             None if self.pipeline.is_some() && Path::new(name).exists() => {
-                let text = std::fs::read_to_string(name).map_err(|error| wrong(error.to_string()))?;
-                serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?
+                imaging::io::read_json(Path::new(name)).map_err(|error| wrong(error.to_string()))?
             }
             None => return Err(wrong(format!("there is no such pipeline; {}", hint(name, Augmentation::NAMES)))),
         };

@@ -25,6 +25,7 @@ use crate::network::{self, Model, Precision, all_told, task};
 use crate::plan::{self, Configuration, Plans, check_patch};
 use crate::plugin::{self, Library, LoadError, SearchError};
 use crate::train::{CheckpointError, Origin};
+use imaging::io::Reader;
 use indexmap::IndexMap;
 use plugin_api::Task;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,8 @@ pub struct ModelFolder {
     pub plans: Plans,
     /// Its data set.
     pub description: Description,
+    /// Reads its images.
+    pub reader: Reader,
 }
 
 /// A model, ready to predict.
@@ -145,8 +148,17 @@ impl ModelFolder {
             }
         }
         let plans = Plans::read(&path.join("plans.json"))?;
-        plans.check_reader()?;
-        Ok(Self { path: path.to_owned(), plans, description: Description::read(&path.join("dataset.json"))? })
+        let reader = plans.reader()?;
+        let description = Description::read_trained(&path.join("dataset.json"))?;
+        let labels = description.segmentation();
+        if !labels.has_regions() && !labels.are_consecutive() {
+            log::warn!(
+                "{}: label values are {}, with a gap; as nnU-Net writes it, a predicted label map has the number of the class's channel instead",
+                path.join("dataset.json").display(),
+                labels.summary()
+            );
+        }
+        Ok(Self { path: path.to_owned(), plans, description, reader })
     }
 
     /// The folder of a checkpoint, and the checkpoint: `path` itself, or the one of the folder `path`.
@@ -193,15 +205,11 @@ impl ModelFolder {
         if found.is_empty() { find(Fold::All).map(|one| vec![one]).ok_or_else(|| missing("N".to_owned())) } else { Ok(found) }
     }
 
-    /// The name that the plans have for what a checkpoint was trained as.
+    /// The name that the plans have for what was trained.
     ///
     /// # Errors
-    /// When it cannot be read, or the plans do not have it.
-    pub fn configuration_name(&self, checkpoint: &Path) -> Result<String, Error> {
-        self.name_of(&Checkpoint::read(checkpoint, &self.plans)?.origin)
-    }
-
-    fn name_of(&self, origin: &Origin) -> Result<String, Error> {
+    /// When the plans do not have it.
+    pub fn configuration_name(&self, origin: &Origin) -> Result<String, Error> {
         let is_it = |planned: Configuration| serde_json::to_value(planned).is_ok_and(|planned| planned == origin.plan);
         let same = self.plans.configurations.keys().filter(|name| self.plans.configuration(name).is_ok_and(is_it));
         let same: Vec<&Name> = same.collect();

@@ -9,7 +9,7 @@ use crate::scratch::Scratch;
 use crate::train::{LibraryRecord, Origin, Saved, write_weights};
 use plugin_api::Output;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,23 +20,35 @@ pub enum Format {
     Safetensors,
 }
 
-/// Writes the folds `checkpoints` of `folder` to the new folder `output`, which is there only once it is complete.
+/// Writes the folds `checkpoints` of `folder` to a new folder, which is there only once it is complete, and returns its path: what `output`
+/// makes of the first checkpoint. Every checkpoint is read once, and one at a time is in memory.
 ///
 /// # Errors
-/// When `output` is there already, a checkpoint cannot be read, or nnU-Net has no such network.
-pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Format, output: &Path) -> Result<(), Error> {
+/// When the new folder is there already, there is no checkpoint or one that cannot be read, or nnU-Net has no such network.
+pub fn save(
+    folder: &ModelFolder,
+    checkpoints: &[(Fold, PathBuf)],
+    format: Format,
+    output: impl Fn(&Origin) -> Result<PathBuf, Error>,
+) -> Result<PathBuf, Error> {
+    let Some((_, first)) = checkpoints.first() else {
+        return Err(Error::NoModel { path: folder.path.clone(), reason: "no fold is named".to_owned() });
+    };
+    let first = Checkpoint::read(first, &folder.plans)?;
+    let output = output(&first.origin)?;
     if output.exists() {
-        return Err(Error::Broken { path: output.to_owned(), reason: "is there already; name another folder, or remove it".to_owned() });
+        return Err(Error::Broken { path: output, reason: "is there already; name another folder, or remove it".to_owned() });
     }
-    let failed = |source: std::io::Error| Error::Broken { path: output.to_owned(), reason: format!("cannot be written ({source})") };
-    let temporary = Scratch::beside(output, ".model").map_err(failed)?;
+    let failed = |source: std::io::Error| Error::Broken { path: output.clone(), reason: format!("cannot be written ({source})") };
+    let temporary = Scratch::beside(&output, ".model").map_err(failed)?;
     let write = |name: &str, value: &Value| imaging::io::write_atomically(&temporary.path().join(name), |out| write_json(out, value));
 
     let mut plans = serde_json::to_value(&folder.plans).expect("plain data");
     let dataset = &folder.description.shareable();
-    let mut plugin = None;
+    let (mut plugin, mut first) = (None, Some(first));
     for (fold, path) in checkpoints {
-        let Checkpoint { origin, weights, probe, .. } = Checkpoint::read(path, &folder.plans)?;
+        let checkpoint = first.take().map_or_else(|| Checkpoint::read(path, &folder.plans), Ok)?;
+        let Checkpoint { origin, weights, probe, .. } = checkpoint;
         let target = temporary.path().join(format!("fold_{fold}"));
         std::fs::create_dir(&target).map_err(failed)?;
         match format {
@@ -67,7 +79,8 @@ pub fn save(folder: &ModelFolder, checkpoints: &[(Fold, PathBuf)], format: Forma
             Err(error) => log::warn!("{error}; left out"),
         }
     }
-    temporary.rename(output).map_err(failed)
+    temporary.rename(&output).map_err(failed)?;
+    Ok(output)
 }
 
 /// `plugin.json`: which plugin trained a network, as far as its checkpoint says, and the `outputs` where they are known.
@@ -85,7 +98,7 @@ pub fn describe_plugin(origin: &Origin, outputs: Option<&[Output]>) -> Value {
 
 /// The name of what was trained. Where its patch was another than planned, the plans are changed: nnU-Net predicts with that of the plans.
 fn name_configuration(folder: &ModelFolder, origin: &Origin, plans: &mut Value) -> Result<String, Error> {
-    let name = folder.name_of(origin)?;
+    let name = folder.configuration_name(origin)?;
     let dims = origin.plan["patch_size"].as_array().map_or(3, Vec::len);
     let patch = &origin.patch[3 - dims..];
     if origin.plan["patch_size"] != json!(patch) {

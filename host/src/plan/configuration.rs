@@ -1,13 +1,16 @@
 //! One configuration of a plans file.
 
-use imaging::resample::{Order, Rule};
+use imaging::resample::Rule;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::patch::three_dimensional;
+use super::resampling::{self, Refused, Resampling};
 use super::{Architecture, Error, check_patch};
 use crate::name::Name;
 
+/// Why what is made of a configuration cannot fail.
+const CHECKED: &str = "checked when the configuration is read";
 /// Patches a batch, far beyond any memory.
 const MOST_PATCHES: usize = 1 << 16;
 
@@ -67,50 +70,13 @@ pub enum NextStage {
     Many(Vec<String>),
 }
 
-/// Arguments of nnU-Net's `resample_data_or_seg_to_shape`; those that are missing have the defaults of that function.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Resampling {
-    /// Whether labels are resampled.
-    #[serde(default)]
-    pub is_seg: bool,
-    /// Spline order.
-    #[serde(default = "cubic")]
-    pub order: u8,
-    /// Spline order along z where z is resampled on its own.
-    #[serde(default)]
-    pub order_z: u8,
-    /// Whether z is resampled on its own; decided by the spacing when `None`, which is `null` in the file.
-    #[serde(default = "never")]
-    pub force_separate_z: Option<bool>,
-    /// Further keys.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}
-
-/// nnU-Net's default order.
-fn cubic() -> u8 {
-    3
-}
-
-/// nnU-Net's default for `force_separate_z`.
-fn never() -> Option<bool> {
-    Some(false)
-}
-
-impl Resampling {
-    /// The same as a rule of ours; for a [`Configuration`] that has passed its checks.
-    pub fn rule(&self) -> Rule {
-        let order = |degree| Order::from_degree(degree).unwrap_or_else(|| unreachable!("checked when the configuration is read"));
-        Rule { order: order(self.order), order_z: order(self.order_z), separate: self.force_separate_z }
-    }
-}
-
 impl Configuration {
     /// The configuration `name` from its JSON, inheritance resolved.
     ///
     /// # Errors
     /// When a key is missing or broken, or it asks for what this version does not have.
-    pub fn from_json(name: &str, json: Value) -> Result<Self, Error> {
+    pub fn from_json(name: &str, mut json: Value) -> Result<Self, Error> {
+        resampling::fill_defaults(&mut json);
         let wrong = |source| Error::Configuration { name: name.to_owned(), source };
         let configuration: Self = serde_json::from_value(json).map_err(wrong)?;
         configuration.check(name)?;
@@ -127,13 +93,34 @@ impl Configuration {
         match self.spacing[..] {
             [y, x] => [slices, y, x],
             [z, y, x] => [z, y, x],
-            _ => unreachable!("checked when the configuration is read"),
+            _ => unreachable!("{CHECKED}"),
         }
+    }
+
+    /// Whether images are brought to [`spacing`](Self::spacing) at all.
+    pub fn resamples(&self) -> bool {
+        self.resampling_fn_data != resampling::NONE
+    }
+
+    /// How images are resampled.
+    pub fn image_rule(&self) -> Rule {
+        self.resampling_fn_data_kwargs.rule(&self.resampling_fn_data, false).unwrap_or_else(|_| unreachable!("{CHECKED}"))
+    }
+
+    /// How label maps are resampled.
+    pub fn label_rule(&self) -> Rule {
+        self.resampling_fn_seg_kwargs.rule(&self.resampling_fn_seg, true).unwrap_or_else(|_| unreachable!("{CHECKED}"))
+    }
+
+    /// How logits are resampled.
+    pub fn logit_rule(&self) -> Rule {
+        let rule = self.resampling_fn_probabilities_kwargs.rule(&self.resampling_fn_probabilities, false);
+        rule.unwrap_or_else(|_| unreachable!("{CHECKED}"))
     }
 
     /// Patch as (z, y, x), with one slice for 2D.
     pub fn patch_zyx(&self) -> [usize; 3] {
-        three_dimensional(&self.patch_size).unwrap_or_else(|| unreachable!("checked when the configuration is read"))
+        three_dimensional(&self.patch_size).unwrap_or_else(|| unreachable!("{CHECKED}"))
     }
 
     /// Whether the values fit together and this version can do what they ask for.
@@ -167,7 +154,6 @@ impl Configuration {
     }
 
     fn check_available(&self, name: &str) -> Result<(), Error> {
-        const RESAMPLE: &str = "resample_data_or_seg_to_shape";
         const PREPROCESSOR: &str = "DefaultPreprocessor";
         let refuse = |key: &str, found: String, available: &str| {
             Err(Error::NotThere { name: name.to_owned(), key: key.to_owned(), found, available: available.to_owned() })
@@ -180,16 +166,13 @@ impl Configuration {
             ("resampling_fn_seg", &self.resampling_fn_seg, &self.resampling_fn_seg_kwargs, true),
             ("resampling_fn_probabilities", &self.resampling_fn_probabilities, &self.resampling_fn_probabilities_kwargs, false),
         ] {
-            if function != RESAMPLE {
-                return refuse(key, function.clone(), RESAMPLE);
+            match kwargs.rule(function, is_seg) {
+                Ok(_) => {}
+                Err(Refused::Function { available }) => return refuse(key, function.clone(), &available),
+                Err(Refused::Arguments { found, available }) => return refuse(&format!("{key}_kwargs"), found, &available),
             }
-            // Labels are voted on linearly at most.
-            let orders = if is_seg { &[0, 1][..] } else { &[0, 1, 3] };
-            let known = orders.contains(&kwargs.order) && orders.contains(&kwargs.order_z) && kwargs.extra.is_empty();
-            if kwargs.is_seg != is_seg || !known {
-                let found = serde_json::to_string(kwargs).unwrap_or_default();
-                let available = format!("is_seg {is_seg}, order and order_z of {orders:?}, and force_separate_z");
-                return refuse(&format!("{key}_kwargs"), found, &available);
+            if (function == resampling::NONE) == self.resamples() {
+                return refuse(key, function.clone(), "it for images, labels and probabilities, or for none of them");
             }
         }
         Ok(())

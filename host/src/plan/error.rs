@@ -22,7 +22,7 @@ pub enum Error {
         /// The plans file.
         path: PathBuf,
         /// Where and why.
-        source: serde_json::Error,
+        source: imaging::io::JsonError,
     },
     /// The two transpositions do not undo each other.
     #[error("{}: transpose_forward {forward:?} and transpose_backward {backward:?}; expected two orders of the axes 0, 1, 2 that undo each other", .path.display())]
@@ -108,16 +108,15 @@ pub enum Error {
         /// What can be given.
         expected: &'static str,
     },
-    /// Plans for images that were turned when they were read.
-    #[error(
-        "plans {plans:?}: image_reader_writer is {reader:?}, which turns images to RAS before anything else; this version reads them as they lie: \
-         plan anew without overwrite_image_reader_writer in dataset.json"
-    )]
-    Reorients {
+    /// Plans for images that somebody's own class reads.
+    #[error("plans {plans:?}: image_reader_writer is {reader:?}, which is not one of nnU-Net's own; this program reads as {available} do")]
+    UnknownReader {
         /// The plans.
         plans: String,
-        /// nnU-Net's class.
+        /// The class.
         reader: String,
+        /// Those that there are.
+        available: String,
     },
     /// A patch that the network cannot halve as often as it has to.
     #[error(

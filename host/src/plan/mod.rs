@@ -14,6 +14,7 @@ mod mark;
 mod options;
 mod patch;
 mod planner;
+mod resampling;
 mod spacing;
 mod statistics;
 #[cfg(test)]
@@ -22,17 +23,19 @@ mod topology;
 
 use std::path::Path;
 
+use imaging::io::{JsonError, Reader};
 use imaging::normalise::IntensityProperties;
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use architecture::{ArchKwargs, Architecture};
-pub use configuration::{Configuration, NextStage, Resampling};
+pub use configuration::{Configuration, NextStage};
 pub use error::Error;
 pub use options::{PlanOptions, PlannerKind};
 pub use patch::{check_patch, three_dimensional};
 pub use planner::plan;
+pub use resampling::{Resampling, SPLINES};
 
 use crate::dataset::{hint, write_json};
 use crate::name::Name;
@@ -79,8 +82,10 @@ impl Plans {
     /// # Errors
     /// When the file cannot be read or is no plans file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = imaging::io::read_file(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        let plans: Self = serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+        let plans: Self = imaging::io::read_json(path).map_err(|error| match error {
+            JsonError::Read(source) => Error::Read { path: path.to_path_buf(), source },
+            source => Error::Json { path: path.to_path_buf(), source },
+        })?;
         let mut axes = plans.transpose_forward;
         axes.sort_unstable();
         let inverse = axes == [0, 1, 2] && (0..3).all(|i| plans.transpose_backward.get(plans.transpose_forward[i]) == Some(&i));
@@ -131,15 +136,16 @@ impl Plans {
         Configuration::from_json(name, Value::Object(resolved))
     }
 
-    /// Refuses plans whose arrays cannot be made here.
+    /// The class that reads the images.
     ///
     /// # Errors
-    /// When nnU-Net's reader would turn the images.
-    pub fn check_reader(&self) -> Result<(), Error> {
-        if !self.image_reader_writer.ends_with("WithReorient") {
-            return Ok(());
-        }
-        Err(Error::Reorients { plans: self.plans_name.to_string(), reader: self.image_reader_writer.clone() })
+    /// When it is none of nnU-Net's own.
+    pub fn reader(&self) -> Result<Reader, Error> {
+        Reader::from_name(&self.image_reader_writer).ok_or_else(|| Error::UnknownReader {
+            plans: self.plans_name.to_string(),
+            reader: self.image_reader_writer.clone(),
+            available: Reader::ALL.map(Reader::name).join(", "),
+        })
     }
 
     fn resolve(&self, name: &str) -> Result<Map<String, Value>, Error> {

@@ -5,12 +5,14 @@
 //! one, and `3d_cascade_fullres` refines its predictions. Each gets the largest patch and network that fit the memory.
 
 use crate::name::Name;
+use imaging::io::Reader;
 use imaging::normalise::Normalisation;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::configuration::NextStage;
 use super::fit::{Budget, Fit};
+use super::resampling::SPLINES;
 use super::spacing::FullRes;
 use super::statistics::per_axis;
 use super::{ArchKwargs, Architecture, Configuration, Error, PlanOptions, PlannerKind, Plans, Resampling};
@@ -22,11 +24,17 @@ const MIN_BATCH_SIZE: f64 = 2.0;
 const LOWRES_THRESHOLD: f64 = 0.25;
 const LOWRES_SPACING_FACTOR: f64 = 1.03;
 
-/// Plans for the data set `dataset_name`.
+/// Plans for the data set `dataset_name`, whose images are read by `reader`.
 ///
 /// # Errors
 /// When an option makes no sense, the fingerprint is empty or has sizes that cannot be, or no network fits the memory.
-pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: &Name, options: &PlanOptions) -> Result<Plans, Error> {
+pub fn plan(
+    fingerprint: &Fingerprint,
+    description: &Description,
+    dataset_name: &Name,
+    reader: Reader,
+    options: &PlanOptions,
+) -> Result<Plans, Error> {
     options.check()?;
     let full_res = FullRes::new(fingerprint, options.spacing)?;
     let FullRes { spacing, median_shape, transpose_forward, transpose_backward } = full_res;
@@ -64,7 +72,7 @@ pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: 
             .transpose(per_axis(&sizes, median))
             .map(|size| size.round_ties_even() as usize)
             .to_vec(),
-        image_reader_writer: reader_writer(description, fingerprint).to_owned(),
+        image_reader_writer: reader.name().to_owned(),
         transpose_forward,
         transpose_backward,
         configurations,
@@ -73,24 +81,6 @@ pub fn plan(fingerprint: &Fingerprint, description: &Description, dataset_name: 
         foreground_intensity_properties_per_channel: fingerprint.foreground_intensity_properties_per_channel.clone(),
         extra: Map::new(),
     })
-}
-
-/// nnU-Net's reader (`reader_writer_registry.py`): the first for the file ending that can open an image. That of 2D images cannot
-/// open a stack, and gives all that it opens slices 999 mm thick.
-fn reader_writer<'a>(description: &'a Description, fingerprint: &Fingerprint) -> &'a str {
-    const READERS: [&str; 6] =
-        ["NaturalImage2DIO", "SimpleITKIO", "SimpleITKIOWithReorient", "Tiff3DIO", "NibabelIO", "NibabelIOWithReorient"];
-    let asked_for = description.json.get("overwrite_image_reader_writer").and_then(Value::as_str);
-    if let Some(name) = asked_for.filter(|name| READERS.contains(name)) {
-        return name;
-    }
-    match description.file_ending.to_lowercase().as_str() {
-        ".png" | ".bmp" => "NaturalImage2DIO",
-        ".tif" if fingerprint.spacings[0][0] == 999.0 => "NaturalImage2DIO",
-        ".tif" | ".tiff" => "Tiff3DIO",
-        ".nii" => "NibabelIO",
-        _ => "SimpleITKIO",
-    }
 }
 
 struct Planner<'a> {
@@ -129,11 +119,11 @@ impl Planner<'_> {
             spacing: spacing.to_vec(),
             normalization_schemes: schemes.iter().map(|scheme| scheme.plans_name().to_owned()).collect(),
             use_mask_for_norm: schemes.iter().map(|scheme| masked && matches!(scheme, Normalisation::ZScore)).collect(),
-            resampling_fn_data: "resample_data_or_seg_to_shape".to_owned(),
-            resampling_fn_seg: "resample_data_or_seg_to_shape".to_owned(),
+            resampling_fn_data: SPLINES.to_owned(),
+            resampling_fn_seg: SPLINES.to_owned(),
             resampling_fn_data_kwargs: resampling(false, 3),
             resampling_fn_seg_kwargs: resampling(true, 1),
-            resampling_fn_probabilities: "resample_data_or_seg_to_shape".to_owned(),
+            resampling_fn_probabilities: SPLINES.to_owned(),
             resampling_fn_probabilities_kwargs: resampling(false, 1),
             architecture: architecture(fit, self.options.planner.is_residual()),
             batch_dice,

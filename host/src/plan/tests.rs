@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::dataset::Description;
+use crate::dataset::{Description, Rules};
 use crate::fingerprint::Fingerprint;
 use crate::name::Name;
 
@@ -20,7 +20,7 @@ fn hippocampus_fingerprint() -> Fingerprint {
 }
 
 fn description(json: Value) -> Description {
-    Description::parse(Path::new("dataset.json"), json).expect("valid")
+    Description::parse(Path::new("dataset.json"), json, Rules::Training).expect("valid")
 }
 
 fn hippocampus() -> Description {
@@ -45,7 +45,8 @@ fn assert_same(found: &Value, expected: &Value, at: &str) {
 fn hippocampus_equals_nnunet() {
     let expected = serde_json::from_str(HIPPOCAMPUS).expect("golden file");
     let options = PlanOptions::default();
-    let found = plan(&hippocampus_fingerprint(), &hippocampus(), &Name::known("Dataset004_Hippocampus"), &options).expect("planned");
+    let found = plan(&hippocampus_fingerprint(), &hippocampus(), &Name::known("Dataset004_Hippocampus"), Reader::SimpleItk, &options)
+        .expect("planned");
     assert_same(&serde_json::to_value(found).expect("JSON"), &expected, "Hippocampus");
 }
 
@@ -103,7 +104,8 @@ fn made_up_data_sets_equal_nnunet() {
             let expected = &run["plans"];
             let dataset_name = expected["dataset_name"].as_str().expect("name");
             let at = format!("{name} {}", run["options"]);
-            let found = plan(&fingerprint, &description, &Name::known(dataset_name), &options(&run["options"])).expect(&at);
+            let reader = Reader::from_name(expected["image_reader_writer"].as_str().expect("name")).expect("nnU-Net's");
+            let found = plan(&fingerprint, &description, &Name::known(dataset_name), reader, &options(&run["options"])).expect(&at);
             assert_same(&serde_json::to_value(found).expect("JSON"), expected, &at);
             cascades += usize::from(expected["configurations"].get("3d_cascade_fullres").is_some());
         }
@@ -117,7 +119,7 @@ fn planned_configurations_can_be_used() {
     let fingerprint = fingerprint(1, &json!(1.0), &cases);
     for planner in PlannerKind::ALL {
         let options = PlanOptions { planner, ..PlanOptions::default() };
-        let plans = plan(&fingerprint, &hippocampus(), &Name::known("d"), &options).expect("planned");
+        let plans = plan(&fingerprint, &hippocampus(), &Name::known("d"), Reader::SimpleItk, &options).expect("planned");
         assert_eq!(plans.configurations.keys().collect::<Vec<_>>(), ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]);
         let of = |name| plans.configuration(name).expect("usable");
         let (low, full, cascade) = (of("3d_lowres"), of("3d_fullres"), of("3d_cascade_fullres"));
@@ -136,11 +138,12 @@ fn what_cannot_be_planned_is_refused() {
     let many = description(json!({"channel_names": {"0": "MRI"}, "labels": labels, "numTraining": 200, "file_ending": ".nii"}));
     let options = PlanOptions::default();
     assert!(
-        plan(&hippocampus_fingerprint(), &many, &Name::known("d"), &options).is_ok_and(|plans| plans.configuration("3d_fullres").is_ok())
+        plan(&hippocampus_fingerprint(), &many, &Name::known("d"), Reader::SimpleItk, &options)
+            .is_ok_and(|plans| plans.configuration("3d_fullres").is_ok())
     );
     let refused = |cases: Value, options: &PlanOptions| {
         let fingerprint = fingerprint(1, &json!(1.0), &cases);
-        plan(&fingerprint, &hippocampus(), &Name::known("d"), options).expect_err("must be refused").to_string()
+        plan(&fingerprint, &hippocampus(), &Name::known("d"), Reader::SimpleItk, options).expect_err("must be refused").to_string()
     };
     for (cases, part) in [
         (json!([]), "0 spacings and 0 shapes"),
@@ -274,7 +277,8 @@ fn resampling_has_nnunets_choices_and_defaults() {
         ("resampling_fn_data_kwargs", json!({"order": 2})),
         ("resampling_fn_data_kwargs", json!({"order": 3, "order_z": 5})),
         ("resampling_fn_data_kwargs", json!({"is_seg": true})),
-        ("resampling_fn_data_kwargs", json!({"separate_z_anisotropy_threshold": 2})),
+        ("resampling_fn_data_kwargs", json!({"separate_z_anisotropy_threshold": -2})),
+        ("resampling_fn_data_kwargs", json!({"memefficient_seg_resampling": true})),
     ] {
         let message = usable(key, kwargs.clone()).expect_err("must be refused");
         assert!(message.contains(key) && message.contains("this version does not have"), "{kwargs}: {message}");
@@ -294,7 +298,8 @@ fn broken_configurations_are_refused() {
     add("orphan", json!({"inherits_from": "3d_fulres"}));
     add("number", json!({"inherits_from": 3}));
     add("empty", json!({}));
-    add("torch", child("resampling_fn_data", json!("resample_torch_fornnunet")));
+    add("function", child("resampling_fn_data", json!("resample_mine")));
+    add("never", child("resampling_fn_data", json!("no_resampling_hack")));
     add("preprocessor", child("preprocessor_name", json!("MyPreprocessor")));
     add("order", child("patch_size", json!([40, 56])));
     add("odd", child("patch_size", json!([40, 56, 44])));
@@ -313,7 +318,8 @@ fn broken_configurations_are_refused() {
         ("orphan", "configuration \"3d_fulres\" is not in plans"),
         ("number", "inherits_from is 3"),
         ("empty", "missing field"),
-        ("torch", "resample_torch_fornnunet"),
+        ("function", "it has resample_data_or_seg_to_shape, resample_torch_fornnunet, no_resampling_hack"),
+        ("never", "for images, labels and probabilities, or for none of them"),
         ("preprocessor", "MyPreprocessor"),
         ("order", "patch_size"),
         ("odd", "nearest: 40×56×40, 40×56×48"),

@@ -83,7 +83,8 @@ impl Cases<'_> {
         let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras);
         // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
         let (ending, plans) = (&self.folder.description.file_ending, &self.folder.plans);
-        let layout = Layout { output: self.output, targets, ending, plans, extras: self.extras };
+        let reader = self.folder.reader;
+        let layout = Layout { output: self.output, targets, ending, reader, plans, extras: self.extras };
         let (inputs, folder, exporter, tell) = (self.inputs, self.folder, &exporter, &tell);
         let writing = Writing { exporter, layout, largest: &self.largest };
         let (to_network, prepared) = sync_channel(1);

@@ -142,7 +142,15 @@ impl<'a> Exporter<'a> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let map = match region_order(labels) {
             Some(order) => resample_regions(volume.view(), shape, planned, spacing, rule, order, threads),
-            None => resample_argmax(volume.view(), shape, planned, spacing, rule, &labels.values(), threads),
+            None => resample_argmax(
+                volume.view(),
+                shape,
+                planned,
+                spacing,
+                rule,
+                &labels.values().iter().map(|value| labels.predicted(*value)).collect::<Vec<_>>(),
+                threads,
+            ),
         };
         let mut regions = IndexMap::new();
         for (channel, name) in self.wanted_regions(labels).into_iter().enumerate() {
@@ -156,7 +164,7 @@ impl<'a> Exporter<'a> {
     /// Spacing of the plans and of the raw image along transposed axes, and how logits are resampled.
     fn spacings(&self, properties: &Properties) -> ([f64; 3], [f64; 3], Rule) {
         let spacing = self.plans.transpose_forward.map(|axis| properties.spacing[axis]);
-        (self.configuration.spacing_zyx(spacing[0]), spacing, self.configuration.resampling_fn_probabilities_kwargs.rule())
+        (self.configuration.spacing_zyx(spacing[0]), spacing, self.configuration.logit_rule())
     }
 
     /// Logits at the raw spacing, in the shapes that the plugin knows: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network; (1, C).
@@ -262,7 +270,7 @@ fn region_order(labels: &Labels) -> Option<&[i16]> {
     labels.region_order.as_deref().filter(|_| labels.has_regions())
 }
 
-/// Labels of the most probable class; or regions painted in their order, later over earlier
+/// The most probable class; or regions painted in their order, later over earlier
 /// (`label_handling.py`, `convert_probabilities_to_segmentation`).
 fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, network::Error> {
     let size = active.size();
@@ -281,9 +289,8 @@ fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, network::Erro
             Ok(painted)
         }
         None => {
-            let values = labels.values();
             let class = Vec::<i64>::try_from(active.f_argmax(0, false)?.f_contiguous()?.f_view(-1)?)?;
-            Ok(Volume::new(shape, class.into_iter().map(|class| values.get(class as usize).copied().unwrap_or(0)).collect()))
+            Ok(Volume::new(shape, class.into_iter().map(|class| class as i16).collect()))
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::report::csv::{self, Cell};
 use crate::report::picture::overlay::{Row, Sheet, best_planes};
 use crate::report::picture::{self, Layer};
 use imaging::Volume;
-use imaging::io::{Error, read_image, read_labels, write_atomically};
+use imaging::io::{Error, write_atomically};
 use std::path::Path;
 
 /// Cases in one picture.
@@ -76,13 +76,14 @@ impl Drawn {
 
 /// A row for every output over the first channel of the raw image, through the labels of the first one.
 fn draw(sheet: &mut Sheet, input: &Input, layout: &Layout) -> Result<(), picture::Error> {
-    let image = read_image(&input.images[0])?;
+    let reader = layout.reader;
+    let image = reader.read_image(&input.images[0])?;
     let mut drawn = Vec::new();
     for (output, kind) in layout.targets {
         let path = layout.path(output, &input.id);
         match kind {
-            TargetKind::Labels(_) => drawn.push(Drawn::Labels(read_labels(&path)?.volume)),
-            TargetKind::Regression { .. } => drawn.push(Drawn::Values(read_image(&path)?.volume)),
+            TargetKind::Labels(_) => drawn.push(Drawn::Labels(reader.read_labels(&path)?.volume)),
+            TargetKind::Regression { .. } => drawn.push(Drawn::Values(reader.read_map(&path)?.volume)),
             TargetKind::Class { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ use crate::dataset::TargetKind;
 use crate::evaluate::folder::BESIDE_PREDICTIONS;
 use crate::plan::Plans;
 use crate::preprocess::Properties;
-use imaging::io::Geometry;
+use imaging::io::{Geometry, Reader};
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Layout<'a> {
     pub targets: &'a IndexMap<String, TargetKind>,
     /// Of image files.
     pub ending: &'a str,
+    /// Reads images and maps.
+    pub reader: Reader,
     /// The model's.
     pub plans: &'a Plans,
     /// What is written beside label maps.

@@ -6,9 +6,9 @@ use crate::dataset::{
 };
 use crate::evaluate::{Files, Notes, classification, regression, segmentation};
 use crate::network::Model;
-use crate::preprocess::Prepared;
+use crate::preprocess::{self, Prepared};
 use crate::report::Bar;
-use imaging::io::{ABANDONED, read_image, read_labels, remove_leftovers};
+use imaging::io::{ABANDONED, Reader, remove_leftovers};
 use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -45,11 +45,13 @@ type Lines = Vec<String>;
 pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>, Error> {
     let outputs = model.trainer.outputs();
     let targets = &validation.targets;
+    let reader = validation.prepared.plans.reader().map_err(preprocess::Error::from)?;
     let mut summaries: IndexMap<&str, Summary> = IndexMap::new();
     let layout = Layout {
         output: &validation.folder,
         targets,
         ending: &validation.dataset.description.file_ending,
+        reader,
         plans: &validation.prepared.plans,
         extras: Extras::default(),
     };
@@ -57,7 +59,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let Some(kind) = targets.get(&output.name) else { continue };
         let folder = layout.folder(&output.name);
         remove_leftovers(&folder, ABANDONED);
-        summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder));
+        summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder, reader));
     }
     let Prepared { plans, configuration, .. } = validation.prepared;
     let exporter = Exporter::new(model, targets, plans, configuration, Extras::default());
@@ -72,7 +74,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
             continue;
         };
         let network = |source| Error::Network { case: id.clone(), source };
-        let geometry = read_image(&case.images[0])?.geometry;
+        let geometry = reader.read_image(&case.images[0])?.geometry;
         let input = Input { id: case.id.clone(), images: case.images.clone() };
         if let Err(reason) = layout.check(&input, &geometry) {
             log::warn!("validation case {id} {reason}; left out");
@@ -106,6 +108,8 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
 /// Results of one output.
 struct Summary {
     folder: PathBuf,
+    /// Reads the references.
+    reader: Reader,
     target: String,
     metrics: Metrics,
 }
@@ -117,13 +121,13 @@ enum Metrics {
 }
 
 impl Summary {
-    fn new(kind: &TargetKind, target: &str, folder: PathBuf) -> Self {
+    fn new(kind: &TargetKind, target: &str, folder: PathBuf, reader: Reader) -> Self {
         let metrics = match kind {
             TargetKind::Labels(labels) => Metrics::Labels { labels: labels.clone(), summary: segmentation::Summary::new(labels) },
             TargetKind::Regression { .. } => Metrics::Regression(regression::Summary::default()),
             TargetKind::Class { classes } => Metrics::Class(classification::Summary::new(classes.clone())),
         };
-        Self { folder, target: target.to_owned(), metrics }
+        Self { folder, reader, target: target.to_owned(), metrics }
     }
 
     /// Compares a prediction with the case's own target; a case without it is left out.
@@ -136,12 +140,12 @@ impl Summary {
         match (&mut self.metrics, prediction, target) {
             (Metrics::Labels { labels, summary }, Prediction::Labels(prediction), CaseTarget::File(reference)) => {
                 let files = Files { prediction: path, reference: reference.clone() };
-                let reference = read_labels(reference)?.volume;
+                let reference = self.reader.read_labels(reference)?.volume;
                 summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), labels.ignore)?);
             }
             (Metrics::Regression(summary), Prediction::Regression(prediction), CaseTarget::File(reference)) => {
                 let files = Files { prediction: path, reference: reference.clone() };
-                summary.add(regression::case_metrics(files, prediction, &read_image(reference)?.volume, None)?);
+                summary.add(regression::case_metrics(files, prediction, &self.reader.read_map(reference)?.volume, None)?);
             }
             (Metrics::Class(summary), Prediction::Class(scores), CaseTarget::Class(reference)) => {
                 summary.add(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?);
@@ -166,7 +170,7 @@ impl Summary {
         const IGNORED: i16 = i16::MAX;
         let kind = dataset.description.targets.get(from).map(|target| &target.kind);
         let (Some(TargetKind::Labels(kind)), Some(Some(CaseTarget::File(file)))) = (kind, case.targets.get(from)) else { return Ok(()) };
-        let map = read_labels(file)?;
+        let map = self.reader.read_labels(file)?;
         let origin = Origin { kind, labels: map.volume.data(), spatial: map.volume.spatial(), spacing: map.geometry.spacing() };
         let files = Files { prediction: path, reference: file.clone() };
         let memory = &mut DeriveMemory::default();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::locations::class_locations;
-use crate::dataset::{Case, CaseTarget, Dataset, Labels, SEGMENTATION, TargetKind, read_images, read_labels, read_regression};
+use crate::dataset::{self, Case, CaseTarget, Dataset, Labels, SEGMENTATION, TargetKind, read_images, read_labels, read_regression};
 use crate::hash::{sha256, sha256_of_file};
 use crate::plan::{Configuration, Plans};
 
@@ -104,7 +104,9 @@ impl CroppedCase {
     pub fn read(case: &Case, dataset: &Dataset, plans: &Plans) -> Result<Self, Error> {
         // Before they are read: a file that changes meanwhile must not pass for the one that was read.
         let (state, content) = (state_of(case.files(), &dataset.folder), content_of(case.files(), &dataset.folder));
-        let raw = read_images(&case.images, dataset.description.channel_names.len())?;
+        let reader = plans.reader()?;
+        let of_case = |error| dataset::Error::of_case(&case.id, error);
+        let raw = read_images(reader, &case.images, dataset.description.channel_names.len()).map_err(of_case)?;
         let reference = case.images[0].as_path();
         let mut raw_labels = Vec::new();
         let mut raw_maps = Vec::new();
@@ -114,10 +116,10 @@ impl CroppedCase {
             match (kind, target) {
                 (_, None) => {}
                 (TargetKind::Labels(meaning), Some(CaseTarget::File(path))) => {
-                    raw_labels.push((name, meaning, read_labels(path, meaning, &raw, reference)?));
+                    raw_labels.push((name, meaning, read_labels(reader, path, meaning, &raw, reference).map_err(of_case)?));
                 }
                 (TargetKind::Regression { channels, .. }, Some(CaseTarget::File(path))) => {
-                    raw_maps.push((name, kind, read_regression(path, *channels, &raw, reference)?));
+                    raw_maps.push((name, kind, read_regression(reader, path, *channels, &raw, reference).map_err(of_case)?));
                 }
                 (_, Some(CaseTarget::Class(index))) => {
                     classes.insert(name.clone(), *index);
@@ -142,11 +144,11 @@ impl CroppedCase {
         // nnU-Net normalises what has a label although the image is zero there.
         let labelled = self.labels.get(SEGMENTATION).map(|(_, map)| map.data());
         let image = self.image.preprocess(labelled, plans, configuration)?;
-        let rule = configuration.resampling_fn_seg_kwargs.rule();
+        let rule = configuration.label_rule();
         let labels: IndexMap<String, Volume<i16>> =
             self.labels.iter().map(|(name, (_, map))| (name.clone(), grid.resample_labels(map, rule))).collect();
         // Slices come from where the image's come from; linearly, so that nothing overshoots.
-        let image_rule = configuration.resampling_fn_data_kwargs.rule();
+        let image_rule = configuration.image_rule();
         let order_z = if image_rule.order_z == Order::Cubic { Order::Linear } else { image_rule.order_z };
         let rule = Rule { order: Order::Linear, order_z, ..image_rule };
         let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, rule))).collect();
@@ -166,7 +168,7 @@ pub fn preprocess_image(
     plans: &Plans,
     configuration: &Configuration,
 ) -> Result<(Volume<f32>, Properties, Geometry), Error> {
-    let raw = read_images(paths, configuration.normalization_schemes.len())?;
+    let raw = read_images(plans.reader()?, paths, configuration.normalization_schemes.len())?;
     let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
     Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
 }
@@ -226,13 +228,9 @@ impl CroppedImage {
 
     /// The way to the spacing of `configuration`, for volumes of as many channels as the image has, or `channels`.
     fn grid(&self, configuration: &Configuration, channels: usize) -> Result<Grid, Error> {
-        let (spacing, new_spacing) = (self.spacing, configuration.spacing_zyx(self.spacing[0]));
-        let new_shape = new_shape(self.volume.spatial(), spacing, new_spacing);
-        if !may_have(new_shape.into_iter().chain([self.volume.channels().max(channels)])) {
-            let (path, most) = (self.path.clone(), most_voxels());
-            return Err(Error::TooLarge { path, spacing, planned: new_spacing, shape: new_shape, most });
-        }
-        Ok(Grid { spacing, new_spacing, new_shape })
+        let channels = self.volume.channels().max(channels);
+        let new_shape = shape_at(self.volume.spatial(), self.spacing, configuration, channels, &self.path)?;
+        Ok(Grid { spacing: self.spacing, new_spacing: configuration.spacing_zyx(self.spacing[0]), new_shape })
     }
 
     /// The image, normalised before it is resampled: a resampled mask would no longer fit the voxels.
@@ -251,8 +249,27 @@ impl CroppedImage {
             let properties = plans.foreground_intensity_properties_per_channel.get(&channel.to_string());
             scheme.apply(image.channel_mut(channel), mask, properties).map_err(wrap)?;
         }
-        Ok(self.grid(configuration, 0)?.resample(&image, configuration.resampling_fn_data_kwargs.rule()))
+        Ok(self.grid(configuration, 0)?.resample(&image, configuration.image_rule()))
     }
+}
+
+/// The shape at the spacing of `configuration` of an image of `shape` at `spacing`, in transposed axes; `path` is for messages.
+///
+/// # Errors
+/// When it would be larger than the program's limit.
+pub(super) fn shape_at(
+    shape: [usize; 3],
+    spacing: [f64; 3],
+    configuration: &Configuration,
+    channels: usize,
+    path: &Path,
+) -> Result<[usize; 3], Error> {
+    let planned = configuration.spacing_zyx(spacing[0]);
+    let shape = if configuration.resamples() { new_shape(shape, spacing, planned) } else { shape };
+    if may_have(shape.into_iter().chain([channels])) {
+        return Ok(shape);
+    }
+    Err(Error::TooLarge { path: path.to_path_buf(), spacing, planned, shape, most: most_voxels() })
 }
 
 /// The way from a cropped image to the plan's spacing, the same for an image and its targets.

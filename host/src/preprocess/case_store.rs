@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use imaging::io::{JsonError, read_json};
 use serde::{Deserialize, Serialize};
 
 use super::case::{Inputs, content_of, state_of};
@@ -321,13 +322,9 @@ fn lock(store: &Path, sharing: Sharing) -> Result<Option<Lock>, Error> {
 /// The key of a store; none where there is no store, or one of another form.
 fn read_key(store: &Path) -> Result<Option<StoreKey>, Error> {
     let path = store.join(KEY_FILE);
-    match imaging::io::read_file(&path) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Access { path, source }),
+    match read_json(&path) {
+        Ok(key) => Ok(Some(key)),
+        Err(JsonError::Read(source)) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::Access { path, source }),
+        Err(_) => Ok(None),
     }
-}
-
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&imaging::io::read_file(path).ok()?).ok()
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dataset::{Dataset, Labels, TargetKind, TargetSource};
 use crate::hash::sha256;
-use crate::plan::{Configuration, Plans};
+use crate::plan::{Configuration, Plans, SPLINES};
+use imaging::io::Reader;
 use imaging::normalise::Normalisation;
 
 /// Counted up whenever the same input gives other arrays or another layout.
@@ -48,7 +49,27 @@ pub(super) fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Config
         "resampling_fn_data_kwargs": configuration.resampling_fn_data_kwargs,
         "resampling_fn_seg_kwargs": configuration.resampling_fn_seg_kwargs,
     });
-    sha256(content.to_string())
+    // Of a stack of three slices one reader makes a volume and another an image in three colours.
+    let is_tiff = dataset.description.file_ending.to_lowercase().starts_with(".tif");
+    let tiff = if is_tiff { &plans.image_reader_writer } else { "" };
+    sha256(content.to_string() + tiff + &unusual(dataset, plans, configuration))
+}
+
+/// What versions up to 2026-11 did not have, as text that is empty where plans make use of none of it: then arrays, and their keys, are the
+/// same as before.
+fn unusual(dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> String {
+    let mut text = String::new();
+    let usual = Reader::usual(&dataset.description.file_ending).map(Reader::name);
+    // Those versions told a stack of TIFF pages from a single image by the file.
+    if usual != Some(&plans.image_reader_writer) && plans.image_reader_writer != Reader::Tiff3D.name() {
+        text += &plans.image_reader_writer;
+    }
+    for function in [&configuration.resampling_fn_data, &configuration.resampling_fn_seg] {
+        if function != SPLINES {
+            text += function;
+        }
+    }
+    text
 }
 
 /// What data keys hold of the store: its key as version 3 computed it, names of labels and channels included. Runs of then and of now
@@ -77,5 +98,5 @@ pub(super) fn data_key_part(dataset: &Dataset, plans: &Plans, configuration: &Co
         "resampling_fn_data_kwargs": configuration.resampling_fn_data_kwargs,
         "resampling_fn_seg_kwargs": configuration.resampling_fn_seg_kwargs,
     });
-    sha256(content.to_string())
+    sha256(content.to_string() + &unusual(dataset, plans, configuration))
 }

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::case::{content_of, state_of};
+use super::case::{content_of, shape_at, state_of};
 use super::case_store::{self, CaseStore, Unused};
 use super::key::data_key_part;
 use super::{Error, preprocess_all};
@@ -110,11 +110,13 @@ impl<'a> Preparation<'a> {
     /// As [`Self::fingerprint`]; when no plan fits, or the file that is there is somebody's own and `overwrite` is not set.
     pub fn plan(&self, options: &PlanOptions, overwrite: bool) -> Result<Plans, Error> {
         let fingerprint = self.fingerprint(false)?;
-        let plans = plan(&fingerprint, &self.dataset.description, &self.dataset.name, options)?;
+        let plans = plan(&fingerprint, &self.dataset.description, &self.dataset.name, self.dataset.reader()?, options)?;
+        self.check_sizes(&plans, &fingerprint)?;
+        // What is refused is refused before anything is replaced.
+        self.splits()?;
         let path = self.plans_path(&plans.plans_name);
         plans.write(&path, overwrite)?;
         self.copy_description()?;
-        self.splits()?;
         Ok(Plans::read(&path)?)
     }
 
@@ -142,8 +144,8 @@ impl<'a> Preparation<'a> {
                 self.folder.display()
             );
         }
-        self.copy_description()?;
         self.splits()?;
+        self.copy_description()?;
         Ok(plans)
     }
 
@@ -152,7 +154,6 @@ impl<'a> Preparation<'a> {
     /// # Errors
     /// When a configuration does not exist; the first error that a case meets. What is complete by then stays and is not done again.
     pub fn preprocess(&self, plans: &Plans, names: &[impl AsRef<str>], overwrite: bool) -> Result<Vec<Prepared>, Error> {
-        plans.check_reader()?;
         let fingerprint = self.fingerprint(false)?;
         let find = |name: &str| Ok::<_, Error>((name.to_owned(), plans.configuration(name)?));
         let found = names.iter().map(|name| find(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
@@ -197,6 +198,21 @@ impl<'a> Preparation<'a> {
         case_store::clean(&self.folder, self.dataset, current.iter().map(|(plans, configuration)| (*plans, configuration)))
     }
 
+    /// Refuses plans by which an image would be larger than the program's limit, as preprocessing does.
+    fn check_sizes(&self, plans: &Plans, fingerprint: &Fingerprint) -> Result<(), Error> {
+        let channels = self.dataset.description.channel_names.len();
+        for name in plans.configurations.keys() {
+            let configuration = plans.configuration(name)?;
+            let extents = fingerprint.shapes_after_crop.iter().zip(&fingerprint.spacings);
+            for (case, (shape, spacing)) in self.dataset.cases.iter().zip(extents) {
+                let [shape, spacing] =
+                    [shape.map(|size| size as f64), *spacing].map(|sizes| plans.transpose_forward.map(|axis| sizes[axis]));
+                shape_at(shape.map(|size| size as usize), spacing, &configuration, channels, &case.images[0])?;
+            }
+        }
+        Ok(())
+    }
+
     fn plans_path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.json"))
     }
@@ -216,8 +232,12 @@ impl<'a> Preparation<'a> {
 
     fn splits(&self) -> Result<(), Error> {
         match splits::load_or_create_splits(&self.folder, &self.dataset.folder, &self.dataset.case_ids()) {
+            Ok(_) => Ok(()),
             // Few cases can still be trained on all at once; asking for a fold of them is refused then.
-            Ok(_) | Err(dataset::Error::TooFewCases { .. }) => Ok(()),
+            Err(few @ dataset::Error::TooFewCases { .. }) => {
+                log::warn!("{few}");
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }

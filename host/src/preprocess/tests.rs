@@ -279,12 +279,12 @@ fn what_leaves_the_arrays_alone_leaves_them() {
     preparation.preprocess(&plans, &["3d_fullres"], false).expect("nothing to do");
     assert!(before.is_at(&file));
 
-    // Plans that nobody has, and plans for images that would have to be turned.
+    // Plans that nobody has, and plans for images that somebody's own class reads.
     let message = preparation.plans(&PlanOptions::named(&Name::known("nnUnetPlans"))).expect_err("misspelt").to_string();
     assert!(message.contains("did you mean \"nnUNetPlans\"?"), "{message}");
-    let turned = crate::plan::Plans { image_reader_writer: "NibabelIOWithReorient".to_owned(), ..plans };
+    let turned = crate::plan::Plans { image_reader_writer: "MyReader".to_owned(), ..plans };
     let message = preparation.preprocess(&turned, &["3d_fullres"], false).expect_err("refused").to_string();
-    assert!(message.contains("NibabelIOWithReorient"), "{message}");
+    assert!(message.contains("MyReader") && message.contains("NibabelIOWithReorient"), "{message}");
 }
 
 #[test]

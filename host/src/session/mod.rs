@@ -23,8 +23,9 @@ use crate::train::{
     self, Arm, Average, EXAMPLES, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Streams,
     Training, Watchdogs,
 };
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use imaging::augment::Augmentation;
+use imaging::io::JsonError;
 use indexmap::IndexMap;
 use plugin_api::Task;
 use serde_json::Value;
@@ -280,13 +281,16 @@ impl<'a> Session<'a> {
     fn check_other_folds(&self) -> Result<()> {
         let models = self.folder.parent().unwrap_or(&self.folder);
         let path = models.join("plugin.json");
-        let Ok(text) = imaging::io::read_text(&path) else { return Ok(()) };
+        let found: Value = match imaging::io::read_json(&path) {
+            Ok(found) => found,
+            Err(JsonError::Read(_)) => return Ok(()),
+            Err(error) => bail!("{}: {error}; remove it", path.display()),
+        };
         let others = std::fs::read_dir(models).into_iter().flatten().flatten().map(|entry| entry.path());
         // What a kill left of one that was being replaced is none.
         let is_other =
             |other: &PathBuf| other.is_dir() && *other != self.folder && other.extension().is_none_or(|ending| ending != REPLACED);
         let other_folds = others.filter(is_other).count();
-        let found: Value = serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}; remove it", path.display()))?;
         let library = self.model.trainer.library();
         let same = found["id"] == library.manifest.id.as_str() && found["options"] == self.settings.options;
         ensure!(

@@ -53,7 +53,7 @@ impl Criterion for Boundary {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hausdorff {
-    /// How much more errors count far from the border.
+    /// How much more errors count far from the border: 0 to 8.
     pub alpha: f64,
 }
 
@@ -69,7 +69,13 @@ impl Criterion for Hausdorff {
     }
 
     fn check(&self) -> Result<()> {
-        check_at_least_zero(&[("alpha", self.alpha)])
+        check_at_least_zero(&[("alpha", self.alpha)])?;
+        // The power of a metre is still a number of 32 bits.
+        const HIGHEST: f64 = 8.0;
+        if self.alpha > HIGHEST {
+            bail!("alpha is {}; expected at most {HIGHEST}: larger powers of a distance are beyond 32 bits", self.alpha);
+        }
+        Ok(())
     }
 
     fn compute(&self, level: &Level) -> Result<Tensor> {

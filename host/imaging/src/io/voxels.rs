@@ -10,6 +10,8 @@ use super::{Error, Geometry, limit};
 use crate::Volume;
 use crate::pages::ask_for_large_pages;
 
+/// For what a decoder gives up on.
+const DECODE_ADVICE: &str = "it is damaged, or encoded in a way that is not read; copy it again, or write it again, a TIFF for example with tiffcp -c lzw in.tif out.tif";
 /// How many bytes are decoded at a time: few enough to stay in a core's cache.
 const SLAB: usize = 1 << 18;
 
@@ -74,7 +76,10 @@ impl Stored<'_> {
     /// Reads and converts all voxels.
     pub fn read<T: Voxel>(mut self, path: &Path) -> Result<(Volume<T>, Geometry), Error> {
         limit::check(path, self.shape)?;
-        let failed = |cause| Error::Read { path: path.to_owned(), cause };
+        let failed = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::Unsupported => Error::content(path, (format!("cannot be decoded ({cause})"), DECODE_ADVICE)),
+            _ => Error::Read { path: path.to_owned(), cause },
+        };
         let count = self.shape.iter().product::<usize>();
         let mut data = reserve(count).map_err(failed)?;
         let size = self.number.size();

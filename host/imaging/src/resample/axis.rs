@@ -1,6 +1,7 @@
 //! Where the output voxels of one axis lie among its input voxels, and what they are made of.
 
 use super::Order;
+use super::vote::nearest_exact;
 
 /// What the output voxels along one axis are made of.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ impl Axis {
         match order {
             _ if size == new_size => Self::Same,
             Order::Nearest => Self::Nearest(nearest(size, new_size)),
+            Order::NearestExact => Self::Nearest(nearest_exact(size, new_size)),
             Order::Linear => Self::Linear(
                 linear(size, new_size).into_iter().map(|pair| Tap { index: pair.index, weight: pair.weight.map(|w| w as f32) }).collect(),
             ),

@@ -5,7 +5,7 @@
 //! and only where they differ is there a vote.
 
 use super::axis::{self, Pair};
-use super::{Order, Rule};
+use super::{Order, Rule, Vote, vote};
 use crate::Volume;
 
 /// Resamples `labels` from `spacing` to the grid of `new_shape` at `new_spacing`; spacings in mm, (z, y, x).
@@ -13,7 +13,7 @@ use crate::Volume;
 /// A tie goes to the label of the nearest voxel if that is among the tied, else to the smallest. Spacings only decide whether an
 /// axis is separate (see the module's page). Along a separate axis the nearest plane counts: also where `order_z` is linear, since of two planes the
 /// nearer has the larger weight. Half-way between two planes that differ, linear `order_z` takes neither and leaves 0, as nnU-Net does
-/// (`default_resampling.py`: a label wins with more than half). Channels are independent.
+/// (`default_resampling.py`: a label wins with more than half). Channels are independent. Rules with another [`Vote`] than by share go by what that says.
 ///
 /// # Panics
 /// When `labels` is empty, or `new_shape` is, or an order of the rule is cubic, which is for images.
@@ -24,6 +24,10 @@ pub fn resample_labels(labels: &Volume<i16>, new_shape: [usize; 3], spacing: [f6
         return labels.clone();
     }
     let separate = rule.separate_axis(spacing, new_spacing);
+    if rule.vote != Vote::Share {
+        let orders = std::array::from_fn(|axis| if Some(axis) == separate { rule.order_z } else { rule.order });
+        return vote::resample(labels, new_shape, orders, rule.vote);
+    }
     let mut axes: [Axis; 3] = std::array::from_fn(|axis| {
         let order = if Some(axis) == separate { Order::Nearest } else { rule.order };
         Axis::new(shape[axis], new_shape[axis], order)

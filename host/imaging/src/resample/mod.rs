@@ -7,7 +7,7 @@
 //!
 //! What the voxels along an axis are made of is worked out once, in `axis`. `image` takes a channel through its planes (`plane`) and
 //! then along z, writing to the output as it goes; `spline` is the filter that cubic interpolation needs, `range` what an image is
-//! clipped to. `labels` does label maps, where interpolation is a vote. `logits` turns a network's logits into a label map, class by
+//! clipped to. `labels` does label maps, where interpolation is a vote, and `vote` does them as torch counts. `logits` turns a network's logits into a label map, class by
 //! class and without holding them at the new size.
 
 mod axis;
@@ -17,19 +17,23 @@ mod logits;
 mod plane;
 mod range;
 mod spline;
+mod vote;
 
 pub use image::resample_image;
 pub use labels::resample_labels;
 pub use logits::{resample_argmax, resample_regions};
+pub use vote::Vote;
 
 /// Spacings that differ by more than this factor make nnU-Net treat the longest axis apart (`ANISO_THRESHOLD`).
-const ANISOTROPY_THRESHOLD: f64 = 3.0;
+pub const ANISOTROPY_THRESHOLD: f64 = 3.0;
 
 /// Degree of the interpolating spline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Degree 0: the nearest voxel.
     Nearest,
+    /// The same as torch's `nearest-exact` computes it, in 32 bits.
+    NearestExact,
     /// Degree 1: what nnU-Net resamples labels, logits and probabilities with.
     Linear,
     /// Degree 3: what nnU-Net resamples images with.
@@ -48,8 +52,8 @@ impl Order {
     }
 }
 
-/// How to resample: the keyword arguments of nnU-Net's `resample_data_or_seg_to_shape`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How to resample: the keyword arguments of nnU-Net's `resample_data_or_seg_to_shape` and `resample_torch_fornnunet`.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
     /// Degree along all axes, or in the planes across the separate axis (`order`).
     pub order: Order,
@@ -57,19 +61,26 @@ pub struct Rule {
     pub order_z: Order,
     /// Whether the axis of the longest spacing is separate; `None` leaves it to the spacings (`force_separate_z`).
     pub separate: Option<bool>,
+    /// Spacings that differ by more than this factor have a separate axis (`separate_z_anisotropy_threshold`).
+    pub threshold: f64,
+    /// How labels are resampled.
+    pub vote: Vote,
 }
 
 impl Rule {
     /// What nnU-Net's planners write for images.
-    pub const CUBIC: Self = Self { order: Order::Cubic, order_z: Order::Nearest, separate: None };
+    pub const CUBIC: Self =
+        Self { order: Order::Cubic, order_z: Order::Nearest, separate: None, threshold: ANISOTROPY_THRESHOLD, vote: Vote::Share };
     /// What nnU-Net's planners write for labels and for logits.
     pub const LINEAR: Self = Self { order: Order::Linear, ..Self::CUBIC };
+    /// What nnU-Net's planners write for images, labels and logits that torch resamples.
+    pub const TORCH: Self = Self { order: Order::Linear, order_z: Order::NearestExact, vote: Vote::RoundedShare, ..Self::CUBIC };
 
     /// The separate axis, if any: the one with the longest spacing, provided that no other is as long. The current spacing decides,
     /// and unless it is anisotropic or the rule forces it, the new one (`determine_do_sep_z_and_axis`).
     fn separate_axis(self, spacing: [f64; 3], new_spacing: [f64; 3]) -> Option<usize> {
         let longest = |spacing: [f64; 3]| spacing.into_iter().fold(f64::MIN, f64::max);
-        let anisotropic = |spacing: [f64; 3]| longest(spacing) / spacing.into_iter().fold(f64::MAX, f64::min) > ANISOTROPY_THRESHOLD;
+        let anisotropic = |spacing: [f64; 3]| longest(spacing) / spacing.into_iter().fold(f64::MAX, f64::min) > self.threshold;
         let deciding = match self.separate {
             Some(true) => spacing,
             Some(false) => return None,

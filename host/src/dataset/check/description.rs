@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::finding::Findings;
-use crate::dataset::{Description, Error, SEGMENTATION};
+use crate::dataset::description::are_numbers;
+use crate::dataset::{Description, Error, Rules, SEGMENTATION};
 use crate::name::Name;
 
 /// A description, and what in it is made up because the file says nothing usable.
@@ -38,20 +39,16 @@ impl Usable {
 /// Reads the `dataset.json` of `folder`.
 pub(super) fn read(folder: &Path, findings: &mut Findings) -> Usable {
     let path = folder.join("dataset.json");
-    let read = || -> Result<Value, Error> {
-        let text = imaging::io::read_file(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.clone(), source })
-    };
     let mut unreadable = false;
-    let json = read().unwrap_or_else(|error| {
-        findings.refused(&path, &error);
+    let json = imaging::io::read_json(&path).unwrap_or_else(|error| {
+        findings.refused(&path, &Error::json(&path, error));
         unreadable = true;
         Value::Null
     });
     let files = FileNames::list(folder, &json);
     let mut mended = Mended { json, set_aside: BTreeSet::new(), files: &files };
     let mut description = loop {
-        match Description::parse(&path, mended.json.clone()) {
+        match Description::parse(&path, mended.json.clone(), Rules::Training) {
             Ok(description) => break description,
             Err(error) => {
                 let entry = match &error {
@@ -65,6 +62,12 @@ pub(super) fn read(folder: &Path, findings: &mut Findings) -> Usable {
             }
         }
     };
+    let channels = ["channel_names", "modality"].into_iter().find_map(|key| description.json.get(key)).and_then(Value::as_object);
+    if let Some(channels) = channels.filter(|channels| !are_numbers(channels)) {
+        let keys = channels.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let found = format!("channel_names has the keys {keys}, which do not number the channels, and is taken in the order of the file");
+        findings.warning(&path, found, "write 0, 1, 2, … as keys, by the numbers in the names of image files");
+    }
     if let Some((ending, count)) = files.other_ending(&description.file_ending) {
         let found =
             format!("file_ending is {:?}, and imagesTr has no such image but {count} that end with {ending:?}", description.file_ending);

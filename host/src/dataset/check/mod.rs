@@ -19,6 +19,7 @@ mod voxels;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
+use imaging::io::Reader;
 use serde::Serialize;
 
 use super::{Error, Progress, Stage, for_each_case, guarded, resolve};
@@ -60,8 +61,12 @@ pub fn check(folder: &Path, threads: usize, progress: &(dyn Fn(Progress) + Sync)
         splits::check(folder, &cases, &mut findings);
     }
     if usable.has_readable_ending(folder) {
-        let work =
-            |found: &files::Found| Ok::<_, Infallible>(guarded(&found.case.id, || Ok::<_, Error>(voxels::check(folder, found, &usable))));
+        // Where no reader opens the first image, that is found when it is opened like the others.
+        let first = || cases.first().and_then(|found| Reader::of(found.case.images.first()?).ok());
+        let reader = usable.description.asked_reader().or_else(first);
+        let work = |found: &files::Found| {
+            Ok::<_, Infallible>(guarded(&found.case.id, || Ok::<_, Error>(voxels::check(folder, found, &usable, reader))))
+        };
         let Ok(checked) = for_each_case(&cases, threads, Stage::Check, progress, work);
         let (mut seen, mut placed) = (Vec::new(), Vec::new());
         for (checked, found) in checked.into_iter().zip(&cases) {

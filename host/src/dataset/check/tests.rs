@@ -108,12 +108,13 @@ fn is_usable(folder: &Path) -> bool {
     let read = || -> Result<(), crate::dataset::Error> {
         let dataset = Dataset::open(folder.to_str().expect("UTF-8"), None)?;
         for case in &dataset.cases {
-            let image = read_images(&case.images, dataset.description.channel_names.len())?;
+            let reader = dataset.reader()?;
+            let image = read_images(reader, &case.images, dataset.description.channel_names.len())?;
             for (name, target) in &case.targets {
                 let Some(CaseTarget::File(path)) = target else { continue };
                 match &dataset.description.targets[name].kind {
-                    TargetKind::Labels(labels) => drop(read_labels(path, labels, &image, &case.images[0])?),
-                    TargetKind::Regression { channels, .. } => drop(read_regression(path, *channels, &image, &case.images[0])?),
+                    TargetKind::Labels(labels) => drop(read_labels(reader, path, labels, &image, &case.images[0])?),
+                    TargetKind::Regression { channels, .. } => drop(read_regression(reader, path, *channels, &image, &case.images[0])?),
                     _ => {}
                 }
             }
@@ -170,7 +171,9 @@ fn a_broken_description() {
     let regions = json!({"background": 0, "liver": [1, 2], "tumour": 2});
     expect(set("labels", regions), &[(Wrong, file, "no regions_class_order", "2 entries, one for each region")]);
     expect(set("regions_class_order", json!("1")), &[(Wrong, file, "regions_class_order is \"1\"", "a list of label values")]);
-    expect(set("channel_names", json!({"0": "T1", "2": "T2"})), &[(Wrong, file, "channels 0, 2", "without a gap")]);
+    let unnumbered = (Doubtful, file, "channel_names has the keys 0, 2, which do not number the channels", "0, 1, 2");
+    expect(set("channel_names", json!({"0": "T1", "2": "T2"})), &[unnumbered]);
+    expect(set("channel_names", json!({"0": "T1", "1": 2})), &[(Wrong, file, "channel_names.1 is 2", "the name of a channel")]);
     expect(set("numTraining", json!("5")), &[(Wrong, file, "numTraining is \"5\"", "the number of training cases")]);
     expect(set("numTraining", json!(6)), &[(Wrong, "imagesTr", "found 5 training cases, expected 6", "correct numTraining")]);
     expect(set("file_ending", json!(3)), &[(Wrong, file, "file_ending is 3", "the ending of the image files")]);
@@ -182,7 +185,7 @@ fn several_broken_entries_are_all_found() {
     let file = "dataset.json";
     let spoil = |data: &Spoilt| {
         data.json(|json| {
-            json["labels"]["liver"] = json!("1");
+            json["labels"]["liver"] = json!("one");
             json["numTraining"] = json!(-1);
             json["targets"]["whole"]["kind"] = json!("lables");
             json["targets"]["distance"]["chanels"] = json!(1);
@@ -192,7 +195,7 @@ fn several_broken_entries_are_all_found() {
     expect(
         spoil,
         &[
-            (Wrong, file, "labels.liver is \"1\"", "a label value"),
+            (Wrong, file, "labels.liver is \"one\"", "a label value"),
             (Wrong, file, "numTraining is -1", "number of training cases"),
             (Wrong, file, "targets.distance.chanels is unknown", "did you mean \"channels\"?"),
             (Wrong, file, "targets.size.classes is [\"small\"]", "two different class names"),
@@ -282,7 +285,7 @@ fn listed_cases() {
 fn damaged_files() {
     for file in ["imagesTr/b_0000.nii", "labelsTr/b.nii", "targetsTr/distance/b.nii"] {
         expect(|data| data.cut(file, 360), &[(Wrong, file, "which need more", "copy it again")]);
-        expect(|data| data.cut(file, 0), &[(Wrong, file, "ends before its 348-byte header does", "damaged or not NIfTI")]);
+        expect(|data| data.cut(file, 0), &[(Wrong, file, "ends before its header does", "damaged or not NIfTI")]);
     }
 }
 
@@ -307,10 +310,17 @@ fn files_that_do_not_fit_each_other() {
 
 #[test]
 fn channels_that_are_not_as_many() {
-    let found = "found 3 channels, expected 2 as dataset.json says";
+    let found = "has 4 dimensions and not three, which NibabelIO, by which this data set is read, does not open (case b)";
     expect(
         |data| data.image("imagesTr/b_0000.nii", 2, SHAPE, SPACING, |voxel| voxel as f32 * 0.1),
-        &[(Wrong, "imagesTr/b_0000.nii", found, "correct the file or dataset.json")],
+        &[(Wrong, "imagesTr/b_0000.nii", found, "\"overwrite_image_reader_writer\" in dataset.json")],
+    );
+    expect(
+        |data| {
+            data.json(|json| json["overwrite_image_reader_writer"] = json!("SimpleITKIO"));
+            data.image("imagesTr/b_0000.nii", 2, SHAPE, SPACING, |voxel| voxel as f32 * 0.1);
+        },
+        &[(Wrong, "imagesTr/b_0000.nii", "found 3 channels, expected 2 as dataset.json says", "correct the file or dataset.json")],
     );
     expect(
         |data| data.image("targetsTr/distance/b.nii", 2, SHAPE, SPACING, |_| 1.0),
@@ -318,7 +328,7 @@ fn channels_that_are_not_as_many() {
     );
     expect(
         |data| data.image("labelsTr/b.nii", 2, SHAPE, SPACING, |_| 1.0),
-        &[(Wrong, "labelsTr/b.nii", "has 2 channels, and a label map has one", "split the file")],
+        &[(Wrong, "labelsTr/b.nii", "has 4 dimensions and not three", "convert it")],
     );
 }
 
@@ -335,7 +345,9 @@ fn values_that_mean_nothing() {
     let file = "labelsTr/b.nii";
     let named = "7 (1 voxel), 9 (2 voxels); expected background (0), liver (1), tumour (2)";
     let values = |voxel: usize| [9, 9, 7].get(voxel).copied().unwrap_or(1);
-    expect(|data| data.labels(file, SHAPE, SPACING, values), &[(Wrong, file, named, "name the values")]);
+    expect(|data| data.labels(file, SHAPE, SPACING, values), &[(Wrong, file, named, "name the value")]);
+    let mask = |data: &Spoilt| data.labels(file, SHAPE, SPACING, |voxel| if voxel < 4 { 255 } else { 0 });
+    expect(mask, &[(Wrong, file, "255 (4 voxels)", "write 1 for 255 if the file is a mask of 0 and 255")]);
     expect(|data| data.image(file, 1, SHAPE, SPACING, |_| 0.5), &[(Wrong, file, "holds the value 0.5", "was an image given")]);
     expect(|data| data.image(file, 1, SHAPE, SPACING, |_| f32::NAN), &[(Wrong, file, "holds the value NaN", "was an image given")]);
     expect(|data| data.labels(file, SHAPE, SPACING, |_| 0), &[(Doubtful, file, "every voxel is 0, the background", "correct the file")]);
@@ -368,7 +380,8 @@ fn folds() {
     expect(fold(r#"[{"train": ["a", "b"], "val": ["b", "c"]}]"#), &[shared]);
     let twice = (Doubtful, file, "fold 0 names cases more than once", "remove the repetitions");
     expect(fold(r#"[{"train": ["a", "a"], "val": ["b", "c"]}]"#), &[twice]);
-    expect(fold(r#"{"train": ["a", "a"]}"#), &[(Wrong, file, "is not what it should be", "correct it")]);
+    expect(fold(r#"{"train": ["a", "a"]}"#), &[(Wrong, file, "line 1, column 0: invalid type: map", "correct it")]);
+    expect(fold("[{\"train\": [\"a\"],\n \"val\": 1}]"), &[(Wrong, file, "line 2, column 9, [0].val: invalid type", "correct it")]);
 }
 
 #[test]
@@ -390,7 +403,7 @@ fn ten_defects_are_ten_findings() {
             (Wrong, "imagesTr", "case a: found 0000", "add a_0001.nii"),
             (Wrong, "imagesTr", "found 5 training cases, expected 4", "correct numTraining"),
             (Wrong, "imagesTr/b_0000.nii", "NaN at voxel", "replace it"),
-            (Wrong, "labelsTr/d.nii", "5 (24 voxels)", "name the values"),
+            (Wrong, "labelsTr/d.nii", "5 (24 voxels)", "name the value"),
             (Wrong, "labelsTr/e.nii", "ends before its", "damaged"),
             (Wrong, "splits_final.json", "case \"y\"", "correct the file"),
             (Wrong, "targetsTr/distance/e.nii", "shape [1, 1, 1]", "correct one"),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use imaging::Volume;
-use imaging::io::{self, Geometry, Image, may_have, most_voxels};
+use imaging::io::{self, Geometry, Image, Reader, may_have, most_voxels};
 use imaging::resample::new_shape;
 
 use super::description::Usable;
 use super::files::Found;
 use super::finding::{Finding, Findings};
+use crate::dataset::error::unnamed_advice;
 use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, compare, unnamed_labels};
 use crate::dataset::{CaseTarget, Error, Labels, SEGMENTATION, TargetKind};
 use crate::fingerprint::median;
@@ -33,9 +34,9 @@ pub(super) struct Checked {
     pub placed: Option<Extent>,
 }
 
-/// Opens all files of a case.
-pub(super) fn check(folder: &Path, found: &Found, usable: &Usable) -> Checked {
-    let mut case = CaseCheck { findings: Findings::new(folder), first: None, seen: Vec::new() };
+/// Opens all files of a case by `reader`; without one, each by the first that opens it.
+pub(super) fn check(folder: &Path, found: &Found, usable: &Usable, reader: Option<Reader>) -> Checked {
+    let mut case = CaseCheck { id: &found.case.id, reader, findings: Findings::new(folder), first: None, seen: Vec::new() };
     let mut channels = Some(0);
     for path in &found.case.images {
         channels = case.image(path).zip(channels).map(|(more, so_far)| more + so_far);
@@ -91,6 +92,8 @@ pub(super) fn find_oversized(placed: &[Extent], findings: &mut Findings) {
 }
 
 struct CaseCheck<'a> {
+    id: &'a str,
+    reader: Option<Reader>,
     findings: Findings<'a>,
     /// The first image that could be read; all others must lie on its voxels.
     first: Option<(PathBuf, [usize; 3], Geometry)>,
@@ -100,7 +103,7 @@ struct CaseCheck<'a> {
 impl CaseCheck<'_> {
     /// The number of channels of an image file, if it can be read.
     fn image(&mut self, path: &Path) -> Option<usize> {
-        let image = self.open_map(path)?;
+        let image = self.open(path, Reader::read_image)?;
         let values = image.volume.data();
         match values.first() {
             Some(first) if values.iter().all(|value| value == first) => {
@@ -115,14 +118,15 @@ impl CaseCheck<'_> {
 
     /// A regression target or a map of weights.
     fn map(&mut self, path: &Path, channels: usize) {
-        if let Some(map) = self.open_map(path) {
+        if let Some(map) = self.open(path, Reader::read_map) {
             self.note(path, check_channels(path, map.volume.channels(), channels));
         }
     }
 
     /// A label map; without `labels`, nobody knows which values it may have.
     fn labels(&mut self, path: &Path, labels: Option<&Labels>) {
-        let Some(map) = self.note(path, io::read_labels(path).map_err(Error::from)) else { return };
+        let read = self.reader.map_or_else(|| io::read_labels(path), |reader| reader.read_labels(path));
+        let Some(map) = self.note(path, read.map_err(Error::from)) else { return };
         self.compare(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry });
         if map.volume.data().iter().all(|value| *value == 0) {
             self.findings.warning(
@@ -137,13 +141,15 @@ impl CaseCheck<'_> {
             let voxels = |n: usize| format!("{n} voxel{}", if n == 1 { "" } else { "s" });
             let values = unnamed.iter().map(|(value, n)| format!("{value} ({})", voxels(*n))).collect::<Vec<_>>().join(", ");
             let found = format!("label values that dataset.json does not name: {values}; expected {}", labels.summary());
-            self.findings.error(path, found, "correct the file or name the values");
+            let (first, _) = unnamed.first_key_value().expect("not empty");
+            self.findings.error(path, found, unnamed_advice(*first));
         }
     }
 
     /// A file of real numbers, compared with the first image and searched for what is no number.
-    fn open_map(&mut self, path: &Path) -> Option<Image> {
-        let image = self.note(path, io::read_image(path).map_err(Error::from))?;
+    fn open(&mut self, path: &Path, read: impl Fn(Reader, &Path) -> Result<Image, io::Error>) -> Option<Image> {
+        let read = self.reader.map_or_else(|| io::read_image(path), |reader| read(reader, path));
+        let image = self.note(path, read.map_err(Error::from))?;
         self.compare(Placed::new(path, &image));
         self.note(path, check_finite(path, &image.volume));
         Some(image)
@@ -163,7 +169,7 @@ impl CaseCheck<'_> {
     }
 
     fn note<T>(&mut self, path: &Path, result: Result<T, Error>) -> Option<T> {
-        result.map_err(|error| self.findings.refused(path, &error)).ok()
+        result.map_err(|error| self.findings.refused(path, &Error::of_case(self.id, error))).ok()
     }
 }
 

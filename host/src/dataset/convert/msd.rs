@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Converted, Error, write_dataset};
 use crate::dataset::description::Entry;
-use crate::dataset::{Description, Error as DatasetError, Progress, Stage, for_each_case, guarded, resolve, write_json};
+use crate::dataset::{Description, Error as DatasetError, Progress, Rules, Stage, for_each_case, guarded, resolve, write_json};
 use crate::name::Name;
 
 /// The only ending that the Decathlon has.
@@ -70,8 +70,7 @@ impl Task {
         let full_name = resolve::name(folder)?;
         let (number, name) = parse_name(&full_name).ok_or_else(|| Error::FolderName { path: folder.to_path_buf() })?;
         let path = folder.join("dataset.json");
-        let text = io::read_file(&path).map_err(|source| DatasetError::Read { path: path.clone(), source })?;
-        let json: Value = serde_json::from_slice(&text).map_err(|source| DatasetError::Json { path: path.clone(), source })?;
+        let json: Value = io::read_json(&path).map_err(|error| DatasetError::json(&path, error))?;
         let root = Entry::root(&path, &json);
         if root.get("channel_names").is_some() && root.get("training").is_none() {
             return Err(Error::NothingToDo { path });
@@ -207,7 +206,7 @@ fn describe(path: &Path, root: &Entry, num_training: usize) -> Result<Descriptio
     json.insert("file_ending".to_owned(), ENDING.into());
     // Read under the name that the Decathlon has for it, which messages then name; nnU-Net knows both.
     json.shift_remove("channel_names");
-    let description = Description::parse(path, Value::Object(json.clone()))?;
+    let description = Description::parse(path, Value::Object(json.clone()), Rules::Training)?;
     let modality = json.shift_remove("modality").unwrap_or_default();
     json.insert("channel_names".to_owned(), modality);
     json.shift_remove("training");
@@ -335,7 +334,7 @@ mod tests {
         };
         let key = |key: &'static str, value: Value| move |folder: &Path| change(folder, |json| json[key] = value.clone());
         refuse(&|folder| fs::remove_file(folder.join("dataset.json")).expect("removed"), "dataset.json: cannot be read");
-        refuse(&|folder| fs::write(folder.join("dataset.json"), "{").expect("written"), "is not what it should be");
+        refuse(&|folder| fs::write(folder.join("dataset.json"), "{").expect("written"), "line 1, column 1: EOF");
         refuse(&|folder| fs::remove_file(folder.join("labelsTr/p_00.nii.gz")).expect("removed"), "labelsTr/p_00.nii.gz: not found");
         refuse(&|folder| fs::remove_dir_all(folder.join("imagesTs")).expect("removed"), "imagesTs/p_02.nii.gz: not found");
         refuse(&|folder| fs::write(folder.join("imagesTr/p_01.nii.gz"), "x").expect("written"), "p_01.nii.gz ends before its");

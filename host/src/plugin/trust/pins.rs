@@ -8,9 +8,10 @@ use super::TrustError;
 use crate::lock::{Lock, Sharing};
 use crate::plugin::file::LibraryFile;
 use crate::plugin::permissions::{self, PermissionError};
+use imaging::io::parse_json;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// A file that the user trusts.
@@ -92,14 +93,15 @@ impl Place {
 
     fn read(&self) -> Result<Vec<Pin>, TrustError> {
         let path = || self.path.clone();
-        let file = match File::open(&self.path) {
+        let mut file = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             opened => opened.map_err(|source| TrustError::Io { path: path(), source })?,
         };
         (self.check)(&self.path, &file).map_err(|source| TrustError::Permissions { path: path(), source })?;
         let broken = |reason: String| TrustError::Broken { path: path(), reason };
-        let text = io::read_to_string(file).map_err(|e| broken(e.to_string()))?;
-        let List { plugins } = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(|e| broken(e.to_string()))?;
+        let List { plugins } = parse_json(&text).map_err(|e| broken(e.to_string()))?;
         let is_hash = |text: &str| text.len() == 64 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
         match plugins.iter().find(|pin| !is_hash(&pin.sha256)) {
             Some(pin) => Err(broken(format!("the sha256 of {:?} is {:?}, expected 64 hexadecimal digits", pin.id, pin.sha256))),

@@ -1,7 +1,8 @@
 //! What the validation of a run says of every case, read back from the summaries that it left.
 
 use super::Error;
-use crate::dataset::{Description, TargetKind};
+use crate::dataset::{Description, Rules, TargetKind};
+use imaging::io::JsonError;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output};
 use serde_json::Value;
@@ -54,7 +55,7 @@ impl Results {
         let outputs: Vec<Output> =
             serde_json::from_value(plugin["outputs"].clone()).map_err(|e| Error::broken(&folder.join("plugin.json"), &e))?;
         let dataset = folder.join("dataset.json");
-        let dataset = Description::parse(&dataset, read_json(&dataset)?).map_err(|e| Error::broken(&dataset, &e))?;
+        let dataset = Description::parse(&dataset, read_json(&dataset)?, Rules::Trained).map_err(|e| Error::broken(&dataset, &e))?;
         let plugin = ["id", "version", "sha256", "manifest"].iter().map(|key| ((*key).to_owned(), plugin[key].clone())).collect();
         let mut results =
             Self { name: name.to_owned(), folder: folder.clone(), plugin, data_keys: Vec::new(), tables: Vec::new(), notes: Vec::new() };
@@ -153,8 +154,9 @@ fn case_name(case: &Value, ending: &str) -> String {
     name.strip_suffix(ending).unwrap_or(name).to_owned()
 }
 
-/// JSON in which a number may be a bare NaN, as Python writes it.
 fn read_json(path: &Path) -> Result<Value, Error> {
-    let text = imaging::io::read_text(path).map_err(|e| Error::missing(path, &e))?;
-    serde_json::from_str(&text.replace(": NaN", ": null")).map_err(|e| Error::broken(path, &e))
+    imaging::io::read_json(path).map_err(|error| match error {
+        JsonError::Read(error) => Error::missing(path, &error),
+        other => Error::broken(path, &other),
+    })
 }

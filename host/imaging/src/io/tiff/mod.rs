@@ -4,8 +4,9 @@
 //! `NaturalImage2DIO` does. That one takes a stack of three or four slices for colours, because scikit-image does; here, a spacing beside
 //! the stack says that it is a stack after all. Indices of a palette are values, as tifffile has it.
 
-mod check;
 mod description;
+mod directory;
+mod disguise;
 mod pages;
 mod read;
 mod spacing;

@@ -7,8 +7,10 @@ use ::tiff::decoder::{Decoder, DecodingResult, DecodingSampleType, Limits};
 use ::tiff::tags::{ByteOrder, Tag};
 use ::tiff::{ColorType, TiffError, TiffResult};
 
-use super::check::values_fit;
+use super::directory::Directories;
+use super::disguise::{Disguise, Disguised, Facts, JPEG, Odd};
 use crate::io::bits::unpack;
+use crate::io::may_have;
 use crate::io::source::{LARGEST_EXPANSION, Problem};
 use crate::io::voxels::Number;
 
@@ -16,33 +18,39 @@ use crate::io::voxels::Number;
 const LARGEST_LZW: u64 = 2560;
 /// How many bytes PackBits makes of one at most.
 const LARGEST_PACKBITS: u64 = 64;
+/// JPEG: some bits for a block of 64, or for a run of empty ones.
+const LARGEST_JPEG: u64 = 1 << 12;
+/// Zstandard: some bytes for a block of one value, of 128 KB.
+const LARGEST_ZSTD: u64 = 1 << 17;
 
 /// How often a file's bytes may be those of a page: lists of short strips take as much room as these.
 const MOST_SHARED: u64 = 8;
-
-const COMPRESSION: u16 = 259;
-const PHOTOMETRIC: u16 = 262;
-const WHITE_IS_ZERO: u16 = 0;
-const PALETTE: u16 = 3;
 
 /// What pages must have in common to be slices of one stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kind {
     pub width: usize,
     pub height: usize,
+    /// Height and width of what is decoded: in whole tiles.
+    stored: [usize; 2],
     /// Values of a pixel.
     pub samples: usize,
     /// Whether these are stored as one plane after the other.
     pub planar: bool,
-    /// Bits of a value: 8 and more, or 1, 2 or 4.
+    /// Bits of a value.
     bits: u8,
     sample: DecodingSampleType,
-    white_is_zero: bool,
+    /// Whether these are brightness and two differences of colour, of which JPEG makes colours.
+    differences: bool,
+    facts: Facts,
 }
+
+/// What the decoder reads.
+type Source = Disguised<BufReader<File>>;
 
 /// All pages that are like the first one.
 pub struct Pages {
-    decoder: Decoder<BufReader<File>>,
+    decoder: Decoder<Source>,
     kind: Kind,
     indices: Vec<usize>,
     /// How many of these are decoded.
@@ -55,36 +63,40 @@ pub struct Pages {
 fn problem(error: TiffError) -> Problem {
     (
         format!("is no TIFF that can be read ({error})"),
-        "write it again without compression or with LZW or deflate; copy it again if it is damaged",
+        "write it again, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif; copy it again if it is damaged",
     )
 }
 
 fn failed(error: TiffError) -> io::Error {
     match error {
-        TiffError::IoError(error) => error,
-        other => io::Error::new(io::ErrorKind::InvalidData, other),
+        TiffError::IoError(error) if error.raw_os_error().is_some() => error,
+        // What the decoder does not know and what is damaged look alike.
+        other => io::Error::new(io::ErrorKind::Unsupported, other),
     }
 }
 
 impl Pages {
     /// Looks at all pages, and checks that a file of `length` bytes can hold those like the first.
     pub fn new(mut reader: BufReader<File>, length: u64) -> Result<Self, Problem> {
-        if !values_fit(&mut reader, length).map_err(|error| problem(error.into()))? {
+        let io = |error: io::Error| problem(error.into());
+        let directories = Directories::read(&mut reader).map_err(io)?;
+        if directories.pages.iter().flatten().any(|entry| entry.length() > length) {
             let found = format!("is {length} bytes long and has a directory with values that need more");
             return Err((found, "the file is cut off or damaged; copy it again"));
         }
-        let mut decoder = Decoder::new(reader).map_err(problem)?.with_limits(limits(length));
-        let kind = Kind::of(&mut decoder)?;
+        let disguise = Disguise::new(&mut reader, &directories).map_err(io)??;
+        let facts = disguise.pages.clone();
+        let of_page = |index: usize| facts.get(index).copied().flatten();
+        let mut decoder = Decoder::new(Disguised::new(reader, disguise)).map_err(problem)?.with_limits(limits(length));
+        let kind = Kind::of(&mut decoder, of_page(0))?;
         let (mut indices, mut index) = (vec![0], 0);
-        let mut expansion = largest_expansion(&mut decoder).map_err(problem)?;
         let mut strips = strips_of(&mut decoder);
         while decoder.more_images() && strips <= length.saturating_mul(MOST_SHARED) {
             index += 1;
             decoder.seek_to_image(index).map_err(problem)?;
             // A page of another kind, such as a small preview, is no slice, whether it can be decoded or not.
-            if Kind::of(&mut decoder).is_ok_and(|other| other == kind) {
+            if Kind::of(&mut decoder, of_page(index)).is_ok_and(|other| other == kind) {
                 indices.push(index);
-                expansion = largest_expansion(&mut decoder).map_err(problem)?.max(expansion);
             }
             strips = strips.saturating_add(strips_of(&mut decoder));
         }
@@ -93,7 +105,11 @@ impl Pages {
             return Err((found, "only pages with pixels of their own can be read; write it again"));
         }
         decoder.seek_to_image(0).map_err(problem)?;
-        let fits = |bytes: usize| bytes as u64 / expansion <= length;
+        if !may_have([kind.stored[0], kind.stored[1], kind.samples]) {
+            let found = format!("claims pages of {} x {} pixels in whole tiles", kind.stored[1], kind.stored[0]);
+            return Err((found, "that is more than an image may have; is it damaged? --max-voxels raises the limit"));
+        }
+        let fits = |bytes: usize| bytes as u64 / kind.largest_expansion() <= length;
         if !indices.len().checked_mul(kind.bytes()).is_some_and(fits) {
             let found = format!(
                 "is {length} bytes long and claims {} pages of {} x {} pixels, which need more",
@@ -121,8 +137,7 @@ impl Pages {
 
     /// Where the voxels begin, and whether their most significant bytes come first, if they are stored as they are, one after the other.
     pub fn raw_offset(&mut self) -> Option<(u64, bool)> {
-        let raw =
-            self.decoder.find_tag_unsigned(Tag::Compression).ok()?.unwrap_or(1u16) == 1 && self.kind.bits >= 8 && !self.kind.white_is_zero;
+        let raw = self.kind.facts.compression == 1 && self.kind.facts.odd.is_none();
         // Half floats are widened when they are decoded.
         let raw = raw && usize::from(self.kind.bits) == self.number().size() * 8;
         let offsets = self.decoder.get_tag_u64_vec(Tag::StripOffsets).ok()?;
@@ -141,21 +156,27 @@ impl Pages {
     fn decode_next(&mut self) -> TiffResult<bool> {
         let Some(&index) = self.indices.get(self.decoded) else { return Ok(false) };
         self.decoder.seek_to_image(index)?;
-        let mut decoded = DecodingResult::U8(Vec::new());
-        self.decoder.read_image_to_buffer(&mut decoded)?;
+        let kind = self.kind;
+        let (planes, values) = if kind.planar { (kind.samples, 1) } else { (1, kind.samples) };
+        let pixel = kind.number().size() * values;
         self.page.clear();
+        self.page.resize(planes * kind.height * kind.width * pixel, 0);
         self.at = 0;
-        match &decoded {
-            DecodingResult::F16(values) => self.page.extend(values.iter().flat_map(|value| value.to_f32().to_ne_bytes())),
-            DecodingResult::U8(packed) if self.kind.bits < 8 => {
-                unpack(packed, self.kind.width * self.kind.samples, self.kind.bits, &mut self.page);
+        let (chunk_width, chunk_height) = self.decoder.chunk_dimensions();
+        let chunk_width = kind.facts.odd.map_or(chunk_width as usize, |odd| odd.width);
+        let (across, down) = (kind.stored[1].div_ceil(chunk_width), kind.stored[0].div_ceil(chunk_height as usize));
+        let mut rows = Vec::new();
+        for chunk in 0..planes * down * across {
+            kind.unpack(&self.decoder.read_chunk(u32::try_from(chunk)?)?, chunk_width * values, &mut rows);
+            let (plane, top, left) = (chunk / across / down, chunk / across % down * chunk_height as usize, chunk % across * chunk_width);
+            let length = chunk_width.min(kind.width.saturating_sub(left)) * pixel;
+            for (y, row) in (top..kind.height).zip(rows.chunks_exact(chunk_width * pixel)) {
+                let start = ((plane * kind.height + y) * kind.width + left) * pixel;
+                self.page[start..start + length].copy_from_slice(&row[..length]);
             }
-            _ => self.page.extend_from_slice(decoded.as_buffer(0).as_bytes()),
         }
-        if self.kind.white_is_zero {
-            // The decoder has turned these over, which tifffile does not.
-            let ones = if self.kind.bits < 8 { (1 << self.kind.bits) - 1 } else { 0xff };
-            self.page.iter_mut().for_each(|byte| *byte = ones - *byte);
+        if kind.differences {
+            self.page.as_chunks_mut().0.iter_mut().for_each(|pixel| *pixel = colours(*pixel));
         }
         self.decoded += 1;
         Ok(true)
@@ -175,38 +196,38 @@ impl Read for Pages {
 }
 
 impl Kind {
-    /// The current page's.
-    fn of(decoder: &mut Decoder<BufReader<File>>) -> Result<Self, Problem> {
-        let photometric = decoder.find_tag_unsigned::<u16>(Tag::Unknown(PHOTOMETRIC)).map_err(problem)?;
-        if photometric == Some(PALETTE) {
-            return Err((
-                "has a palette of colours".to_owned(),
-                "only grey values and colours themselves can be read; write it as grey values",
-            ));
-        }
+    /// The current page's, whose `facts` the decoder does not know.
+    fn of(decoder: &mut Decoder<Source>, facts: Option<Facts>) -> Result<Self, Problem> {
         let ((width, height), colour) = (decoder.dimensions().map_err(problem)?, decoder.colortype().map_err(problem)?);
         let layout = decoder.image_buffer_layout().map_err(problem)?;
         let unsupported =
             |found: String| (found, "only integers and floats of up to 64 bits, grey or in 3 or 4 colours, can be read; convert it");
+        let facts = facts.ok_or_else(|| unsupported("has a page that cannot be read".to_owned()))?;
         if width == 0 || height == 0 {
             return Err(("has pages without pixels".to_owned(), "the file is damaged; copy it again"));
         }
+        let differences = matches!(colour, ColorType::YCbCr(_)) && facts.compression == JPEG;
         let samples = match colour {
             ColorType::Gray(_) => 1,
             ColorType::RGB(_) => 3,
             ColorType::RGBA(_) | ColorType::CMYK(_) => 4,
+            ColorType::YCbCr(8) if differences => 3,
             ColorType::Multiband { num_samples: samples @ 3..=4, .. } => usize::from(samples),
             other => return Err(unsupported(format!("has pixels of the kind {other:?}"))),
         };
         let bits = colour.bit_depth();
         let sample = layout.sample_type.filter(|_| matches!(bits, 1 | 2 | 4 | 8 | 16 | 32 | 64));
         let sample = sample.ok_or_else(|| unsupported(format!("has values of {bits} bits ({:?})", layout.sample_format)))?;
-        let white_is_zero = photometric == Some(WHITE_IS_ZERO);
-        let kind = Self { width: width as usize, height: height as usize, samples, planar: layout.planes > 1, bits, sample, white_is_zero };
-        if white_is_zero && matches!(sample, DecodingSampleType::F16 | DecodingSampleType::F32 | DecodingSampleType::F64) {
-            return Err(unsupported("has floating-point values of which zero is white".to_owned()));
-        }
-        Ok(kind)
+        let (width, height, planar) = (width as usize, height as usize, layout.planes > 1);
+        let plain = Self { width, height, stored: [height, width], samples, planar, bits, sample, differences, facts };
+        Ok(match facts {
+            Facts { odd: Some(odd), .. } => {
+                let stored = [height, odd.width];
+                Self { width: odd.width, stored, samples: odd.samples, bits: odd.bits as u8, sample: odd.sample(), ..plain }
+            }
+            Facts { size: Some([height, width]), .. } => Self { width, height, ..plain },
+            _ => plain,
+        })
     }
 
     /// Shape of a page as tifffile gives it.
@@ -234,37 +255,110 @@ impl Kind {
         }
     }
 
+    /// How many bytes the page's compression makes of one at most.
+    fn largest_expansion(&self) -> u64 {
+        match self.facts.compression {
+            1 => 1,
+            // A bit may stand for a row.
+            4 => 8 * self.width.div_ceil(8) as u64,
+            5 => LARGEST_LZW,
+            JPEG => LARGEST_JPEG,
+            32773 => LARGEST_PACKBITS,
+            50000 => LARGEST_ZSTD,
+            _ => LARGEST_EXPANSION,
+        }
+    }
+
     /// Bytes of a page as stored, before compression; with rows of whole bytes. The largest number there is, if they are more.
     fn bytes(&self) -> usize {
-        let row = self.width.saturating_mul(self.samples).saturating_mul(usize::from(self.bits)).div_ceil(8);
-        row.saturating_mul(self.height)
+        let [height, width] = self.stored;
+        let row = width.saturating_mul(self.samples).saturating_mul(usize::from(self.bits)).div_ceil(8);
+        row.saturating_mul(height)
+    }
+
+    /// The values of a decoded strip or tile, each of as many bytes as its [number](Self::number) has, in rows of `row` values.
+    fn unpack(&self, decoded: &DecodingResult, row: usize, out: &mut Vec<u8>) {
+        out.clear();
+        match (decoded, self.facts.odd) {
+            (DecodingResult::U8(packed), Some(odd)) => unpack_odd(packed, odd, out),
+            (DecodingResult::F16(values), _) => out.extend(values.iter().flat_map(|value| value.to_f32().to_ne_bytes())),
+            (DecodingResult::U8(packed), _) if self.bits < 8 => unpack(packed, row, self.bits, out),
+            (DecodingResult::U8(values), _) => out.extend_from_slice(values),
+            (DecodingResult::I8(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::U16(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::I16(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::U32(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::I32(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::U64(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::I64(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::F32(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (DecodingResult::F64(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+        }
     }
 }
 
 /// Bytes of the current page's pixels as they are stored, and of the lists that say where.
-fn strips_of(decoder: &mut Decoder<BufReader<File>>) -> u64 {
+fn strips_of(decoder: &mut Decoder<Source>) -> u64 {
     let counts = [Tag::StripByteCounts, Tag::TileByteCounts].into_iter().find_map(|tag| decoder.get_tag_u64_vec(tag).ok());
     counts.into_iter().flatten().fold(0, |sum: u64, count| sum.saturating_add(count).saturating_add(8))
-}
-
-/// How many bytes the current page's compression makes of one at most.
-fn largest_expansion(decoder: &mut Decoder<BufReader<File>>) -> TiffResult<u64> {
-    const LZW: u16 = 5;
-    const PACKBITS: u16 = 32773;
-    Ok(match decoder.find_tag_unsigned(Tag::Unknown(COMPRESSION))? {
-        None | Some(1) => 1,
-        Some(LZW) => LARGEST_LZW,
-        Some(PACKBITS) => LARGEST_PACKBITS,
-        Some(_) => LARGEST_EXPANSION,
-    })
 }
 
 /// Nothing in a file of `length` bytes can be longer than this.
 fn limits(length: u64) -> Limits {
     let clamp = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = clamp(length.saturating_mul(LARGEST_LZW));
-    limits.intermediate_buffer_size = clamp(length.saturating_mul(LARGEST_LZW));
+    limits.decoding_buffer_size = clamp(length.saturating_mul(LARGEST_ZSTD));
+    limits.intermediate_buffer_size = clamp(length.saturating_mul(LARGEST_ZSTD));
     limits.ifd_value_size = clamp(length);
     limits
+}
+
+impl Odd {
+    /// The type that values are unpacked to, as tifffile does.
+    fn sample(&self) -> DecodingSampleType {
+        match self.bits {
+            ..=8 => DecodingSampleType::U8,
+            ..=16 => DecodingSampleType::U16,
+            _ => DecodingSampleType::U32,
+        }
+    }
+}
+
+/// Appends values of an odd number of bits, most significant bit first, in rows that begin with a new byte; in the machine's byte order.
+fn unpack_odd(packed: &[u8], odd: Odd, out: &mut Vec<u8>) {
+    let Odd { width, samples, bits } = odd;
+    let row = (width * samples * bits as usize).div_ceil(8);
+    for row in packed.chunks_exact(row.max(1)) {
+        if bits == 24 {
+            out.extend(row.as_chunks().0.iter().flat_map(|&[low, middle, high]| u32::from_le_bytes([low, middle, high, 0]).to_ne_bytes()));
+            continue;
+        }
+        let (mut kept, mut count, mut bytes) = (0_u64, 0, row.iter());
+        for _ in 0..width * samples {
+            while count < bits {
+                kept = kept << 8 | u64::from(*bytes.next().unwrap_or(&0));
+                count += 8;
+            }
+            count -= bits;
+            let value = (kept >> count) as u32 & ((1 << bits) - 1);
+            match odd.sample() {
+                DecodingSampleType::U8 => out.push(value as u8),
+                DecodingSampleType::U16 => out.extend((value as u16).to_ne_bytes()),
+                _ => out.extend(value.to_ne_bytes()),
+            }
+        }
+    }
+}
+
+/// Red, green and blue of brightness and two differences of colour, in libjpeg's whole numbers (`jdcolor.c`).
+fn colours([y, blue, red]: [u8; 3]) -> [u8; 3] {
+    const HALF: i32 = 1 << 15;
+    let fixed = |factor: f64| (factor * 65536.0 + 0.5) as i32;
+    let (y, blue, red) = (i32::from(y), i32::from(blue) - 128, i32::from(red) - 128);
+    [
+        y + ((fixed(1.402) * red + HALF) >> 16),
+        y + ((-fixed(0.344_14) * blue - fixed(0.714_14) * red + HALF) >> 16),
+        y + ((fixed(1.772) * blue + HALF) >> 16),
+    ]
+    .map(|value| value.clamp(0, 255) as u8)
 }

@@ -36,7 +36,7 @@ pub fn open(path: &Path, reader: Reader, layout: Layout) -> Result<Stored<'stati
     // What lies beside a single image is none of its business.
     let beside = if stack.is_some() { spacing::read(path)? } else { None };
     // What scikit-image takes for colours is not what is meant if it has a spacing.
-    let colours = matches!(stack, Some(3 | 4)) && layout == Layout::Picture && beside.is_none();
+    let colours = matches!(stack, Some(3 | 4)) && layout == Layout::Picture && beside.is_none() && kind.width > 4;
     match (layout, stack) {
         (Layout::Picture, Some(slices)) if !colours => {
             return Err(Error::not_opened(path, reader, format!("is a stack of {slices} slices")));

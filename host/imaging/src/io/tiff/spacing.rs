@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::io::{Error, read_text, write_atomically};
+use crate::io::{Error, JsonError, read_json, write_atomically};
+
+const EXPECTED: &str = "expected {\"spacing\": [z, y, x]} with sizes above 0 in mm";
 
 /// The spacing (z, y, x) that lies beside the stack at `path`, if there is any.
 pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
@@ -16,14 +18,17 @@ pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
     let case = case.filter(|(_, channel)| channel.bytes().all(|byte| byte.is_ascii_digit())).map(|(case, _)| format!("{case}.json"));
     let beside = [case, Some(format!("{stem}.json"))].into_iter().flatten().map(|name| path.with_file_name(name));
     let Some(beside) = beside.into_iter().find(|beside| beside.is_file()) else { return Ok(None) };
-    let text = read_text(&beside).map_err(|cause| Error::Read { path: beside.clone(), cause })?;
-    let spacing = serde_json::from_str::<Value>(&text).ok().and_then(|json| {
+    let json: Value = read_json(&beside).map_err(|error| match error {
+        JsonError::Read(cause) => Error::Read { path: beside.clone(), cause },
+        other => Error::content(&beside, (format!("is no JSON ({other})"), EXPECTED)),
+    })?;
+    let spacing = Some(json).and_then(|json| {
         let spacing = <[Value; 3]>::try_from(json.get("spacing")?.as_array()?.clone()).ok()?;
         let spacing = spacing.map(|size| size.as_f64().filter(|size| *size > 0.0 && size.is_finite()));
         if let [Some(z), Some(y), Some(x)] = spacing { Some([z, y, x]) } else { None }
     });
     let found = || format!("has no usable spacing for {}", path.display());
-    spacing.map(Some).ok_or_else(|| Error::content(&beside, (found(), "expected {\"spacing\": [z, y, x]} with sizes above 0 in mm")))
+    spacing.map(Some).ok_or_else(|| Error::content(&beside, (found(), EXPECTED)))
 }
 
 /// Writes the spacing of the stack at `path`.
