@@ -1,11 +1,12 @@
-//! What all image targets do: a file with the fuzzer's bytes is read as an image and as a label map, along the very path that a user's file takes.
+//! What all image targets do: a file with the fuzzer's bytes is read as an image and as a label map, along the very path that a user's file takes,
+//! by the reader that is found for it and by all others.
 //!
 //! Whatever the bytes are, the readers give a volume or an error of one line that names the file. Panics and memory beyond the fuzzer's
 //! limit are findings.
 
 use std::fs;
 
-use imaging::io::{Error, read_image, read_labels};
+use imaging::io::{Error, Reader, read_image, read_labels};
 
 use crate::scratch;
 
@@ -21,7 +22,9 @@ pub fn read(ending: &str, bytes: &[u8]) {
         assert!(image.geometry.origin().iter().all(|value| value.is_finite()), "{:?}", image.geometry);
     }
     let labels = read_labels(&path);
-    for error in [image.err(), labels.err()].into_iter().flatten() {
+    let read = |reader: Reader| [reader.read_image(&path).err(), reader.read_map(&path).err(), reader.read_labels(&path).err()];
+    let others = Reader::ALL.into_iter().flat_map(read).flatten();
+    for error in [image.err(), labels.err()].into_iter().flatten().chain(others) {
         // The two errors that mean something else than a bad file.
         assert!(!matches!(error, Error::UnknownEnding { .. } | Error::Write { .. }), "{error}");
         let message = error.to_string();

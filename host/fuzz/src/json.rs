@@ -7,11 +7,21 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use crate::dataset::{Dataset, Description, check};
+use crate::dataset::{Dataset, Description, Rules, check};
 use crate::fingerprint::Fingerprint;
 use crate::name::Name;
 use crate::plan::{PlanOptions, PlannerKind, Plans, plan};
 use crate::scratch;
+use imaging::io::{Reader, parse_json};
+
+/// Reads `bytes` as JSON of any kind, in any way to save text.
+pub fn any(bytes: &[u8]) {
+    match parse_json::<serde_json::Value>(bytes) {
+        Err(error) => one_line(&error),
+        // What was read is read again.
+        Ok(value) => assert_eq!(parse_json::<serde_json::Value>(value.to_string().as_bytes()).expect("JSON"), value),
+    }
+}
 
 /// Reads `bytes` as a `dataset.json` without cases, and checks that data set.
 pub fn dataset(bytes: &[u8]) {
@@ -40,9 +50,9 @@ pub fn plans(bytes: &[u8]) {
                 match plans.configuration(name) {
                     Err(error) => one_line(&error),
                     Ok(configuration) => {
-                        configuration.resampling_fn_data_kwargs.rule();
-                        configuration.resampling_fn_seg_kwargs.rule();
-                        configuration.resampling_fn_probabilities_kwargs.rule();
+                        configuration.image_rule();
+                        configuration.label_rule();
+                        configuration.logit_rule();
                         assert!(configuration.spacing_zyx(1.0).iter().all(|spacing| *spacing > 0.0));
                     }
                 }
@@ -62,9 +72,10 @@ pub fn fingerprint(bytes: &[u8]) {
     let json = serde_json::json!({
         "channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2}, "numTraining": 2, "file_ending": ".nii"
     });
-    let description = Description::parse(Path::new("dataset.json"), json).expect("valid");
+    let description = Description::parse(Path::new("dataset.json"), json, Rules::Training).expect("valid");
     for planner in [PlannerKind::Default, PlannerKind::ResEncL] {
-        if let Err(error) = plan(&fingerprint, &description, &Name::known("Dataset001_Fuzz"), &PlanOptions { planner, ..PlanOptions::default() }) {
+        let options = PlanOptions { planner, ..PlanOptions::default() };
+        if let Err(error) = plan(&fingerprint, &description, &Name::known("Dataset001_Fuzz"), Reader::Nibabel, &options) {
             one_line(&error);
         }
     }

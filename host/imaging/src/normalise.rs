@@ -106,6 +106,18 @@ impl Normalisation {
         }
     }
 
+    /// Refuses a channel whose values this scheme is not for.
+    ///
+    /// # Errors
+    /// When a value is no 8-bit colour, and the scheme wants such.
+    pub fn check(self, channel: &[f32]) -> Result<(), Error> {
+        // Written so that NaN is refused, too.
+        match channel.iter().find(|value| self == Self::RgbTo01 && !(0.0..=255.0).contains(*value)) {
+            Some(&found) => Err(Error::NotRgb { found }),
+            None => Ok(()),
+        }
+    }
+
     /// Normalises `channel` in place.
     ///
     /// `mask` is for [`Self::ZScore`] alone: voxels outside of it are neither counted nor changed. `properties` is for [`Self::Ct`].
@@ -117,10 +129,7 @@ impl Normalisation {
             Self::ZScore => z_score(channel, mask),
             Self::RescaleTo01 => rescale_to_01(channel),
             Self::RgbTo01 => {
-                // Written so that NaN is refused, too.
-                if let Some(&found) = channel.iter().find(|value| !(0.0..=255.0).contains(*value)) {
-                    return Err(Error::NotRgb { found });
-                }
+                self.check(channel)?;
                 channel.iter_mut().for_each(|value| *value /= 255.0);
             }
         }

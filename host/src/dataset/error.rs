@@ -168,6 +168,18 @@ pub enum Error {
         /// Where, the first of them.
         voxel: [usize; 4],
     },
+    /// A channel is not what its name in `dataset.json` says.
+    #[error("{}: channel {channel} ({name}): {source}", .path.display())]
+    Intensities {
+        /// The (first) image file.
+        path: PathBuf,
+        /// Number of the channel.
+        channel: usize,
+        /// What `dataset.json` calls it.
+        name: String,
+        /// Why.
+        source: imaging::normalise::Error,
+    },
     /// A label map has a value that `dataset.json` does not name.
     #[error("{}: label value {value} is not named in dataset.json, expected {expected}; {}", .path.display(), unnamed_advice(*.value))]
     UnnamedLabel {

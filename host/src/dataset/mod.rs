@@ -34,7 +34,7 @@ pub use error::Error;
 pub use labels::Labels;
 pub use parallel::{Panicked, Progress, Stage, for_each_case, guarded};
 pub use random_state::RandomState;
-pub(crate) use read::unnamed_labels;
+pub(crate) use read::{check_intensities, unnamed_labels};
 pub use read::{read_images, read_labels, read_regression};
 pub use target::{MOST_CHANNELS, Operation, Target, TargetKind, TargetSource, is_target_name};
 

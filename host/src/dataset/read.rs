@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use imaging::Volume;
 use imaging::io::{Geometry, Image, Reader};
+use imaging::normalise::Normalisation;
 
 use super::{Error, Labels};
 
@@ -114,6 +115,16 @@ pub(super) fn check_finite(path: &Path, volume: &Volume<f32>) -> Result<(), Erro
 /// Refuses another number of channels than `dataset.json` gives.
 pub(super) fn check_channels(path: &Path, found: usize, expected: usize) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(Error::ChannelCount { path: path.to_path_buf(), found, expected }) }
+}
+
+/// Refuses a channel whose values are not those that its name in `dataset.json` stands for; `path` is for messages.
+pub(crate) fn check_intensities(path: &Path, number: usize, name: &str, channel: &[f32]) -> Result<(), Error> {
+    Normalisation::from_channel_name(name).check(channel).map_err(|source| Error::Intensities {
+        path: path.to_path_buf(),
+        channel: number,
+        name: name.to_owned(),
+        source,
+    })
 }
 
 /// Values of a label map that `labels` does not name, with the number of their voxels.

@@ -14,7 +14,7 @@ use super::{Error, RandomState};
 
 pub(super) const FILE: &str = "splits_final.json";
 const SEED: u32 = 12345;
-const FOLDS: usize = 5;
+pub(super) const FOLDS: usize = 5;
 
 /// Which cases train and which validate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +119,13 @@ pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String
             None if case_ids.len() < FOLDS => return Err(Error::TooFewCases { found: case_ids.len(), path: manual }),
             None => five_folds(&sorted(case_ids)),
         };
-        write(&ours, &splits)?;
+        match write(&ours, &splits) {
+            // A folder that cannot be written is only read; every program makes the same splits of the same cases.
+            Err(Error::Io(imaging::io::Error::Write { cause, .. })) if is_read_only(&cause) => {
+                log::info!("{}: cannot be written ({cause}); the splits are used all the same", ours.display());
+            }
+            written => written?,
+        }
         return Ok(splits);
     }
     let splits = read(&ours)?;
@@ -135,6 +141,11 @@ pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String
         }
     }
     Ok(splits)
+}
+
+/// Whether nothing can be written where this error comes from.
+fn is_read_only(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn sorted(ids: &[String]) -> Vec<String> {

@@ -7,7 +7,7 @@ use imaging::io::Reader;
 use imaging::{BoundingBox, Volume};
 
 use super::sample::Sample;
-use crate::dataset::{Case, Dataset, Error, RandomState, read_images, read_labels};
+use crate::dataset::{Case, Dataset, Error, RandomState, check_intensities, read_images, read_labels};
 
 /// nnU-Net's seed of every case.
 const SEED: u32 = 1234;
@@ -27,6 +27,9 @@ pub(super) struct CaseStatistics {
 pub(super) fn case_statistics(case: &Case, dataset: &Dataset, reader: Reader, draws: usize) -> Result<CaseStatistics, Error> {
     let description = &dataset.description;
     let image = read_images(reader, &case.images, description.channel_names.len())?;
+    for (number, name) in description.channel_names.iter().enumerate() {
+        check_intensities(&case.images[0], number, name, image.volume.channel(number))?;
+    }
     let labels = match case.segmentation() {
         Some(path) => Some(read_labels(reader, path, description.segmentation(), &image, &case.images[0])?),
         None => None,

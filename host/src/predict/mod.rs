@@ -46,6 +46,12 @@ pub enum Error {
     /// A case of the store cannot be read.
     #[error(transparent)]
     Preprocess(Box<crate::preprocess::Error>),
+    /// Every validation case was left out, for reasons that were said.
+    #[error("none of the {cases} validation cases could be predicted; why is said above, case by case")]
+    NothingValidated {
+        /// How many there are.
+        cases: usize,
+    },
     /// An image cannot be read, a prediction cannot be written.
     #[error(transparent)]
     Io(#[from] imaging::io::Error),

@@ -64,6 +64,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let Prepared { plans, configuration, .. } = validation.prepared;
     let exporter = Exporter::new(model, targets, plans, configuration, Extras::default());
     let vectors = vector_outputs(targets);
+    let mut left_out = 0;
     let bar = Bar::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
         if validation.stop.load(Ordering::Relaxed) {
@@ -71,6 +72,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         }
         let Some(case) = validation.dataset.cases.iter().find(|case| case.id == id.as_str()) else {
             log::warn!("validation case {id} is in the splits but not in the data set; left out");
+            left_out += 1;
             continue;
         };
         let network = |source| Error::Network { case: id.clone(), source };
@@ -78,6 +80,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let input = Input { id: case.id.clone(), images: case.images.clone() };
         if let Err(reason) = layout.check(&input, &geometry) {
             log::warn!("validation case {id} {reason}; left out");
+            left_out += 1;
             continue;
         }
         let stored = validation.prepared.store.open(id)?;
@@ -93,6 +96,9 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
             summary.add(validation.dataset, case, path, &prediction)?;
         }
         bar.step();
+    }
+    if left_out > 0 && left_out == validation.cases.len() {
+        return Err(Error::NothingValidated { cases: left_out });
     }
     let mut lines = Lines::new();
     for (name, summary) in &summaries {

@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::case::{content_of, shape_at, state_of};
 use super::case_store::{self, CaseStore, Unused};
 use super::key::data_key_part;
@@ -220,14 +222,16 @@ impl<'a> Preparation<'a> {
     /// nnU-Net expects `dataset.json` beside the plans.
     fn copy_description(&self) -> Result<(), Error> {
         let path = self.folder.join("dataset.json");
-        let mut text = Vec::new();
-        let failed = |cause| imaging::io::Error::Write { path: path.clone(), cause };
-        write_json(&mut text, &self.dataset.description.json).map_err(failed)?;
-        // A folder that cannot be written is only read.
-        if imaging::io::read_file(&path).is_ok_and(|there| there == text) {
+        let described = &self.dataset.description.json;
+        // However it is laid out. A folder that cannot be written is only read.
+        if imaging::io::read_json::<Value>(&path).is_ok_and(|there| there == *described) {
             return Ok(());
         }
-        Ok(imaging::io::write_atomically(&path, |out| out.write_all(&text))?)
+        match imaging::io::write_atomically(&path, |out| write_json(out, described)) {
+            Err(error) if !self.alone => log::warn!("{error}; the dataset.json there is another than that of the raw data, which is used"),
+            written => written?,
+        }
+        Ok(())
     }
 
     fn splits(&self) -> Result<(), Error> {

@@ -155,7 +155,7 @@ fn a_library_in_a_model_folder_is_never_loaded() {
     let source = ModelFolder::open(&folder().join("plain_3d")).expect("a model");
     let checkpoints = source.checkpoints(&[Fold::Number(0)], "final").expect("there");
     let model = bench.folder().join("ours");
-    save(&source, &checkpoints, Format::Safetensors, &model).expect("writable");
+    save(&source, &checkpoints, Format::Safetensors, |_| Ok(model.clone())).expect("writable");
     let library = artifact::with_manifest(&artifact::plugin("base"), &model, |manifest| manifest.id = "evil".to_owned());
     let images = folder().join("plain_3d/images");
     let checkpoint = model.join("fold_0/checkpoint_final.safetensors");

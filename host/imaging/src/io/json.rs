@@ -211,7 +211,7 @@ mod tests {
     fn an_error_has_line_column_and_key() {
         let message = |text: &str| parse_json::<BTreeMap<String, Vec<u8>>>(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(message("{\"a\": [1],\n \"b\": [1, \"x\"]}"), "line 2, column 13, b[1]: invalid type: string \"x\", expected u8");
-        assert_eq!(message("{\"a\": [1],\n \"b\": [1 2]}"), "line 2, column 10, b[1]: expected `,` or `]`");
+        assert_eq!(message("{\"a\": [1],\n \"b\": [1 2]}"), "line 2, column 10, b: expected `,` or `]`");
         assert_eq!(message("{\"a\": [1]} x"), "line 1, column 12: trailing characters");
         assert_eq!(message(""), "line 1, column 0: EOF while parsing a value");
     }

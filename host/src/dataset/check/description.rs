@@ -22,6 +22,12 @@ impl Usable {
         !self.set_aside.contains(entry)
     }
 
+    /// Names of the channels from `first` on, if the file has them.
+    pub fn channels_from(&self, first: usize) -> &[String] {
+        let names = if self.says("channel_names") { &self.description.channel_names[..] } else { &[] };
+        names.get(first..).unwrap_or_default()
+    }
+
     /// Whether every target of the file could be read.
     pub fn says_all_targets(&self) -> bool {
         !self.set_aside.iter().any(|entry| entry.starts_with("targets"))

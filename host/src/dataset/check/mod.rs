@@ -68,16 +68,21 @@ pub fn check(folder: &Path, threads: usize, progress: &(dyn Fn(Progress) + Sync)
             Ok::<_, Infallible>(guarded(&found.case.id, || Ok::<_, Error>(voxels::check(folder, found, &usable, reader))))
         };
         let Ok(checked) = for_each_case(&cases, threads, Stage::Check, progress, work);
-        let (mut seen, mut placed) = (Vec::new(), Vec::new());
+        let (mut seen, mut placed, mut foregrounds) = (Vec::new(), Vec::new(), Vec::new());
         for (checked, found) in checked.into_iter().zip(&cases) {
             match checked {
                 Ok(checked) => {
                     findings.extend(checked.findings);
                     seen.extend(checked.seen);
                     placed.extend(checked.placed);
+                    foregrounds.extend(checked.foreground);
                 }
                 Err(error) => findings.refused(found.case.images.first().map_or(folder, |path| path), &error),
             }
+        }
+        if !foregrounds.is_empty() && !foregrounds.contains(&true) {
+            let found = "no label map has a foreground voxel, and without any there is nothing to plan by";
+            findings.error(&folder.join("labelsTr"), found, "correct the label maps");
         }
         voxels::find_copies(&seen, &mut findings);
         voxels::find_oversized(&placed, &mut findings);

@@ -11,6 +11,10 @@ use crate::dataset::{Error, splits};
 pub(super) fn check(folder: &Path, cases: &[Found], findings: &mut Findings) {
     let path = folder.join(splits::FILE);
     if !path.is_file() {
+        if cases.len() < splits::FOLDS {
+            let found = format!("{} cases are too few for nnU-Net's {} folds", cases.len(), splits::FOLDS);
+            findings.warning(&path, found, "train with --fold all, or write that file yourself");
+        }
         return;
     }
     let folds = match splits::read(&path) {

@@ -11,7 +11,7 @@ use super::description::Usable;
 use super::files::Found;
 use super::finding::{Finding, Findings};
 use crate::dataset::error::unnamed_advice;
-use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, compare, unnamed_labels};
+use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, check_intensities, compare, unnamed_labels};
 use crate::dataset::{CaseTarget, Error, Labels, SEGMENTATION, TargetKind};
 use crate::fingerprint::median;
 
@@ -32,14 +32,18 @@ pub(super) struct Checked {
     pub seen: Vec<Seen>,
     /// None where no image can be read.
     pub placed: Option<Extent>,
+    /// Whether the label map has a voxel of something; none where it cannot be read.
+    pub foreground: Option<bool>,
 }
 
 /// Opens all files of a case by `reader`; without one, each by the first that opens it.
 pub(super) fn check(folder: &Path, found: &Found, usable: &Usable, reader: Option<Reader>) -> Checked {
-    let mut case = CaseCheck { id: &found.case.id, reader, findings: Findings::new(folder), first: None, seen: Vec::new() };
+    let mut case =
+        CaseCheck { id: &found.case.id, reader, findings: Findings::new(folder), first: None, seen: Vec::new(), foreground: None };
     let mut channels = Some(0);
     for path in &found.case.images {
-        channels = case.image(path).zip(channels).map(|(more, so_far)| more + so_far);
+        let names = channels.map_or(&[][..], |first| usable.channels_from(first));
+        channels = case.image(path, names).zip(channels).map(|(more, so_far)| more + so_far);
     }
     // An image that is missing or cannot be read was reported as such.
     if let (Some(channels), Some(path), true) = (channels, found.case.images.first(), found.complete && usable.says("channel_names")) {
@@ -48,14 +52,17 @@ pub(super) fn check(folder: &Path, found: &Found, usable: &Usable, reader: Optio
     for (name, target) in &found.case.targets {
         let Some(CaseTarget::File(path)) = target else { continue };
         match &usable.description.targets[name].kind {
-            TargetKind::Labels(labels) => case.labels(path, Some(labels).filter(|_| name != SEGMENTATION || usable.says("labels"))),
+            TargetKind::Labels(labels) => {
+                let foreground = case.labels(path, Some(labels).filter(|_| name != SEGMENTATION || usable.says("labels")));
+                case.foreground = if name == SEGMENTATION { foreground } else { case.foreground };
+            }
             TargetKind::Regression { channels, .. } => case.map(path, *channels),
             _ => {}
         }
     }
     let channels = channels.unwrap_or(1);
     let placed = case.first.map(|(path, shape, geometry)| Extent { path, shape, spacing: geometry.spacing(), channels });
-    Checked { findings: case.findings.into_sorted(), seen: case.seen, placed }
+    Checked { findings: case.findings.into_sorted(), seen: case.seen, placed, foreground: case.foreground }
 }
 
 /// Image files that hold the same voxels: a case twice, or a channel that was copied over another.
@@ -98,12 +105,17 @@ struct CaseCheck<'a> {
     /// The first image that could be read; all others must lie on its voxels.
     first: Option<(PathBuf, [usize; 3], Geometry)>,
     seen: Vec<Seen>,
+    foreground: Option<bool>,
 }
 
 impl CaseCheck<'_> {
     /// The number of channels of an image file, if it can be read.
-    fn image(&mut self, path: &Path) -> Option<usize> {
+    /// Its first channels are called `names`.
+    fn image(&mut self, path: &Path, names: &[String]) -> Option<usize> {
         let image = self.open(path, Reader::read_image)?;
+        for (number, name) in names.iter().enumerate().take(image.volume.channels()) {
+            self.note(path, check_intensities(path, number, name, image.volume.channel(number)));
+        }
         let values = image.volume.data();
         match values.first() {
             Some(first) if values.iter().all(|value| value == first) => {
@@ -123,10 +135,10 @@ impl CaseCheck<'_> {
         }
     }
 
-    /// A label map; without `labels`, nobody knows which values it may have.
-    fn labels(&mut self, path: &Path, labels: Option<&Labels>) {
+    /// A label map; without `labels`, nobody knows which values it may have. Whether it has a voxel of something, if it can be read.
+    fn labels(&mut self, path: &Path, labels: Option<&Labels>) -> Option<bool> {
         let read = self.reader.map_or_else(|| io::read_labels(path), |reader| reader.read_labels(path));
-        let Some(map) = self.note(path, read.map_err(Error::from)) else { return };
+        let map = self.note(path, read.map_err(Error::from))?;
         self.compare(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry });
         if map.volume.data().iter().all(|value| *value == 0) {
             self.findings.warning(
@@ -135,7 +147,9 @@ impl CaseCheck<'_> {
                 "correct the file; nothing is wrong if there is nothing to see in that case",
             );
         }
-        let Some(labels) = labels else { return };
+        let ignore = labels.and_then(|labels| labels.ignore);
+        let foreground = map.volume.data().iter().any(|value| *value > 0 && Some(*value) != ignore);
+        let Some(labels) = labels else { return Some(foreground) };
         let unnamed = unnamed_labels(&map.volume, labels);
         if !unnamed.is_empty() {
             let voxels = |n: usize| format!("{n} voxel{}", if n == 1 { "" } else { "s" });
@@ -144,6 +158,7 @@ impl CaseCheck<'_> {
             let (first, _) = unnamed.first_key_value().expect("not empty");
             self.findings.error(path, found, unnamed_advice(*first));
         }
+        Some(foreground)
     }
 
     /// A file of real numbers, compared with the first image and searched for what is no number.

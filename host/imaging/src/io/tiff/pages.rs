@@ -20,8 +20,8 @@ const LARGEST_LZW: u64 = 2560;
 const LARGEST_PACKBITS: u64 = 64;
 /// JPEG: some bits for a block of 64, or for a run of empty ones.
 const LARGEST_JPEG: u64 = 1 << 12;
-/// Zstandard: some bytes for a block of one value, of 128 KB.
-const LARGEST_ZSTD: u64 = 1 << 17;
+/// Zstandard: four bytes for a block of one value, of 128 KB. Rows of a fax, which may take a bit, are not longer in practice.
+const LARGEST_ZSTD: u64 = 1 << 15;
 
 /// How often a file's bytes may be those of a page: lists of short strips take as much room as these.
 const MOST_SHARED: u64 = 8;
@@ -260,7 +260,7 @@ impl Kind {
         match self.facts.compression {
             1 => 1,
             // A bit may stand for a row.
-            4 => 8 * self.width.div_ceil(8) as u64,
+            4 => (self.width as u64).clamp(1, LARGEST_ZSTD),
             5 => LARGEST_LZW,
             JPEG => LARGEST_JPEG,
             32773 => LARGEST_PACKBITS,

@@ -18,17 +18,17 @@ pub fn read(path: &Path) -> Result<Option<[f64; 3]>, Error> {
     let case = case.filter(|(_, channel)| channel.bytes().all(|byte| byte.is_ascii_digit())).map(|(case, _)| format!("{case}.json"));
     let beside = [case, Some(format!("{stem}.json"))].into_iter().flatten().map(|name| path.with_file_name(name));
     let Some(beside) = beside.into_iter().find(|beside| beside.is_file()) else { return Ok(None) };
+    let unusable = |why: String| Error::content(&beside, (format!("has no usable spacing for {}{why}", path.display()), EXPECTED));
     let json: Value = read_json(&beside).map_err(|error| match error {
         JsonError::Read(cause) => Error::Read { path: beside.clone(), cause },
-        other => Error::content(&beside, (format!("is no JSON ({other})"), EXPECTED)),
+        other => unusable(format!(" ({other})")),
     })?;
-    let spacing = Some(json).and_then(|json| {
+    let listed = || {
         let spacing = <[Value; 3]>::try_from(json.get("spacing")?.as_array()?.clone()).ok()?;
         let spacing = spacing.map(|size| size.as_f64().filter(|size| *size > 0.0 && size.is_finite()));
         if let [Some(z), Some(y), Some(x)] = spacing { Some([z, y, x]) } else { None }
-    });
-    let found = || format!("has no usable spacing for {}", path.display());
-    spacing.map(Some).ok_or_else(|| Error::content(&beside, (found(), EXPECTED)))
+    };
+    listed().map(Some).ok_or_else(|| unusable(String::new()))
 }
 
 /// Writes the spacing of the stack at `path`.
