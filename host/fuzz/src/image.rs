@@ -22,7 +22,7 @@ pub fn read(ending: &str, bytes: &[u8]) {
         assert!(image.geometry.origin().iter().all(|value| value.is_finite()), "{:?}", image.geometry);
     }
     let labels = read_labels(&path);
-    let read = |reader: Reader| [reader.read_image(&path).err(), reader.read_map(&path).err(), reader.read_labels(&path).err()];
+    let read = |reader: Reader| [reader.read_image(&path).err(), reader.read_labels(&path).err()];
     let others = Reader::ALL.into_iter().flat_map(read).flatten();
     for error in [image.err(), labels.err()].into_iter().flatten().chain(others) {
         // The two errors that mean something else than a bad file.

@@ -51,8 +51,7 @@ pub fn read_labels(reader: Reader, path: &Path, labels: &Labels, image: &Image, 
 /// # Errors
 /// When it cannot be read, differs from the image in shape or spacing, has other channels, or holds NaN or infinity.
 pub fn read_regression(reader: Reader, path: &Path, channels: usize, image: &Image, image_path: &Path) -> Result<Volume<f32>, Error> {
-    let target = reader.read_map(path)?;
-    check_finite(path, &target.volume)?;
+    let target = read_finite(reader, path)?;
     check_match(Placed::new(path, &target), Placed::new(image_path, image))?;
     check_channels(path, target.volume.channels(), channels)?;
     Ok(target.volume)

@@ -191,7 +191,7 @@ fn measure(folders: &Folders, reader: Reader, pair: &Pair) -> Result<(Measured, 
         }
         (TargetKind::Regression { .. }, Reference::File(path)) => {
             let files = Files { prediction: pair.prediction.clone(), reference: path.clone() };
-            let read = |path: &Path| reader.read_map(path).map_err(|e| told(&e));
+            let read = |path: &Path| reader.read_image(path).map_err(|e| told(&e));
             let (prediction, reference) = (read(&pair.prediction)?, read(path)?);
             let case = regression::case_metrics(files, &prediction.volume, &reference.volume, None).map_err(|e| told(&e))?;
             let doubt = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?;

@@ -83,7 +83,7 @@ fn draw(sheet: &mut Sheet, input: &Input, layout: &Layout) -> Result<(), picture
         let path = layout.path(output, &input.id);
         match kind {
             TargetKind::Labels(_) => drawn.push(Drawn::Labels(reader.read_labels(&path)?.volume)),
-            TargetKind::Regression { .. } => drawn.push(Drawn::Values(reader.read_map(&path)?.volume)),
+            TargetKind::Regression { .. } => drawn.push(Drawn::Values(reader.read_image(&path)?.volume)),
             TargetKind::Class { .. } => {}
         }
     }

@@ -151,7 +151,7 @@ impl Summary {
             }
             (Metrics::Regression(summary), Prediction::Regression(prediction), CaseTarget::File(reference)) => {
                 let files = Files { prediction: path, reference: reference.clone() };
-                summary.add(regression::case_metrics(files, prediction, &self.reader.read_map(reference)?.volume, None)?);
+                summary.add(regression::case_metrics(files, prediction, &self.reader.read_image(reference)?.volume, None)?);
             }
             (Metrics::Class(summary), Prediction::Class(scores), CaseTarget::Class(reference)) => {
                 summary.add(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?);

@@ -153,6 +153,7 @@ fn a_case_never_takes_the_place_of_the_runs_own_file() {
     fs::create_dir(&images).expect("writable");
     let image = image();
     change(&model.join("dataset.json"), |json| json["file_ending"] = json!(".tif"));
+    change(&model.join("plans.json"), |json| json["image_reader_writer"] = json!("Tiff3DIO"));
     // A stack has its spacing beside it, in a file with the name of the case.
     for case in ["plans", "dataset", "summary", "fine"] {
         write_image(&images.join(format!("{case}_0000.tif")), &image, &Geometry::with_spacing([1.0; 3])).expect("writable");
@@ -170,6 +171,7 @@ fn a_case_never_takes_the_place_of_the_runs_own_file() {
 
     // Where no file would have such a name, the case may.
     change(&model.join("dataset.json"), |json| json["file_ending"] = json!(".nii.gz"));
+    change(&model.join("plans.json"), |json| json["image_reader_writer"] = json!("SimpleITKIO"));
     for case in ["plans_0000", "dataset", "summary"] {
         write_image(&images.join(format!("{case}_0000.nii.gz")), &image, &Geometry::with_spacing([1.0; 3])).expect("writable");
     }

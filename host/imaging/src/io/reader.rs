@@ -35,8 +35,6 @@ pub enum Reader {
 pub(super) enum Purpose {
     /// Colours of a palette are looked up.
     Image,
-    /// A target that nnU-Net does not have, with as many channels as it needs.
-    Map,
     /// Indices of a palette are labels.
     Labels,
 }
@@ -102,14 +100,6 @@ impl Reader {
         self.labels(path, self.open(path, Purpose::Labels)?)
     }
 
-    /// Reads a target of real values, one or more channels, which nnU-Net does not have: as an image, but from four dimensions by nibabel, too.
-    ///
-    /// # Errors
-    /// As [`Self::read_image`].
-    pub fn read_map(self, path: &Path) -> Result<Image, Error> {
-        self.image(path, self.open(path, Purpose::Map)?)
-    }
-
     pub(super) fn image(self, path: &Path, stored: Stored) -> Result<Image, Error> {
         let (volume, geometry) = self.voxels(path, stored)?;
         Ok(Image { volume, geometry })
@@ -141,8 +131,8 @@ impl Reader {
 
     fn open(self, path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
         let stored = match (format_of(path)?, self) {
-            (Format::Nifti, Self::SimpleItk | Self::SimpleItkReoriented) => nifti::open(path, self, Library::SimpleItk, purpose)?,
-            (Format::Nifti, Self::Nibabel | Self::NibabelReoriented) => nifti::open(path, self, Library::Nibabel, purpose)?,
+            (Format::Nifti, Self::SimpleItk | Self::SimpleItkReoriented) => nifti::open(path, self, Library::SimpleItk)?,
+            (Format::Nifti, Self::Nibabel | Self::NibabelReoriented) => nifti::open(path, self, Library::Nibabel)?,
             (Format::Nrrd, Self::SimpleItk | Self::SimpleItkReoriented) => nrrd::open(path)?,
             (Format::MetaImage, Self::SimpleItk | Self::SimpleItkReoriented) => metaimage::open(path)?,
             (Format::Gipl, Self::SimpleItk | Self::SimpleItkReoriented) => gipl::open(path)?,
@@ -167,7 +157,7 @@ fn candidates(path: &Path) -> Result<&'static [Reader], Error> {
         Format::Nrrd | Format::MetaImage | Format::Gipl => &[Reader::SimpleItk],
         Format::Png | Format::Bmp => &[Reader::NaturalImage2D],
         Format::Tiff if ends_with(path, ".tif") => &[Reader::NaturalImage2D, Reader::Tiff3D],
-        Format::Tiff => &[Reader::Tiff3D, Reader::NaturalImage2D],
+        Format::Tiff => &[Reader::Tiff3D],
     })
 }
 

@@ -112,7 +112,7 @@ impl CaseCheck<'_> {
     /// The number of channels of an image file, if it can be read.
     /// Its first channels are called `names`.
     fn image(&mut self, path: &Path, names: &[String]) -> Option<usize> {
-        let image = self.open(path, Reader::read_image)?;
+        let image = self.open_map(path)?;
         for (number, name) in names.iter().enumerate().take(image.volume.channels()) {
             self.note(path, check_intensities(path, number, name, image.volume.channel(number)));
         }
@@ -130,7 +130,7 @@ impl CaseCheck<'_> {
 
     /// A regression target or a map of weights.
     fn map(&mut self, path: &Path, channels: usize) {
-        if let Some(map) = self.open(path, Reader::read_map) {
+        if let Some(map) = self.open_map(path) {
             self.note(path, check_channels(path, map.volume.channels(), channels));
         }
     }
@@ -162,8 +162,8 @@ impl CaseCheck<'_> {
     }
 
     /// A file of real numbers, compared with the first image and searched for what is no number.
-    fn open(&mut self, path: &Path, read: impl Fn(Reader, &Path) -> Result<Image, io::Error>) -> Option<Image> {
-        let read = self.reader.map_or_else(|| io::read_image(path), |reader| read(reader, path));
+    fn open_map(&mut self, path: &Path) -> Option<Image> {
+        let read = self.reader.map_or_else(|| io::read_image(path), |reader| reader.read_image(path));
         let image = self.note(path, read.map_err(Error::from))?;
         self.compare(Placed::new(path, &image));
         self.note(path, check_finite(path, &image.volume));

@@ -2,7 +2,6 @@
 
 use super::fields::{Fields, LENGTH_1, Version};
 use crate::io::geometry::{Geometry, Placement};
-use crate::io::reader::Purpose;
 use crate::io::source::Problem;
 use crate::io::voxels::{Number, Scaling, byte_length};
 
@@ -94,17 +93,15 @@ impl Header {
         Self { version: Version::One, fields, sizes: vec![1; rank as usize], number: Number::U8 }
     }
 
-    /// Why `library` does not open such a file for this purpose, if it does not.
-    pub fn refused_by(&self, library: Library, purpose: Purpose) -> Option<String> {
+    /// Why `library` does not open such a file, if it does not. nnU-Net takes three dimensions alone from nibabel; here others are read, as they always were:
+    /// two are one slice, and further ones are channels.
+    pub fn refused_by(&self, library: Library) -> Option<String> {
         match library {
             Library::SimpleItk if self.version == Version::Two => Some("is NIfTI-2".to_owned()),
             Library::SimpleItk if self.placement(library).is_some_and(|placement| !is_rotation(&placement)) => {
                 Some("has a matrix (sform) whose axes are not at right angles, and no quaternion (qform) beside it".to_owned())
             }
             Library::Nibabel if !self.fields.is_marked => Some("lacks the mark of NIfTI, 'n+1'".to_owned()),
-            Library::Nibabel if self.sizes.len() != 3 && purpose != Purpose::Map => {
-                Some(format!("has {} dimensions and not three", self.sizes.len()))
-            }
             Library::Nibabel if self.fields.dim[1..=self.sizes.len()].iter().any(|size| *size < 1) => {
                 Some(format!("claims the sizes {:?}", &self.fields.dim[1..=self.sizes.len()]))
             }

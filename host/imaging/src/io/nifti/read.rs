@@ -5,13 +5,12 @@ use std::path::Path;
 
 use super::fields::{LENGTH_1, Version};
 use super::header::{Header, Library};
-use crate::io::reader::Purpose;
 use crate::io::source::{LARGEST_EXPANSION, Source};
 use crate::io::voxels::Stored;
 use crate::io::{Error, Reader};
 
 /// Opens a file as `reader`, one of nnU-Net's readers, does by `library`; its voxels are read by whoever uses the result.
-pub fn open(path: &Path, reader: Reader, library: Library, purpose: Purpose) -> Result<Stored<'static>, Error> {
+pub fn open(path: &Path, reader: Reader, library: Library) -> Result<Stored<'static>, Error> {
     let failed = |cause| Error::Read { path: path.to_owned(), cause };
     let wrong = |problem| Error::content(path, problem);
 
@@ -31,7 +30,7 @@ pub fn open(path: &Path, reader: Reader, library: Library, purpose: Purpose) -> 
     head.resize(version.length(), 0);
     bytes.read_exact(&mut head[LENGTH_1..]).map_err(cut_off)?;
     let header = Header::parse(version, &head).map_err(wrong)?;
-    if let Some(found) = header.refused_by(library, purpose) {
+    if let Some(found) = header.refused_by(library) {
         return Err(Error::not_opened(path, reader, found));
     }
 

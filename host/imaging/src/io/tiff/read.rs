@@ -8,7 +8,7 @@ use super::pages::Pages;
 use super::spacing;
 use crate::io::source::Source;
 use crate::io::voxels::{Scaling, Stored, byte_length};
-use crate::io::{Error, Geometry, Reader};
+use crate::io::{Error, Geometry, Reader, ends_with};
 
 /// What a reader takes pages for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,10 @@ pub fn open(path: &Path, reader: Reader, layout: Layout) -> Result<Stored<'stati
         (Layout::Picture, Some(slices)) if !colours => {
             return Err(Error::not_opened(path, reader, format!("is a stack of {slices} slices")));
         }
-        (Layout::Stack, None) => return Err(Error::not_opened(path, reader, "is a single image and no stack of slices".to_owned())),
+        // nnU-Net has no reader for a single image that ends with .tiff; here it is read, as it always was.
+        (Layout::Stack, None) if !ends_with(path, ".tiff") => {
+            return Err(Error::not_opened(path, reader, "is a single image and no stack of slices".to_owned()));
+        }
         _ => {}
     }
     let shape = match stack {
@@ -49,7 +52,8 @@ pub fn open(path: &Path, reader: Reader, layout: Layout) -> Result<Stored<'stati
         Some(slices) => [1, slices, kind.height, kind.width],
         None => [kind.samples, 1, kind.height, kind.width],
     };
-    let geometry = Geometry::unplaced((layout == Layout::Stack).then(|| beside.unwrap_or([1.0; 3])));
+    let is_volume = layout == Layout::Stack && stack.is_some();
+    let geometry = Geometry::unplaced(is_volume.then(|| beside.unwrap_or([1.0; 3])));
 
     let mut big_endian = cfg!(target_endian = "big");
     let bytes: Box<dyn Read> = match stack {

@@ -300,6 +300,56 @@ def tiff_files():
     (FILES / "spaced.json").write_text('{"spacing": [2.5, 0.75, 0.5]}')
 
 
+def packed_tiff(name, data, bits, fill_order=1):
+    """Grey values or colours of any number of bits, most significant first, in one strip; tifffile writes such files for itself alone."""
+    height, width = data.shape[:2]
+    samples = data.shape[2] if data.ndim == 3 else 1
+    rows = b""
+    for row in data.reshape(height, -1):
+        text = "".join(format(int(value), f"0{bits}b") for value in row)
+        text += "0" * (-len(text) % 8)
+        rows += bytes(int(text[at:at + 8], 2) for at in range(0, len(text), 8))
+    if fill_order == 2:
+        rows = bytes(int(format(byte, "08b")[::-1], 2) for byte in rows)
+    tags = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, 2 if samples > 1 else 1), (266, 3, fill_order), (273, 4, 0),
+            (277, 3, samples), (278, 4, height), (279, 4, len(rows))]
+    start = 8 + 2 + 12 * len(tags) + 4
+    extra = struct.pack(f"<{samples}H", *[bits] * samples) if samples > 1 else b""
+    entries = b""
+    for tag, kind, value in tags:
+        count, value = (samples, start) if tag == 258 and samples > 1 else (1, start + len(extra) if tag == 273 else value)
+        entries += struct.pack("<HHII", tag, kind, count, value)
+    (FILES / name).write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I", 0) + extra + rows)
+
+
+def tiff_encodings():
+    smooth = (np.add.outer(np.arange(40), np.arange(56)) * 2).astype("uint8")
+    rgb = np.stack([smooth, 255 - smooth, smooth // 2], -1)
+    tifffile.imwrite(FILES / "jpeg_grey.tif", smooth, photometric="minisblack", compression="jpeg", compressionargs={"level": 95})
+    tifffile.imwrite(FILES / "jpeg_rgb.tif", rgb, photometric="rgb", compression="jpeg", compressionargs={"level": 95})
+    Image.fromarray(rgb).save(FILES / "jpeg_ycbcr.tif", compression="jpeg", quality=95)
+    black = Image.fromarray((smooth % 48 > 24).astype("uint8") * 255).convert("1")
+    black.save(FILES / "fax4.tif", compression="group4")
+    black.save(FILES / "fax3.tif", compression="group3")
+    tifffile.imwrite(FILES / "lzma.tif", smooth, photometric="minisblack", compression="lzma")
+    noise = np.random.default_rng(0).integers(0, 7, (37, 45)).astype("uint8")
+    tifffile.imwrite(FILES / "tiled_lzw.tif", noise, photometric="minisblack", compression="lzw", tile=(16, 16))
+    tifffile.imwrite(FILES / "tiled_planar.tif", np.stack([noise, noise + 1, noise + 2]), photometric="rgb", planarconfig="separate", tile=(16, 32), compression="zlib")
+    tifffile.imwrite(FILES / "tiled_zstd_predictor.tif", noise.astype("uint16") * 999, photometric="minisblack", compression="zstd", predictor=True, tile=(16, 16), byteorder=">")
+    tifffile.imwrite(FILES / "four_samples.tif", np.stack([noise, noise + 1, noise + 2, noise + 3], -1), photometric="rgb", extrasamples=["unspecified"])
+    colours = np.arange(3 * 256, dtype="uint16").reshape(3, 256)
+    tifffile.imwrite(FILES / "palette_lzw_tiles.tif", noise, photometric="palette", colormap=colours, compression="lzw", tile=(16, 16))
+    tifffile.imwrite(FILES / "palette_stack.tif", np.stack([noise] * 5), photometric="palette", colormap=colours, compression="zstd")
+    Image.fromarray(noise[:9, :13], "L").convert("P").save(FILES / "palette_pillow.tif", compression="tiff_lzw")
+    for bits in [3, 5, 6, 7, 9, 10, 12, 14, 17, 20]:
+        packed_tiff(f"bits_{bits}.tif", values("uint32", (5, 7)) % 2**bits, bits)
+    packed_tiff("bits_4_rgb.tif", values("uint8", (5, 7, 3)) % 16, 4)
+    packed_tiff("bits_12_rgb.tif", values("uint16", (5, 7, 3)) % 4096, 12)
+    packed_tiff("fill_order_2.tif", values("uint8", (5, 7)), 8, fill_order=2)
+    tifffile.imwrite(FILES / "sparse.tif", shape=(64, 64), dtype="uint8", data=iter([noise[:32, :32], None, None, noise[5:37, :32]]), photometric="minisblack",
+                     tile=(32, 32), compression="zlib")
+
+
 def describe(path):
     ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
     try:
@@ -320,7 +370,7 @@ if __name__ == "__main__":
     FILES.mkdir(exist_ok=True)
     for file in FILES.iterdir():
         file.unlink()
-    nifti_files(), sitk_files(), nrrd_files(), mha_files(), png_files(), tiff_files()
+    nifti_files(), sitk_files(), nrrd_files(), mha_files(), png_files(), tiff_files(), tiff_encodings()
     found = {path.name: describe(path) for path in sorted(FILES.iterdir()) if path.suffix != ".json"}
     lines = [f" {json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}" for name, entry in found.items() if entry]
     refused = json.dumps([name for name, entry in found.items() if not entry])
