@@ -96,16 +96,20 @@ pub struct Disguise {
 }
 
 impl Disguise {
-    /// For a file with these `directories`.
-    pub fn new(reader: &mut (impl Read + Seek), directories: &Directories) -> io::Result<Result<Self, Problem>> {
+    /// For a file of `length` bytes with these `directories`.
+    pub fn new(reader: &mut (impl Read + Seek), directories: &Directories, length: u64) -> io::Result<Result<Self, Problem>> {
         let mut disguise = Self::default();
-        for page in &directories.pages {
-            let mut page = Page { reader, directories, entries: page };
-            match page.disguise(&mut disguise.patches)? {
-                Ok(facts) => disguise.pages.push(Some(facts)),
-                Err(problem) if disguise.pages.is_empty() => return Ok(Err(problem)),
+        for entries in &directories.pages {
+            let is_first = disguise.pages.is_empty();
+            let mut page = Page { reader, directories, entries };
+            let is_whole = entries.iter().all(|entry| entry.length() <= length);
+            let facts = if is_whole { page.disguise(&mut disguise.patches) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            match facts {
+                Ok(Ok(facts)) => disguise.pages.push(Some(facts)),
+                Ok(Err(problem)) if is_first => return Ok(Err(problem)),
+                Err(error) if is_first || error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
                 // Only pages that are like the first are read.
-                Err(_) => disguise.pages.push(None),
+                _ => disguise.pages.push(None),
             }
         }
         disguise.patches.sort();

@@ -80,11 +80,11 @@ impl Pages {
     pub fn new(mut reader: BufReader<File>, length: u64) -> Result<Self, Problem> {
         let io = |error: io::Error| problem(error.into());
         let directories = Directories::read(&mut reader).map_err(io)?;
-        if directories.pages.iter().flatten().any(|entry| entry.length() > length) {
+        if directories.pages.iter().take(1).flatten().any(|entry| entry.length() > length) {
             let found = format!("is {length} bytes long and has a directory with values that need more");
             return Err((found, "the file is cut off or damaged; copy it again"));
         }
-        let disguise = Disguise::new(&mut reader, &directories).map_err(io)??;
+        let disguise = Disguise::new(&mut reader, &directories, length).map_err(io)??;
         let facts = disguise.pages.clone();
         let of_page = |index: usize| facts.get(index).copied().flatten();
         let mut decoder = Decoder::new(Disguised::new(reader, disguise)).map_err(problem)?.with_limits(limits(length));
