@@ -113,7 +113,7 @@ fn plans_and_splits_are_read_as_descriptions_are() {
     fs::write(&path, text.replacen("\"batch_size\": 2", "\"batch_size\": two", 1)).expect("writable");
     let refused = on_dataset(&bench, &["preprocess"]);
     assert!(
-        refused.code == 1 && refused.stderr.contains("configurations.2d.batch_size") && refused.stderr.contains("line "),
+        refused.code == 1 && refused.stderr.contains("configurations.3d_fullres.batch_size") && refused.stderr.contains("line "),
         "{refused:#?}"
     );
 }

@@ -61,7 +61,12 @@ fn stacks_of_three_and_four_slices_among_others_are_volumes() {
         fs::rename(bench.folder().join("kept.tif"), &second).expect("renamed");
     }
     bench.raw.describe(json!({"file_ending": ".tif", "channel_names": {"0": "r", "1": "g", "2": "b"}}));
-    expect_refused(&bench, &["case_001_0000.tif", "is a stack of 7 slices", "NaturalImage2DIO", "overwrite_image_reader_writer"]);
+    // Its label map, read in the same way, has colours, too: the plan stops at that.
+    expect_refused(&bench, &["case_000.tif", "has 3 channels"]);
+    let checked = on_dataset(&bench, &["dataset", "check"]).stdout;
+    for words in ["case_001_0000.tif", "is a stack of 7 slices", "NaturalImage2DIO", "overwrite_image_reader_writer"] {
+        assert!(checked.contains(words), "{words}: {checked}");
+    }
     bench.raw.describe(json!({"file_ending": ".tif", "overwrite_image_reader_writer": "Tiff3DIO"}));
     expect_usable(&bench);
     // And so does a spacing beside it.
