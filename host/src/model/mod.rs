@@ -95,6 +95,28 @@ pub enum Error {
     Io(#[from] imaging::io::Error),
 }
 
+/// What to do about a model whose files are not what they should be: whoever downloaded it cannot plan or train it anew.
+const GET_AGAIN: &str = "the model is damaged or was edited: get it again, or ask whoever made it";
+
+impl Error {
+    /// What is wrong with the plans of the model whose file is `path`.
+    fn of_plans(path: &Path, error: plan::Error) -> Self {
+        let broken = |reason: String| Self::Broken { path: path.to_owned(), reason: format!("{reason}; {GET_AGAIN}") };
+        match error {
+            plan::Error::Json { source, .. } => broken(format!("is no plans file ({source})")),
+            plan::Error::Configuration { name, source } => broken(format!("configuration {name:?} of its plans: {source}")),
+            other => other.into(),
+        }
+    }
+
+    fn of_description(error: dataset::Error) -> Self {
+        match error {
+            dataset::Error::Json { path, source } => Self::Broken { path, reason: format!("{source}; {GET_AGAIN}") },
+            other => other.into(),
+        }
+    }
+}
+
 /// A model folder, opened.
 #[derive(Debug)]
 pub struct ModelFolder {
@@ -147,9 +169,10 @@ impl ModelFolder {
                 return Err(missing(&format!("has no {file}")));
             }
         }
-        let plans = Plans::read(&path.join("plans.json"))?;
+        let file = path.join("plans.json");
+        let plans = Plans::read(&file).map_err(|error| Error::of_plans(&file, error))?;
         let reader = plans.reader()?;
-        let description = Description::read_trained(&path.join("dataset.json"))?;
+        let description = Description::read_trained(&path.join("dataset.json")).map_err(Error::of_description)?;
         let labels = description.segmentation();
         if !labels.has_regions() && !labels.are_consecutive() {
             log::warn!(
@@ -261,7 +284,11 @@ impl ModelFolder {
     fn configuration(&self, checkpoint: &Checkpoint) -> Result<Configuration, Error> {
         let broken = |reason: String| Error::Broken { path: checkpoint.path.clone(), reason };
         let Origin { plan, patch, mirror, .. } = &checkpoint.origin;
-        let configuration = Configuration::from_json("trained", plan.clone()).map_err(|error| broken(error.to_string()))?;
+        let configuration =
+            Configuration::from_json("trained", plan.clone()).map_err(|error| match Error::of_plans(&checkpoint.path, error) {
+                Error::Plans(error) => broken(error.to_string()),
+                other => other,
+            })?;
         if let Some(stage) = &configuration.previous_stage {
             return Err(broken(format!("takes predictions of {stage} as input (a cascade), which is not supported; use another model")));
         }

@@ -28,7 +28,8 @@ pub fn read(path: &Path, plans: &Plans) -> Result<(Origin, Weights), Error> {
     let broken = |reason: &str| Error::Broken { path: path.to_owned(), reason: format!("{reason}; it is no checkpoint of nnU-Net v2") };
     let root = file.root();
     let configuration = root.get("init_args").and_then(|arguments| arguments.get("configuration")).and_then(Value::as_str);
-    let configuration = plans.configuration(configuration.ok_or_else(|| broken("has no init_args.configuration"))?)?;
+    let configuration = configuration.ok_or_else(|| broken("has no init_args.configuration"))?;
+    let configuration = plans.configuration(configuration).map_err(|error| Error::of_plans(path, error))?;
     let mirror = mirroring(root).ok_or_else(|| broken("has inference_allowed_mirroring_axes that are no axes"))?;
     if mirror.iter().any(|axis| *axis >= configuration.dims()) {
         return Err(broken(&format!("mirrors along the axes {mirror:?}, but has {} of them", configuration.dims())));

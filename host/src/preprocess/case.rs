@@ -168,9 +168,12 @@ pub fn preprocess_image(
     plans: &Plans,
     configuration: &Configuration,
 ) -> Result<(Volume<f32>, Properties, Geometry), Error> {
-    let raw = read_images(plans.reader()?, paths, configuration.normalization_schemes.len())?;
-    let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
-    Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
+    let preprocess = || {
+        let raw = read_images(plans.reader()?, paths, configuration.normalization_schemes.len())?;
+        let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
+        Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
+    };
+    preprocess().map_err(Error::of_prediction)
 }
 
 /// An image in transposed axes without its empty border.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crate::{dataset, fingerprint, plan};
+use imaging::normalise;
 
 /// Why data cannot be prepared or read back.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,29 @@ pub enum Error {
         /// Number of the channel.
         channel: usize,
         /// Why.
-        source: imaging::normalise::Error,
+        source: normalise::Error,
+    },
+    /// An image has other channels than the model that it is for.
+    #[error("{}: found {found} channels, expected {expected}, which the model was trained on; give it those, in their order", .path.display())]
+    ModelChannels {
+        /// The (first) image file.
+        path: PathBuf,
+        /// Channels in it.
+        found: usize,
+        /// Channels that the model takes.
+        expected: usize,
+    },
+    /// A model's plans lack what its images are normalised by.
+    #[error(
+        "{}: channel {channel} is normalised by intensities of the training data, which the model's plans lack; the model is incomplete: get it \
+         again, or ask whoever made it",
+        .path.display()
+    )]
+    ModelIntensities {
+        /// The (first) image file.
+        path: PathBuf,
+        /// Number of the channel.
+        channel: usize,
     },
     /// Resampled, an image would fill any memory.
     #[error(
@@ -116,4 +139,15 @@ pub enum Error {
         /// What should be there.
         expected: String,
     },
+}
+
+impl Error {
+    /// The same to somebody who predicts with a model that others may have made, and who has neither its data nor a reason to plan.
+    pub(super) fn of_prediction(self) -> Self {
+        match self {
+            Self::Dataset(dataset::Error::ChannelCount { path, found, expected }) => Self::ModelChannels { path, found, expected },
+            Self::Normalise { path, channel, source: normalise::Error::PropertiesMissing } => Self::ModelIntensities { path, channel },
+            other => other,
+        }
+    }
 }

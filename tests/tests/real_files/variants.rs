@@ -50,3 +50,37 @@ fn every_variant_predicts_what_nnunet_does() {
 fn geometry_of(path: &std::path::Path) -> imaging::io::Geometry {
     imaging::io::read_image(path).expect("an image").geometry
 }
+
+#[test]
+fn who_got_a_model_is_not_told_to_plan_or_to_correct_its_data_set() {
+    let said = |spoil: &dyn Fn(&std::path::Path)| {
+        let bench = Bench::new();
+        let model = models::copy_to("plain_3d", bench.folder());
+        spoil(&model);
+        let ended = bench.predict(&model, &model.join("images/short_0000.nii.gz"), &[]);
+        assert_eq!(ended.code, 1, "{ended:#?}");
+        let advice = ["plan anew", "plan again", "take it away", "dataset.json's", "overwrite_image_reader_writer"];
+        assert!(advice.iter().all(|advice| !ended.stderr.contains(advice)), "{ended:#?}");
+        ended.stderr
+    };
+    let changed = |file: &'static str, change: &dyn Fn(&mut Value)| said(&|model| super::change(&model.join(file), change));
+    for stderr in [
+        said(&|model| fs::write(model.join("plans.json"), "{").expect("writable")),
+        said(&|model| fs::write(model.join("dataset.json"), "{\"labels\": }").expect("writable")),
+        changed("plans.json", &|plans| {
+            for (_, configuration) in plans["configurations"].as_object_mut().expect("an object") {
+                configuration.as_object_mut().expect("an object").remove("patch_size");
+            }
+        }),
+        changed("plans.json", &|plans| plans["foreground_intensity_properties_per_channel"] = Value::Object(Map::new())),
+    ] {
+        assert!(stderr.contains("get it again, or ask whoever made it"), "{stderr}");
+    }
+    let two = said(&|model| {
+        let image = imaging::io::read_image(&model.join("images/short_0000.nii.gz")).expect("there");
+        let [_, z, y, x] = image.volume.shape();
+        let twice = imaging::Volume::new([2, z, y, x], image.volume.data().repeat(2));
+        imaging::io::write_image(&model.join("images/short_0000.nii.gz"), &twice, &image.geometry).expect("writable");
+    });
+    assert!(two.contains("found 2 channels, expected 1, which the model was trained on"), "{two}");
+}

@@ -318,7 +318,7 @@ impl Odd {
     fn sample(&self) -> DecodingSampleType {
         match self.bits {
             ..=8 => DecodingSampleType::U8,
-            ..=16 => DecodingSampleType::U16,
+            9..=16 => DecodingSampleType::U16,
             _ => DecodingSampleType::U32,
         }
     }
