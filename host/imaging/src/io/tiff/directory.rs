@@ -73,7 +73,7 @@ impl Directories {
                 self.long(reader)?;
                 self.pages.last_mut().expect("just pushed").push(Entry { tag, kind, count, at });
             }
-            entries += count;
+            entries = entries.saturating_add(count);
             directory = self.long(reader)?;
         }
         Ok(())

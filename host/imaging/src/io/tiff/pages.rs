@@ -211,7 +211,7 @@ impl Kind {
             ColorType::Gray(_) => 1,
             ColorType::RGB(_) => 3,
             ColorType::RGBA(_) | ColorType::CMYK(_) => 4,
-            ColorType::YCbCr(8) if differences => 3,
+            ColorType::YCbCr(8) if differences && layout.planes == 1 => 3,
             ColorType::Multiband { num_samples: samples @ 3..=4, .. } => usize::from(samples),
             other => return Err(unsupported(format!("has pixels of the kind {other:?}"))),
         };
