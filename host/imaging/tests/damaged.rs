@@ -188,3 +188,140 @@ fn a_directory_that_claims_millions_of_values_is_refused() {
     let message = Folder::new().refusal("rgb.tif", &file);
     assert!(message.contains("a directory with values that need more"), "{message}");
 }
+
+/// A little endian TIFF of `pages` grey pages of 4 x 4 bytes, page `i` all `i + 1`; `change` may replace values of the entries of a page.
+fn tiff(pages: usize, description: &str, change: impl Fn(usize, u16, u32) -> u32) -> Vec<u8> {
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    for page in 0..pages {
+        let entries: &[(u16, u16, u32, u32)] = &[
+            (256, 4, 1, 4),
+            (257, 4, 1, 4),
+            (258, 3, 1, 8),
+            (259, 3, 1, 1),
+            (262, 3, 1, 1),
+            (270, 2, description.len() as u32, 0),
+            (273, 4, 1, 0),
+            (277, 3, 1, 1),
+            (278, 4, 1, 4),
+            (279, 4, 1, 16),
+        ];
+        let after = file.len() as u32 + 2 + 12 * entries.len() as u32 + 4;
+        let (text, pixels) = (after, after + description.len() as u32);
+        file.extend((entries.len() as u16).to_le_bytes());
+        for &(tag, kind, count, value) in entries {
+            let value = match tag {
+                270 => text,
+                273 => pixels,
+                _ => value,
+            };
+            file.extend(tag.to_le_bytes());
+            file.extend(kind.to_le_bytes());
+            file.extend(count.to_le_bytes());
+            file.extend(change(page, tag, value).to_le_bytes());
+        }
+        file.extend(if page + 1 < pages { pixels + 16 } else { 0 }.to_le_bytes());
+        file.extend(description.as_bytes());
+        file.extend([page as u8 + 1; 16]);
+    }
+    file
+}
+
+#[test]
+fn no_slice_of_a_stack_is_lost_without_a_word() {
+    let folder = Folder::new();
+    let text = "{\"shape\": [5, 4, 4]}\0";
+    let image = read_image(&folder.write("whole.tif", &tiff(5, text, |_, _, value| value))).unwrap();
+    assert_eq!(image.volume.shape(), [1, 5, 4, 4]);
+    assert!(image.volume.data().chunks(16).enumerate().all(|(z, slice)| slice.iter().all(|value| *value == z as f32 + 1.0)));
+    // A page without data, a compressed one, one whose colours are turned, one of signed bits, in the middle or at the end.
+    for page in [1, 2, 4] {
+        for (tag, value, words) in
+            [(279, 0, "sparse"), (259, 34925, "LZMA"), (262, 0, "another way"), (266, 2, "FillOrder"), (258, 24, "24 bits")]
+        {
+            let spoilt = tiff(5, text, |at, found, old| if at == page && found == tag { value } else { old });
+            // The one tag that is not there takes the place of another.
+            let spoilt = if tag == 266 { replace_tag(&spoilt, page, 277, 266, 2) } else { spoilt };
+            let message = read_image(&folder.write("spoilt.tif", &spoilt)).unwrap_err().to_string();
+            assert!(message.contains(words) && message.contains(&format!("page {}", page + 1)), "{words}: {message}");
+        }
+        // A page of another size is a preview.
+        let preview = tiff(5, "\0", |at, found, old| if at == page && found == 256 { 2 } else { old });
+        assert_eq!(read_image(&folder.write("preview.tif", &preview)).unwrap().volume.shape(), [1, 4, 4, 4]);
+    }
+    // Only the file's only page may stand for all that follow.
+    let one = tiff(5, text, |at, tag, old| if at > 0 && tag == 256 { 2 } else { old });
+    assert!(read_image(&folder.write("one.tif", &one)).unwrap_err().to_string().contains("describes 5 slices and has 1"));
+}
+
+/// Replaces an entry of the directory of `page` in what [`tiff`] made.
+fn replace_tag(file: &[u8], page: usize, tag: u16, by: u16, value: u32) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let places: Vec<usize> =
+        (0..file.len() - 12).filter(|at| file[*at..at + 4] == [&tag.to_le_bytes()[..], &3u16.to_le_bytes()].concat()).collect();
+    let at = places[page];
+    file[at..at + 2].copy_from_slice(&by.to_le_bytes());
+    file[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
+    file
+}
+
+#[test]
+fn sizes_of_tiles_and_lists_of_strips_cannot_overflow() {
+    let folder = Folder::new();
+    // Height and width of 64 bits in a file with 64-bit offsets, in tiles of 16.
+    let mut file = b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0".to_vec();
+    let entries: [(u16, u16, u64); 10] = [
+        (256, 16, u64::MAX),
+        (257, 16, u64::MAX),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (277, 3, 1),
+        (322, 4, 16),
+        (323, 4, 16),
+        (324, 16, 300),
+        (325, 16, 16),
+    ];
+    file.extend((entries.len() as u64).to_le_bytes());
+    for (tag, kind, value) in entries {
+        file.extend(tag.to_le_bytes());
+        file.extend(kind.to_le_bytes());
+        file.extend(1u64.to_le_bytes());
+        file.extend(value.to_le_bytes());
+    }
+    file.extend(0u64.to_le_bytes());
+    file.resize(400, 0);
+    assert!(read_image(&folder.write("tiles.tif", &file)).is_err());
+    // A directory that claims as many entries as there are numbers.
+    file[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(read_image(&folder.write("entries.tif", &file)).is_err());
+
+    // Thousands of pages that share one list of strips: read once a page, they would take hours.
+    let strips = 50_000u32;
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    let pages = 3000;
+    let list = 8 + pages * (2 + 12 * 9 + 4);
+    for page in 0..pages {
+        let entries: [(u16, u16, u32, u32); 9] = [
+            (256, 4, 1, 1),
+            (257, 4, 1, strips),
+            (258, 3, 1, 8),
+            (259, 3, 1, 1),
+            (262, 3, 1, 1),
+            (273, 4, strips, list),
+            (277, 3, 1, 1),
+            (278, 4, 1, 1),
+            (279, 4, strips, list),
+        ];
+        file.extend(9u16.to_le_bytes());
+        for (tag, kind, count, value) in entries {
+            file.extend(tag.to_le_bytes());
+            file.extend(kind.to_le_bytes());
+            file.extend(count.to_le_bytes());
+            file.extend(value.to_le_bytes());
+        }
+        file.extend(if page + 1 < pages { 8 + (page + 1) * (2 + 12 * 9 + 4) } else { 0 }.to_le_bytes());
+    }
+    file.extend((0..strips).flat_map(|_| 1u32.to_le_bytes()));
+    let message = read_image(&folder.write("shared.tif", &file)).unwrap_err().to_string();
+    assert!(message.contains("share their pixels"), "{message}");
+}

@@ -64,15 +64,20 @@ impl Description {
         }
     }
 
-    /// The reader that the file asks for (`overwrite_image_reader_writer`). As in nnU-Net, an unknown one is a warning.
+    /// The reader that the file asks for (`overwrite_image_reader_writer`), if it is one of nnU-Net's.
     pub fn asked_reader(&self) -> Option<Reader> {
-        let name = self.json.get("overwrite_image_reader_writer").and_then(Value::as_str).filter(|name| *name != "None")?;
-        let reader = Reader::from_name(name);
-        if reader.is_none() {
-            let hint = hint(name, Reader::ALL.map(Reader::name));
-            log::warn!("dataset.json: overwrite_image_reader_writer {name:?} is unknown, so the first image decides; {hint}");
-        }
-        reader
+        Reader::from_name(self.named_reader()?)
+    }
+
+    /// What is wrong with the name of a reader that the file asks for. As in nnU-Net, that is no error: the first image decides.
+    pub fn unknown_reader(&self) -> Option<String> {
+        let name = self.named_reader().filter(|name| Reader::from_name(name).is_none())?;
+        let hint = hint(name, Reader::ALL.map(Reader::name));
+        Some(format!("overwrite_image_reader_writer is {name:?}, which is unknown, so the first image decides; {hint}"))
+    }
+
+    fn named_reader(&self) -> Option<&str> {
+        self.json.get("overwrite_image_reader_writer").and_then(Value::as_str).filter(|name| *name != "None")
     }
 
     /// The part of the file that goes with models and predictions: what prediction, evaluation, and nnU-Net's ensembling and postprocessing

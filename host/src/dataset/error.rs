@@ -37,7 +37,7 @@ pub enum Error {
     /// The reader of the data set does not open a file of it.
     #[error(
         "{} {found}, which {}, by which this data set is read, does not open (case {case}); convert it, or name a reader that opens every case as \
-         \"overwrite_image_reader_writer\" in dataset.json",
+         \"overwrite_image_reader_writer\" in dataset.json and plan anew",
         .path.display(), .reader.name()
     )]
     NotOpened {

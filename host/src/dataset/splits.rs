@@ -102,11 +102,11 @@ fn check(split: &Split, fold: usize, known: &BTreeSet<&String>, path: &Path) -> 
 /// The splits in `splits_final.json` of `preprocessed`; copied from `raw` or made and written where it is missing.
 ///
 /// # Errors
-/// As [`split_for`]; that cases exist is only asked of the file in `raw`.
+/// As [`split_for`]; that the cases of all folds exist is asked where the file in `raw` is copied.
 pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String]) -> Result<Vec<Split>, Error> {
     let (ours, manual) = (preprocessed.join(FILE), raw.join(FILE));
     let from_raw = if manual.is_file() { Some(read(&manual)?) } else { None };
-    if let Some(splits) = &from_raw {
+    if let Some(splits) = from_raw.as_ref().filter(|_| !ours.is_file()) {
         // Before it is copied: a copy of a wrong file would stand in the way of the corrected one.
         let known: BTreeSet<&String> = case_ids.iter().collect();
         for (fold, split) in splits.iter().enumerate() {
@@ -275,6 +275,14 @@ mod tests {
         assert!(split().is_err() && !preprocessed.path().join(FILE).exists());
         write(&raw.path().join(FILE), std::slice::from_ref(&right)).expect("written");
         assert_eq!(split().expect("copied"), right);
+        // Once it is copied, a fold that is wrong stands in nobody else's way.
+        let wrong = Split { train: vec!["nobody".to_owned()], ..right.clone() };
+        for folder in [&raw, &preprocessed] {
+            write(&folder.path().join(FILE), &[right.clone(), wrong.clone()]).expect("written");
+        }
+        assert_eq!(split().expect("right"), right);
+        let message = split_for(Fold::Number(1), preprocessed.path(), raw.path(), &ids).expect_err("refused").to_string();
+        assert!(message.contains("fold 1") && message.contains("nobody"), "{message}");
     }
 
     #[test]

@@ -63,7 +63,8 @@ enum Measured {
 /// When a folder cannot be read.
 pub fn evaluate(folders: &Folders, threads: usize, progress: &(dyn Fn(Progress) + Sync)) -> Result<Evaluated, String> {
     let Pairs { pairs, unpredicted, without_reference } = Pairs::find(folders)?;
-    let reader = folders.reader.or_else(|| pairs.iter().find_map(Pair::reader)).unwrap_or(Reader::SimpleItk);
+    let reader = folders.reader.or_else(|| pairs.iter().find_map(Pair::reader)).or_else(|| Reader::usual(folders.ending));
+    let reader = reader.unwrap_or(Reader::SimpleItk);
     let mut bad = Vec::new();
     let mut doubts: Vec<(String, String)> =
         without_reference.into_iter().map(|case| (case, "it has a prediction, but no reference; left out".to_owned())).collect();

@@ -1,6 +1,7 @@
 //! A checkpoint of either program: what was trained, and its weights under our names.
 
 use super::{Error, nnunet};
+use crate::hash::{sha256, sha256_of_file};
 use crate::network::{self, Model, Parameters, Precision};
 use crate::plan::{Architecture, Plans};
 use crate::plugin::{Library, Probe};
@@ -31,9 +32,20 @@ impl Checkpoint {
             let (origin, weights) = nnunet::read(path, plans)?;
             Saved { origin, weights, probe: None }
         } else {
-            read_weights(path)?
+            read_weights(path, |_| ())?
         };
         Ok(Self { path: path.to_owned(), origin, weights, probe })
+    }
+
+    /// The same with the file's SHA-256, for which a checkpoint of ours is not read once more.
+    pub fn read_hashed(path: &Path, plans: &Plans) -> Result<(Self, String), Error> {
+        if path.extension().is_some_and(|ending| ending == "pth") {
+            let hash = sha256_of_file(path).map_err(|error| Error::Broken { path: path.to_owned(), reason: error.to_string() })?;
+            return Ok((Self::read(path, plans)?, hash));
+        }
+        let mut hash = String::new();
+        let Saved { origin, weights, probe } = read_weights(path, |bytes| hash = sha256(bytes))?;
+        Ok((Self { path: path.to_owned(), origin, weights, probe }, hash))
     }
 
     /// Says so if `model`, which has these weights, makes something else of made-up maps than what was trained: by another build of its plugin, or a plugin

@@ -109,7 +109,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// Plans for images that somebody's own class reads.
-    #[error("plans {plans:?}: image_reader_writer is {reader:?}, which is not one of nnU-Net's own; this program reads as {available} do")]
+    #[error(
+        "plans {plans:?}: image_reader_writer is {reader:?}, which is not one of nnU-Net's own; this program reads as {available} do: name that of them which reads the same files in the same way"
+    )]
     UnknownReader {
         /// The plans.
         plans: String,

@@ -3,8 +3,8 @@
 use super::Error;
 use super::statistics::{per_axis, percentile};
 use crate::fingerprint::{Fingerprint, median};
+use imaging::resample::ANISOTROPY_THRESHOLD;
 
-const ANISOTROPY_THRESHOLD: f64 = 3.0;
 /// Longer axes are taken for a mistake in the spacing.
 const MAX_EDGE: f64 = 1e9;
 

@@ -79,6 +79,17 @@ pub enum Error {
         /// Channels in `dataset.json`.
         expected: usize,
     },
+    /// Cases that keep their spacings cannot be measured in millimetres at the one that the plans name.
+    #[error(
+        "configuration {configuration} leaves cases at their own spacings (no_resampling_hack), but target {target} is measured in mm at the \
+         spacing of the plans; use plans that resample, or train without {target}"
+    )]
+    Millimetres {
+        /// The configuration.
+        configuration: String,
+        /// The target.
+        target: String,
+    },
     /// No planner has plans of that name, and no file is there.
     #[error("{}: not found; {hint}; plan under a name of your own with host plan --plans", .path.display())]
     UnknownPlans {

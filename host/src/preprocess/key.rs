@@ -49,27 +49,21 @@ pub(super) fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Config
         "resampling_fn_data_kwargs": configuration.resampling_fn_data_kwargs,
         "resampling_fn_seg_kwargs": configuration.resampling_fn_seg_kwargs,
     });
-    // Of a stack of three slices one reader makes a volume and another an image in three colours.
-    let is_tiff = dataset.description.file_ending.to_lowercase().starts_with(".tif");
-    let tiff = if is_tiff { &plans.image_reader_writer } else { "" };
-    sha256(content.to_string() + tiff + &unusual(dataset, plans, configuration))
+    sha256(content.to_string() + &unusual(dataset, plans, configuration))
 }
 
 /// What versions up to 2026-11 did not have, as text that is empty where plans make use of none of it: then arrays, and their keys, are the
 /// same as before.
 fn unusual(dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> String {
-    let mut text = String::new();
     let usual = Reader::usual(&dataset.description.file_ending).map(Reader::name);
     // Those versions told a stack of TIFF pages from a single image by the file.
-    if usual != Some(&plans.image_reader_writer) && plans.image_reader_writer != Reader::Tiff3D.name() {
-        text += &plans.image_reader_writer;
-    }
-    for function in [&configuration.resampling_fn_data, &configuration.resampling_fn_seg] {
-        if function != SPLINES {
-            text += function;
-        }
-    }
-    text
+    let usual_reader = usual == Some(&plans.image_reader_writer) || plans.image_reader_writer == Reader::Tiff3D.name();
+    let parts = [
+        ("image_reader_writer", &plans.image_reader_writer, usual_reader),
+        ("resampling_fn_data", &configuration.resampling_fn_data, configuration.resampling_fn_data == SPLINES),
+        ("resampling_fn_seg", &configuration.resampling_fn_seg, configuration.resampling_fn_seg == SPLINES),
+    ];
+    parts.into_iter().filter(|(.., is_usual)| !is_usual).map(|(key, value, _)| format!(";{key}={value}")).collect()
 }
 
 /// What data keys hold of the store: its key as version 3 computed it, names of labels and channels included. Runs of then and of now

@@ -13,7 +13,7 @@ use super::case::{content_of, shape_at, state_of};
 use super::case_store::{self, CaseStore, Unused};
 use super::key::data_key_part;
 use super::{Error, preprocess_all};
-use crate::dataset::{self, Dataset, Progress, hint, splits, write_json};
+use crate::dataset::{self, Dataset, Operation, Progress, Target, TargetKind, TargetSource, hint, splits, write_json};
 use crate::fingerprint::{self, Fingerprint, WrittenBy};
 use crate::plan::{Configuration, PlanOptions, PlannerKind, Plans, plan};
 
@@ -146,6 +146,14 @@ impl<'a> Preparation<'a> {
                 self.folder.display()
             );
         }
+        if let Some(asked) = self.dataset.description.asked_reader().filter(|asked| asked.name() != plans.image_reader_writer) {
+            log::warn!(
+                "{}: images are read by {}, though dataset.json asks for {}; plan anew with host plan --overwrite to read by that",
+                path.display(),
+                plans.image_reader_writer,
+                asked.name()
+            );
+        }
         self.splits()?;
         self.copy_description()?;
         Ok(plans)
@@ -157,7 +165,11 @@ impl<'a> Preparation<'a> {
     /// When a configuration does not exist; the first error that a case meets. What is complete by then stays and is not done again.
     pub fn preprocess(&self, plans: &Plans, names: &[impl AsRef<str>], overwrite: bool) -> Result<Vec<Prepared>, Error> {
         let fingerprint = self.fingerprint(false)?;
-        let find = |name: &str| Ok::<_, Error>((name.to_owned(), plans.configuration(name)?));
+        let find = |name: &str| {
+            let configuration = plans.configuration(name)?;
+            self.check_millimetres(name, &configuration)?;
+            Ok::<_, Error>((name.to_owned(), configuration))
+        };
         let found = names.iter().map(|name| find(name.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let configurations: Vec<&Configuration> = found.iter().map(|(_, configuration)| configuration).collect();
         let stores = preprocess_all(&self.folder, self.dataset, plans, &configurations, self.threads, overwrite, self.progress)?;
@@ -200,19 +212,39 @@ impl<'a> Preparation<'a> {
         case_store::clean(&self.folder, self.dataset, current.iter().map(|(plans, configuration)| (*plans, configuration)))
     }
 
-    /// Refuses plans by which an image would be larger than the program's limit, as preprocessing does.
+    /// Says which configurations preprocessing will refuse, because an image would be larger than the program's limit; refuses plans that
+    /// have no other.
     fn check_sizes(&self, plans: &Plans, fingerprint: &Fingerprint) -> Result<(), Error> {
         let channels = self.dataset.description.channel_names.len();
+        let mut refusals = Vec::new();
         for name in plans.configurations.keys() {
             let configuration = plans.configuration(name)?;
             let extents = fingerprint.shapes_after_crop.iter().zip(&fingerprint.spacings);
-            for (case, (shape, spacing)) in self.dataset.cases.iter().zip(extents) {
-                let [shape, spacing] =
-                    [shape.map(|size| size as f64), *spacing].map(|sizes| plans.transpose_forward.map(|axis| sizes[axis]));
-                shape_at(shape.map(|size| size as usize), spacing, &configuration, channels, &case.images[0])?;
-            }
+            let mut shapes = self.dataset.cases.iter().zip(extents).map(|(case, (shape, spacing))| {
+                let (shape, spacing) = (plans.transpose_forward.map(|axis| shape[axis]), plans.transpose_forward.map(|axis| spacing[axis]));
+                shape_at(shape, spacing, &configuration, channels, &case.images[0])
+            });
+            refusals.extend(shapes.find_map(Result::err).map(|error| (name, error)));
         }
-        Ok(())
+        if refusals.len() < plans.configurations.len() {
+            refusals.iter().for_each(|(name, error)| log::warn!("configuration {name} cannot be preprocessed: {error}"));
+            return Ok(());
+        }
+        refusals.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Refuses targets in mm for a configuration whose cases keep spacings that no array tells.
+    fn check_millimetres(&self, name: &str, configuration: &Configuration) -> Result<(), Error> {
+        let is_measured = |target: &Target| {
+            matches!(target.kind, TargetKind::Regression { vectors: true, .. })
+                || matches!(target.source, TargetSource::Derived { operation: Operation::SignedDistance, .. })
+        };
+        match self.dataset.description.targets.iter().find(|(_, target)| is_measured(target)) {
+            Some((target, _)) if !configuration.resamples() => {
+                Err(Error::Millimetres { configuration: name.to_owned(), target: target.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn plans_path(&self, name: &str) -> PathBuf {
@@ -223,8 +255,8 @@ impl<'a> Preparation<'a> {
     fn copy_description(&self) -> Result<(), Error> {
         let path = self.folder.join("dataset.json");
         let described = &self.dataset.description.json;
-        // However it is laid out. A folder that cannot be written is only read.
-        if imaging::io::read_json::<Value>(&path).is_ok_and(|there| there == *described) {
+        // However it is laid out, but in the same order, which regions have a meaning in. A folder that cannot be written is only read.
+        if imaging::io::read_json::<Value>(&path).is_ok_and(|there| there.to_string() == described.to_string()) {
             return Ok(());
         }
         match imaging::io::write_atomically(&path, |out| write_json(out, described)) {

@@ -1,5 +1,6 @@
 //! The whole way from raw files to the store, on a small made-up data set.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -285,6 +286,34 @@ fn what_leaves_the_arrays_alone_leaves_them() {
     let turned = crate::plan::Plans { image_reader_writer: "MyReader".to_owned(), ..plans };
     let message = preparation.preprocess(&turned, &["3d_fullres"], false).expect_err("refused").to_string();
     assert!(message.contains("MyReader") && message.contains("NibabelIOWithReorient"), "{message}");
+}
+
+#[test]
+fn functions_that_make_other_arrays_have_other_stores() {
+    let fixture = Fixture::new();
+    let plans = fixture.prepare("3d_fullres").expect("prepared").plans;
+    let with = |[data, labels]: [&str; 2]| {
+        let mut plans = plans.clone();
+        let configuration = plans.configurations.get_mut("3d_fullres").expect("planned");
+        for (key, function) in [("resampling_fn_data", data), ("resampling_fn_seg", labels)] {
+            configuration.insert(key.to_owned(), json!(function));
+        }
+        fixture.preparation(|preparation| preparation.preprocess(&plans, &["3d_fullres"], false))
+    };
+    let [splines, torch] = ["resample_data_or_seg_to_shape", "resample_torch_fornnunet"];
+    let stores: BTreeSet<_> = [[splines; 2], [splines, torch], [torch, splines], [torch; 2]]
+        .map(|functions| with(functions).expect("prepared")[0].store.path("a"))
+        .into();
+    assert_eq!(stores.len(), 4, "{stores:?}");
+
+    // Nobody resamples: then distances have no millimetres.
+    let none = "no_resampling_hack";
+    assert!(!stores.contains(&with([none; 2]).expect("prepared")[0].store.path("a")));
+    let mut json: Value = imaging::io::read_json(&fixture.raw("dataset.json")).expect("JSON");
+    json["targets"]["border"] = json!({"kind": "derived", "from": "segmentation", "op": "signed_distance"});
+    fixture.write_json("dataset.json", &json);
+    let message = with([none; 2]).expect_err("refused");
+    assert!(message.contains("3d_fullres") && message.contains("border") && message.contains("mm"), "{message}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
 
 use super::{Pretrained, Session};
-use crate::hash::sha256_of_file;
 use crate::loading::PipelineChoice;
 use crate::model::{self, Checkpoint, ModelFolder, Treatment, pretrain};
 use crate::network::Model;
@@ -103,9 +102,8 @@ impl Inherited {
     /// Copies what fits to `model`.
     pub(super) fn load(asked: &Pretrained, model: &Model) -> Result<Self> {
         let (folder, path) = ModelFolder::of_checkpoint(&asked.path)?;
-        let checkpoint = Checkpoint::read(&path, &folder.plans)?;
+        let (checkpoint, sha256) = Checkpoint::read_hashed(&path, &folder.plans)?;
         let treatments = pretrain(&checkpoint, &model.parameters, asked.heads)?;
-        let sha256 = sha256_of_file(&path)?;
         Ok(Self { path, sha256, treatments })
     }
 }

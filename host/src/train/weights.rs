@@ -31,13 +31,14 @@ struct Header {
     probe: Option<ProbeForm>,
 }
 
-/// Reads what a checkpoint has learnt.
+/// Reads what a checkpoint has learnt; `look` sees the file's bytes.
 ///
 /// # Errors
 /// When the file cannot be read or is no checkpoint of ours.
-pub fn read_weights(path: &Path) -> Result<Saved, Error> {
+pub fn read_weights(path: &Path, look: impl FnOnce(&[u8])) -> Result<Saved, Error> {
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let bytes = imaging::io::read_large_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    look(&bytes);
     let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
     let mut weights = Weights::new();
     for name in tensors.names().into_iter().filter(|name| is_weight(name)) {

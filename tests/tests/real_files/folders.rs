@@ -67,7 +67,7 @@ fn few_cases_are_told_of_when_they_are_planned() {
     }
     bench.raw.describe(json!({"numTraining": 3}));
     let checked = on_dataset(&bench, &["dataset", "check"]).expect_success();
-    assert!(checked.stdout.contains("3 cases are too few"), "{checked:#?}");
+    assert!(checked.stdout.contains("too few cases for nnU-Net's 5 folds: 3"), "{checked:#?}");
     let planned = on_dataset(&bench, &["plan"]).expect_success();
     assert!(planned.stderr.contains("found 3 cases, expected at least 5"), "{planned:#?}");
 }

@@ -77,6 +77,12 @@ impl Geometry {
         self.header.as_deref()
     }
 
+    /// The same with the lengths of the columns of its NIfTI header's matrix as spacing, where there is one.
+    pub(super) fn spaced_by_matrix(self) -> Self {
+        let steps = self.header.as_ref().and_then(|header| header.steps_of_matrix());
+        Self { spacing: steps.map_or(self.spacing, |[x, y, z]| [z, y, x]), ..self }
+    }
+
     /// The geometry of a volume of shape `spatial` (z, y, x) once it is [turned](Orientation::turn).
     pub(super) fn turned(self, orientation: Orientation, spatial: [usize; 3]) -> Self {
         let Orientation { axes, flipped } = orientation;

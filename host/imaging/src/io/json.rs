@@ -52,7 +52,15 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, JsonError> {
 /// # Errors
 /// As [`read_json`].
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
-    let text = with_quoted_numbers(text_of(bytes)?);
+    let Quoted { text, added } = Quoted::new(&text_of(bytes)?);
+    let content = |error: serde_json::Error, key: String| {
+        let (line, column, reason) = (error.line(), error.column(), error.to_string());
+        let place = format!(" at line {line} column {column}");
+        let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        // The column in the file, which has no such quotes.
+        let quotes = added.iter().filter(|at| (start..start + column).contains(at)).count();
+        JsonError::Content { line, column: column - quotes, key, reason: reason.strip_suffix(&place).unwrap_or(&reason).to_owned() }
+    };
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let key = Some(error.path().to_string()).filter(|path| path != "." && path != "?").unwrap_or_default();
@@ -60,12 +68,6 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })?;
     deserializer.end().map_err(|error| content(error, String::new()))?;
     Ok(value)
-}
-
-fn content(error: serde_json::Error, key: String) -> JsonError {
-    let (line, column, text) = (error.line(), error.column(), error.to_string());
-    let place = format!(" at line {line} column {column}");
-    JsonError::Content { line, column, key, reason: text.strip_suffix(&place).unwrap_or(&text).to_owned() }
 }
 
 /// JSON begins with a character of ASCII, by which UTF-16 without a mark shows.
@@ -98,33 +100,39 @@ fn text_of(bytes: &[u8]) -> Result<String, JsonError> {
 /// Numbers that Python writes and JSON does not have.
 const NO_NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// Puts bare `NaN` and the like into quotes.
-fn with_quoted_numbers(text: String) -> String {
-    if !NO_NUMBERS.iter().any(|name| text.contains(name)) {
-        return text;
+/// A text in which bare `NaN` and the like are in quotes.
+struct Quoted {
+    text: String,
+    /// Where the quotes are that were added, in bytes.
+    added: Vec<usize>,
+}
+
+impl Quoted {
+    fn new(text: &str) -> Self {
+        let mut quoted = Self { text: String::with_capacity(text.len()), added: Vec::new() };
+        let (mut rest, mut is_string) = (text, false);
+        while let Some(next) = rest.chars().next() {
+            let name = NO_NUMBERS.iter().find(|name| !is_string && rest.starts_with(**name));
+            let length = match (next, name) {
+                (_, Some(name)) => {
+                    quoted.added.extend([quoted.text.len(), quoted.text.len() + 1 + name.len()]);
+                    quoted.text.extend(["\"", name, "\""]);
+                    rest = &rest[name.len()..];
+                    continue;
+                }
+                ('"', None) => {
+                    is_string = !is_string;
+                    1
+                }
+                // What follows a backslash never ends a string.
+                ('\\', None) if is_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+                _ => next.len_utf8(),
+            };
+            quoted.text.push_str(&rest[..length]);
+            rest = &rest[length..];
+        }
+        quoted
     }
-    let mut quoted = String::with_capacity(text.len() + 16);
-    let (mut rest, mut is_string) = (text.as_str(), false);
-    while let Some(next) = rest.chars().next() {
-        let name = NO_NUMBERS.iter().find(|name| !is_string && rest.starts_with(**name));
-        let length = match (next, name) {
-            (_, Some(name)) => {
-                quoted.extend(["\"", name, "\""]);
-                rest = &rest[name.len()..];
-                continue;
-            }
-            ('"', None) => {
-                is_string = !is_string;
-                1
-            }
-            // What follows a backslash never ends a string.
-            ('\\', None) if is_string => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            _ => next.len_utf8(),
-        };
-        quoted.push_str(&rest[..length]);
-        rest = &rest[length..];
-    }
-    quoted
 }
 
 /// A number that may be none: `NaN` and infinity as Python writes them, and null, as this program does.
@@ -212,6 +220,8 @@ mod tests {
         let message = |text: &str| parse_json::<BTreeMap<String, Vec<u8>>>(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(message("{\"a\": [1],\n \"b\": [1, \"x\"]}"), "line 2, column 13, b[1]: invalid type: string \"x\", expected u8");
         assert_eq!(message("{\"a\": [1],\n \"b\": [1 2]}"), "line 2, column 10, b: expected `,` or `]`");
+        let mixed = |text: &str| parse_json::<Vec<Value>>(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(mixed("[NaN,\n -Infinity, NaN, ?]"), "line 2, column 18, [3]: expected value");
         assert_eq!(message("{\"a\": [1]} x"), "line 1, column 12: trailing characters");
         assert_eq!(message(""), "line 1, column 0: EOF while parsing a value");
     }

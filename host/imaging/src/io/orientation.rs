@@ -12,6 +12,9 @@ pub struct Orientation {
 }
 
 impl Orientation {
+    /// Of a volume that lies so already.
+    pub const RAS: Self = Self { axes: [0, 1, 2], flipped: [false; 3] };
+
     /// To RAS, of a volume whose axes x, y and z run along the vectors of `direction` in NIfTI's frame.
     ///
     /// Axes are taken in the order of how clearly they lead along one of the patient's; of sheared ones, the nearest that are at right angles

@@ -120,6 +120,9 @@ impl Reader {
             return Ok((volume, geometry));
         }
         let orientation = Orientation::to_ras(geometry.direction());
+        // nibabel goes by the steps of the matrix once it has turned an image, and by those that the header lists before.
+        let by_matrix = self == Self::NibabelReoriented && orientation != Orientation::RAS;
+        let geometry = if by_matrix { geometry.spaced_by_matrix() } else { geometry };
         let geometry = geometry.turned(orientation, volume.spatial());
         Ok((orientation.turn(volume), geometry))
     }

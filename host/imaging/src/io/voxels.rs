@@ -11,7 +11,7 @@ use crate::Volume;
 use crate::pages::ask_for_large_pages;
 
 /// For what a decoder gives up on.
-const DECODE_ADVICE: &str = "it is damaged, or encoded in a way that is not read; copy it again, or write it again, a TIFF for example with tiffcp -c lzw in.tif out.tif";
+const DECODE_ADVICE: &str = "copy it again if it is damaged, else write it in another encoding (a TIFF: tiffcp -c lzw in.tif out.tif)";
 /// How many bytes are decoded at a time: few enough to stay in a core's cache.
 const SLAB: usize = 1 << 18;
 

@@ -74,6 +74,10 @@ pub(super) fn read(folder: &Path, findings: &mut Findings) -> Usable {
         let found = format!("channel_names has the keys {keys}, which do not number the channels, and is taken in the order of the file");
         findings.warning(&path, found, "write 0, 1, 2, … as keys, by the numbers in the names of image files");
     }
+    if let Some(unknown) = description.unknown_reader() {
+        let (found, remedy) = unknown.split_once("; ").unwrap_or((&unknown, "correct it"));
+        findings.warning(&path, found, remedy);
+    }
     if let Some((ending, count)) = files.other_ending(&description.file_ending) {
         let found =
             format!("file_ending is {:?}, and imagesTr has no such image but {count} that end with {ending:?}", description.file_ending);

@@ -12,7 +12,7 @@ pub(super) fn check(folder: &Path, cases: &[Found], findings: &mut Findings) {
     let path = folder.join(splits::FILE);
     if !path.is_file() {
         if cases.len() < splits::FOLDS {
-            let found = format!("{} cases are too few for nnU-Net's {} folds", cases.len(), splits::FOLDS);
+            let found = format!("too few cases for nnU-Net's {} folds: {}", splits::FOLDS, cases.len());
             findings.warning(&path, found, "train with --fold all, or write that file yourself");
         }
         return;

@@ -277,6 +277,7 @@ fn listed_cases() {
         &[
             (Wrong, "dataset.json", "dataset.c is naming imagesTr/q_0000.nii", "a file that exists"),
             (Wrong, "labelsTr/q.nii", "not found, expected as target \"segmentation\" of case d", "add the file"),
+            (Doubtful, "splits_final.json", "too few cases for nnU-Net's 5 folds: 4", "--fold all"),
         ],
     );
 }

@@ -109,8 +109,7 @@ struct CaseCheck<'a> {
 }
 
 impl CaseCheck<'_> {
-    /// The number of channels of an image file, if it can be read.
-    /// Its first channels are called `names`.
+    /// The number of channels of an image file, if it can be read; `names` are those of its channels, as far as they are known.
     fn image(&mut self, path: &Path, names: &[String]) -> Option<usize> {
         let image = self.open_map(path)?;
         for (number, name) in names.iter().enumerate().take(image.volume.channels()) {

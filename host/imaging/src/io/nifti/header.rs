@@ -182,6 +182,13 @@ impl Header {
         geometry.with_header(self.clone())
     }
 
+    /// Steps along x, y and z by the matrix that nibabel believes, if none of them is zero.
+    pub fn steps_of_matrix(&self) -> Option<[f64; 3]> {
+        let columns = self.placement(Library::Nibabel)?.direction;
+        let steps = columns.map(|column| column.iter().map(|part| part * part).sum::<f64>().sqrt());
+        steps.iter().all(|step| *step > 0.0).then_some(steps)
+    }
+
     /// Steps from voxel to voxel along x, y and z. Zero and what is not finite stand for 1.
     fn steps(&self) -> [f64; 3] {
         [1, 2, 3].map(|axis| self.fields.pixdim[axis]).map(|step| if step != 0.0 && step.is_finite() { step } else { 1.0 })

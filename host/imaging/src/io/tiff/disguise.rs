@@ -1,7 +1,7 @@
 //! Pages that the decoder does not know, described to it as others that it does, whose values are the same.
 //!
 //! - Indices of a palette, and grey values of which zero is white, become grey values: tifffile gives both as they are stored.
-//! - Red, green and blue with further values become as many values of no colour: those of which nobody says what they are would be dropped.
+//! - Red, green and blue with further values become as many values of no colour: the decoder would drop values without a meaning (ExtraSamples).
 //! - Rows of values with an odd number of bits, such as 12, become rows of bytes, which `unpack_odd` takes apart.
 //! - An image whose last tiles reach beyond it becomes one of whole tiles, and is cropped: the decoder stumbles over what it has to skip
 //!   (image-tiff 395).
@@ -38,8 +38,13 @@ const BLACK_IS_ZERO: u64 = 1;
 const RGB: u64 = 2;
 const PALETTE: u64 = 3;
 /// Compressions that look at bits as pixels.
-const OF_PIXELS: [u64; 2] = [4, JPEG];
+const OF_PIXELS: [u64; 2] = [FAX_4, JPEG];
+/// CCITT group 4.
+pub const FAX_4: u64 = 4;
+pub const LZW: u64 = 5;
 pub const JPEG: u64 = 7;
+pub const PACKBITS: u64 = 32773;
+pub const ZSTD: u64 = 50000;
 /// Compressions that no library decodes here.
 const NOT_READ: [(u64, &str); 20] = [
     (2, "CCITT (run lengths, without a group)"),
@@ -63,6 +68,10 @@ const NOT_READ: [(u64, &str); 20] = [
     (50001, "WebP"),
     (50002, "JPEG XL"),
 ];
+/// How often a file's bytes may be those of a page: lists of short strips take as much room as these.
+pub const MOST_SHARED: u64 = 8;
+pub const SHARED: &str = "only pages with pixels of their own can be read; write it again";
+const CUT_OFF: &str = "the file is cut off or damaged; copy it again";
 const CONVERT: &str = "write it again with LZW, deflate or no compression, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif";
 
 /// What a page really is, where it is described as rows of bytes.
@@ -91,30 +100,36 @@ pub struct Facts {
 pub struct Disguise {
     /// Place and bytes, by place.
     patches: Vec<(u64, Vec<u8>)>,
-    /// One a page; none where it cannot be read.
-    pub pages: Vec<Option<Facts>>,
+    /// One a page: how it is stored, or why it cannot be read.
+    pub pages: Vec<Result<Facts, Problem>>,
+    /// Height and width of every page, where it says so.
+    pub sizes: Vec<Option<[u64; 2]>>,
 }
 
 impl Disguise {
     /// For a file of `length` bytes with these `directories`.
-    pub fn new(reader: &mut (impl Read + Seek), directories: &Directories, length: u64) -> io::Result<Result<Self, Problem>> {
+    pub fn new(reader: &mut (impl Read + Seek), directories: &Directories, length: u64) -> io::Result<Self> {
         let mut disguise = Self::default();
+        let mut lists: u64 = 0;
         for entries in &directories.pages {
-            let is_first = disguise.pages.is_empty();
             let mut page = Page { reader, directories, entries };
-            let is_whole = entries.iter().all(|entry| entry.length() <= length);
-            let facts = if is_whole { page.disguise(&mut disguise.patches) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-            match facts {
-                Ok(Ok(facts)) => disguise.pages.push(Some(facts)),
-                Ok(Err(problem)) if is_first => return Ok(Err(problem)),
-                Err(error) if is_first || error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-                // Only pages that are like the first are read.
-                _ => disguise.pages.push(None),
-            }
+            lists = [tag::STRIP_LENGTHS, tag::TILE_LENGTHS]
+                .into_iter()
+                .filter_map(|tag| page.entry(tag))
+                .fold(lists, |sum, list| sum.saturating_add(list.length()));
+            let facts = if entries.iter().any(|entry| entry.length() > length) {
+                Err((format!("is {length} bytes long and has a directory with values that need more"), CUT_OFF))
+            } else if lists > length.saturating_mul(MOST_SHARED) {
+                Err((format!("is {length} bytes long and has pages that share their pixels"), SHARED))
+            } else {
+                page.disguise(&mut disguise.patches)?
+            };
+            disguise.sizes.push(page.size()?);
+            disguise.pages.push(facts);
         }
         disguise.patches.sort();
         reader.rewind()?;
-        Ok(Ok(disguise))
+        Ok(disguise)
     }
 }
 
@@ -154,6 +169,18 @@ impl<R: Read + Seek> Page<'_, R> {
         Ok(false)
     }
 
+    /// Height and width, where the directory itself says so.
+    fn size(&mut self) -> io::Result<Option<[u64; 2]>> {
+        let mut inline = [None; 2];
+        for (value, tag) in inline.iter_mut().zip([tag::HEIGHT, tag::WIDTH]) {
+            if self.entry(tag).is_some_and(|entry| self.directories.inline(&entry).is_some()) {
+                *value = self.value(tag)?;
+            }
+        }
+        let [height, width] = inline;
+        Ok(height.zip(width).map(|(height, width)| [height, width]))
+    }
+
     /// Height and width of a tile, where there are tiles.
     fn tile(&mut self) -> io::Result<Option<[u64; 2]>> {
         let [height, width] = [self.value(tag::TILE_HEIGHT)?, self.value(tag::TILE_WIDTH)?];
@@ -178,7 +205,7 @@ impl<R: Read + Seek> Page<'_, R> {
             ),
             (self.has_holes()?, "has strips or tiles without data (a sparse file)"),
             (predictor != 1 && compression == 1, "has a predictor and no compression"),
-            (format != UNSIGNED && bits < 8, "has signed values of less than 8 bits"),
+            (format != UNSIGNED && (1..8).contains(&bits), "has values of less than 8 bits that are no whole numbers from 0 on"),
         ] {
             if is_so {
                 return Ok(Err((format!("{found}, which is not read"), CONVERT)));
@@ -198,11 +225,14 @@ impl<R: Read + Seek> Page<'_, R> {
             }
             let mut size = None;
             if let Some([tile_height, tile_width]) = self.tile()? {
-                let whole = [height.next_multiple_of(tile_height), width.next_multiple_of(tile_width)];
-                if whole != [height, width] && whole.iter().all(|size| *size <= u32::MAX.into()) {
+                let whole = [(height, tile_height), (width, tile_width)].map(|(size, tile)| size.checked_next_multiple_of(tile));
+                if let [Some(whole_height), Some(whole_width)] = whole
+                    && [whole_height, whole_width] != [height, width]
+                    && whole_height.max(whole_width) <= u32::MAX.into()
+                {
                     size = Some([height as usize, width as usize]);
-                    self.replace(tag::HEIGHT, whole[0] as u32, patches);
-                    self.replace(tag::WIDTH, whole[1] as u32, patches);
+                    self.replace(tag::HEIGHT, whole_height as u32, patches);
+                    self.replace(tag::WIDTH, whole_width as u32, patches);
                 }
             }
             return Ok(Ok(Facts { photometric, compression, odd: None, size }));

@@ -8,7 +8,7 @@ use ::tiff::tags::{ByteOrder, Tag};
 use ::tiff::{ColorType, TiffError, TiffResult};
 
 use super::directory::Directories;
-use super::disguise::{Disguise, Disguised, Facts, JPEG, Odd};
+use super::disguise::{Disguise, Disguised, FAX_4, Facts, JPEG, LZW, MOST_SHARED, Odd, PACKBITS, SHARED, ZSTD};
 use crate::io::bits::unpack;
 use crate::io::may_have;
 use crate::io::source::{LARGEST_EXPANSION, Problem};
@@ -22,9 +22,6 @@ const LARGEST_PACKBITS: u64 = 64;
 const LARGEST_JPEG: u64 = 1 << 12;
 /// Zstandard: four bytes for a block of one value, of 128 KB. Rows of a fax, which may take a bit, are not longer in practice.
 const LARGEST_ZSTD: u64 = 1 << 15;
-
-/// How often a file's bytes may be those of a page: lists of short strips take as much room as these.
-const MOST_SHARED: u64 = 8;
 
 /// What pages must have in common to be slices of one stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +50,8 @@ pub struct Pages {
     decoder: Decoder<Source>,
     kind: Kind,
     indices: Vec<usize>,
+    /// Whether the file has no other page.
+    alone: bool,
     /// How many of these are decoded.
     decoded: usize,
     /// The page that is being read.
@@ -60,10 +59,13 @@ pub struct Pages {
     at: usize,
 }
 
+const CUT_OFF: &str = "the file is cut off or damaged; copy it again";
+const REWRITE: &str = "write all pages in one way, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif";
+
 fn problem(error: TiffError) -> Problem {
     (
         format!("is no TIFF that can be read ({error})"),
-        "write it again, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif; copy it again if it is damaged",
+        "copy it again if it is damaged, else write it again, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif",
     )
 }
 
@@ -80,29 +82,33 @@ impl Pages {
     pub fn new(mut reader: BufReader<File>, length: u64) -> Result<Self, Problem> {
         let io = |error: io::Error| problem(error.into());
         let directories = Directories::read(&mut reader).map_err(io)?;
-        if directories.pages.iter().take(1).flatten().any(|entry| entry.length() > length) {
-            let found = format!("is {length} bytes long and has a directory with values that need more");
-            return Err((found, "the file is cut off or damaged; copy it again"));
-        }
-        let disguise = Disguise::new(&mut reader, &directories, length).map_err(io)??;
-        let facts = disguise.pages.clone();
-        let of_page = |index: usize| facts.get(index).copied().flatten();
+        let disguise = Disguise::new(&mut reader, &directories, length).map_err(io)?;
+        let (mut facts, sizes) = (disguise.pages.clone().into_iter(), disguise.sizes.clone());
+        let mut facts_of_next = || facts.next().unwrap_or_else(|| Err(("has a page that cannot be read".to_owned(), CUT_OFF)));
+        let first = facts_of_next()?;
         let mut decoder = Decoder::new(Disguised::new(reader, disguise)).map_err(problem)?.with_limits(limits(length));
-        let kind = Kind::of(&mut decoder, of_page(0))?;
+        let kind = Kind::of(&mut decoder, first)?;
         let (mut indices, mut index) = (vec![0], 0);
         let mut strips = strips_of(&mut decoder);
         while decoder.more_images() && strips <= length.saturating_mul(MOST_SHARED) {
             index += 1;
             decoder.seek_to_image(index).map_err(problem)?;
-            // A page of another kind, such as a small preview, is no slice, whether it can be decoded or not.
-            if Kind::of(&mut decoder, of_page(index)).is_ok_and(|other| other == kind) {
-                indices.push(index);
+            let other = facts_of_next().and_then(|facts| Kind::of(&mut decoder, facts));
+            let has_size_of_first = sizes.get(index).is_some_and(|size| size.is_none() || *size == sizes[0]);
+            match other {
+                Ok(other) if other == kind => indices.push(index),
+                // Of what looks like a slice none may be missing.
+                Ok(other) if other.differs_in_storage(&kind) => {
+                    return Err((format!("has a page {} that is stored in another way than the first", index + 1), REWRITE));
+                }
+                Err((found, advice)) if has_size_of_first => return Err((format!("{found} (page {})", index + 1), advice)),
+                // A page of another kind, such as a small preview, is no slice, whether it can be decoded or not.
+                _ => {}
             }
             strips = strips.saturating_add(strips_of(&mut decoder));
         }
         if strips > length.saturating_mul(MOST_SHARED) {
-            let found = format!("is {length} bytes long and has pages that share their pixels");
-            return Err((found, "only pages with pixels of their own can be read; write it again"));
+            return Err((format!("is {length} bytes long and has pages that share their pixels"), SHARED));
         }
         decoder.seek_to_image(0).map_err(problem)?;
         if !may_have([kind.stored[0], kind.stored[1], kind.samples]) {
@@ -117,9 +123,10 @@ impl Pages {
                 kind.width,
                 kind.height
             );
-            return Err((found, "the file is cut off or damaged; copy it again"));
+            return Err((found, CUT_OFF));
         }
-        Ok(Self { decoder, kind, indices, decoded: 0, page: Vec::new(), at: 0 })
+        let alone = sizes.len() == 1;
+        Ok(Self { decoder, kind, indices, alone, decoded: 0, page: Vec::new(), at: 0 })
     }
 
     pub fn kind(&self) -> Kind {
@@ -135,9 +142,10 @@ impl Pages {
         self.decoder.get_tag_ascii_string(Tag::ImageDescription).ok()
     }
 
-    /// Where the voxels begin, and whether their most significant bytes come first, if they are stored as they are, one after the other.
+    /// Where the voxels begin, and whether their most significant bytes come first, if they are stored as they are, one after the other, and the
+    /// file's only page begins there.
     pub fn raw_offset(&mut self) -> Option<(u64, bool)> {
-        let raw = self.kind.facts.compression == 1 && self.kind.facts.odd.is_none();
+        let raw = self.alone && self.kind.facts.compression == 1 && self.kind.facts.odd.is_none();
         // Half floats are widened when they are decoded.
         let raw = raw && usize::from(self.kind.bits) == self.number().size() * 8;
         let offsets = self.decoder.get_tag_u64_vec(Tag::StripOffsets).ok()?;
@@ -159,8 +167,9 @@ impl Pages {
         let kind = self.kind;
         let (planes, values) = if kind.planar { (kind.samples, 1) } else { (1, kind.samples) };
         let pixel = kind.number().size() * values;
+        let length = planes * kind.height * kind.width * pixel;
         self.page.clear();
-        self.page.resize(planes * kind.height * kind.width * pixel, 0);
+        self.page.try_reserve_exact(length).map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
         self.at = 0;
         let (chunk_width, chunk_height) = self.decoder.chunk_dimensions();
         let chunk_width = kind.facts.odd.map_or(chunk_width as usize, |odd| odd.width);
@@ -168,6 +177,8 @@ impl Pages {
         let mut rows = Vec::new();
         for chunk in 0..planes * down * across {
             kind.unpack(&self.decoder.read_chunk(u32::try_from(chunk)?)?, chunk_width * values, &mut rows);
+            // Nothing is filled before something is decoded.
+            self.page.resize(length, 0);
             let (plane, top, left) = (chunk / across / down, chunk / across % down * chunk_height as usize, chunk % across * chunk_width);
             let length = chunk_width.min(kind.width.saturating_sub(left)) * pixel;
             for (y, row) in (top..kind.height).zip(rows.chunks_exact(chunk_width * pixel)) {
@@ -197,12 +208,11 @@ impl Read for Pages {
 
 impl Kind {
     /// The current page's, whose `facts` the decoder does not know.
-    fn of(decoder: &mut Decoder<Source>, facts: Option<Facts>) -> Result<Self, Problem> {
+    fn of(decoder: &mut Decoder<Source>, facts: Facts) -> Result<Self, Problem> {
         let ((width, height), colour) = (decoder.dimensions().map_err(problem)?, decoder.colortype().map_err(problem)?);
         let layout = decoder.image_buffer_layout().map_err(problem)?;
         let unsupported =
             |found: String| (found, "only integers and floats of up to 64 bits, grey or in 3 or 4 colours, can be read; convert it");
-        let facts = facts.ok_or_else(|| unsupported("has a page that cannot be read".to_owned()))?;
         if width == 0 || height == 0 {
             return Err(("has pages without pixels".to_owned(), "the file is damaged; copy it again"));
         }
@@ -228,6 +238,13 @@ impl Kind {
             Facts { size: Some([height, width]), .. } => Self { width, height, ..plain },
             _ => plain,
         })
+    }
+
+    /// Whether a page has the same values as another of that kind, and others only in how these are compressed or shown.
+    fn differs_in_storage(&self, other: &Self) -> bool {
+        let Facts { odd, .. } = self.facts;
+        let plain = |kind: &Self| Self { facts: other.facts, differences: false, ..*kind };
+        plain(self) == plain(other) && odd == other.facts.odd
     }
 
     /// Shape of a page as tifffile gives it.
@@ -260,11 +277,11 @@ impl Kind {
         match self.facts.compression {
             1 => 1,
             // A bit may stand for a row.
-            4 => (self.width as u64).clamp(1, LARGEST_ZSTD),
-            5 => LARGEST_LZW,
+            FAX_4 => (self.width as u64).clamp(1, LARGEST_ZSTD),
+            LZW => LARGEST_LZW,
             JPEG => LARGEST_JPEG,
-            32773 => LARGEST_PACKBITS,
-            50000 => LARGEST_ZSTD,
+            PACKBITS => LARGEST_PACKBITS,
+            ZSTD => LARGEST_ZSTD,
             _ => LARGEST_EXPANSION,
         }
     }
@@ -329,10 +346,6 @@ fn unpack_odd(packed: &[u8], odd: Odd, out: &mut Vec<u8>) {
     let Odd { width, samples, bits } = odd;
     let row = (width * samples * bits as usize).div_ceil(8);
     for row in packed.chunks_exact(row.max(1)) {
-        if bits == 24 {
-            out.extend(row.as_chunks().0.iter().flat_map(|&[low, middle, high]| u32::from_le_bytes([low, middle, high, 0]).to_ne_bytes()));
-            continue;
-        }
         let (mut kept, mut count, mut bytes) = (0_u64, 0, row.iter());
         for _ in 0..width * samples {
             while count < bits {

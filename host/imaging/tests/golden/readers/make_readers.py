@@ -80,6 +80,10 @@ def odd_headers():
         affine[0, 1] = shear
         yield "sheared_" + name, put(put(plain(), 252, "2h", 0, 1), 280, "12f", *affine[:3].ravel())
     yield "sheared_with_qform", put(put(plain(), 252, "2h", 1, 1), 280, "12f", *SHEARED[:3].ravel())
+    for name, signs in {"ras": (1, 1, 1), "lps": (-1, -1, 1)}.items():
+        # The steps that the header lists are not those of the matrix.
+        affine = np.diag([*(np.array(signs) * [1, 2, 3]), 1.0])
+        yield "steps_of_the_matrix_" + name, put(put(put(plain(), 252, "2h", 0, 1), 280, "12f", *affine[:3].ravel()), 76, "4f", 1, 1.5, 1.5, 1.5)
     yield "matrix_of_zeros", put(put(plain(), 252, "2h", 0, 1), 280, "12f", *[0.0] * 12)
     yield "codes_0", put(plain(), 252, "2h", 0, 0)
     yield "codes_beyond_5", put(plain(), 252, "2h", 9, 7)
