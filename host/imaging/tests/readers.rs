@@ -32,12 +32,14 @@ struct Expected {
     affine: [f64; 12],
 }
 
+/// One slice, which has no orientation to be turned from.
+const FLAT: &str = "dim_2 NibabelIO";
+
 /// Turned otherwise than nnU-Net does: two of its axes lead equally far along one of the patient's.
 const AMBIGUOUS: &str = "quaternion_too_long SimpleITKIOWithReorient";
 
-/// What is read here, though a class of nnU-Net's does not open it: the arrays are what the header means.
-const FORGIVEN: [&str; 14] = [
-    "dim_2 NibabelIO",
+/// What both of nibabel's readers, or all four, read here, though nnU-Net's classes do not open it: the arrays are what the header means.
+const FORGIVEN: [&str; 13] = [
     "dim_4_of_1 Nibabel",
     "dim_4_of_2 ",
     "dim_5_of_1 Nibabel",
@@ -131,7 +133,7 @@ fn every_reader_opens_and_reads_what_nnunets_does() {
         for reader in READERS {
             let expected = file.read.get(reader.name());
             let case = format!("{name} {}", reader.name());
-            let forgiven = expected.is_none() && FORGIVEN.iter().any(|forgiven| case.starts_with(forgiven));
+            let forgiven = expected.is_none() && (case == FLAT || FORGIVEN.iter().any(|forgiven| case.starts_with(forgiven)));
             if forgiven {
                 reader.read_image(&path).unwrap_or_else(|error| panic!("{case}: {error}"));
             } else if let Some(difference) = difference(reader, &path, expected)

@@ -311,7 +311,7 @@ mod tests {
     fn bytes_are_replaced_wherever_reading_begins_and_ends() {
         let patches = vec![(2, vec![20, 30]), (7, vec![70])];
         for length in 1..=10 {
-            let disguise = Disguise { patches: patches.clone(), pages: Vec::new() };
+            let disguise = Disguise { patches: patches.clone(), ..Disguise::default() };
             let mut file = Disguised::new(Cursor::new((0..10).collect::<Vec<u8>>()), disguise);
             let mut bytes = Vec::new();
             while bytes.len() < 10 {

@@ -84,16 +84,17 @@ impl Pages {
         let directories = Directories::read(&mut reader).map_err(io)?;
         let disguise = Disguise::new(&mut reader, &directories, length).map_err(io)?;
         let (mut facts, sizes) = (disguise.pages.clone().into_iter(), disguise.sizes.clone());
-        let mut facts_of_next = || facts.next().unwrap_or_else(|| Err(("has a page that cannot be read".to_owned(), CUT_OFF)));
-        let first = facts_of_next()?;
+        let unreadable = || ("has a page that cannot be read".to_owned(), CUT_OFF);
+        // A directory says why its page is not read. Where there is none, the decoder says what the file is.
+        let first = facts.next().transpose()?;
         let mut decoder = Decoder::new(Disguised::new(reader, disguise)).map_err(problem)?.with_limits(limits(length));
-        let kind = Kind::of(&mut decoder, first)?;
+        let kind = Kind::of(&mut decoder, first.ok_or_else(unreadable)?)?;
         let (mut indices, mut index) = (vec![0], 0);
         let mut strips = strips_of(&mut decoder);
         while decoder.more_images() && strips <= length.saturating_mul(MOST_SHARED) {
             index += 1;
             decoder.seek_to_image(index).map_err(problem)?;
-            let other = facts_of_next().and_then(|facts| Kind::of(&mut decoder, facts));
+            let other = facts.next().unwrap_or_else(|| Err(unreadable())).and_then(|facts| Kind::of(&mut decoder, facts));
             let has_size_of_first = sizes.get(index).is_some_and(|size| size.is_none() || *size == sizes[0]);
             match other {
                 Ok(other) if other == kind => indices.push(index),
