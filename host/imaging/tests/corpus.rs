@@ -78,6 +78,8 @@ fn a_corpus_is_read_as_by_other_libraries() {
                 continue;
             };
             match (read, expected) {
+                // nnU-Net takes the three colours of a single image for three columns of a volume.
+                (Ok(image), Some(_)) if reader == Reader::Tiff3D && image.volume.shape()[0] > 1 => count("colours, not columns"),
                 (Ok(image), Some(((shape, last), raw))) => match difference(&image, shape, last, raw) {
                     Ok(0.0) => count("equal"),
                     Ok(most) if most <= 4.0 && entry.compression.to_string().contains("JPEG") => count("equal but for rounding of JPEG"),

@@ -20,12 +20,12 @@ mod save;
 mod unpack;
 
 use crate::dataset::splits::Fold;
-use crate::dataset::{self, Description, TargetKind};
+use crate::dataset::{Description, TargetKind};
 use crate::name::Name;
-use crate::network::{self, Model, Precision, all_told, task};
-use crate::plan::{self, Configuration, Plans, check_patch};
-use crate::plugin::{self, Library, LoadError, SearchError};
-use crate::train::{CheckpointError, Origin};
+use crate::network::{Model, Precision, all_told, task};
+use crate::plan::{Configuration, Plans, check_patch};
+use crate::plugin::{self, Library};
+use crate::train::Origin;
 use imaging::io::Reader;
 use indexmap::IndexMap;
 use plugin_api::Task;

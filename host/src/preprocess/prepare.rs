@@ -255,8 +255,9 @@ impl<'a> Preparation<'a> {
     fn copy_description(&self) -> Result<(), Error> {
         let path = self.folder.join("dataset.json");
         let described = &self.dataset.description.json;
-        // However it is laid out, but in the same order, which regions have a meaning in. A folder that cannot be written is only read.
-        if imaging::io::read_json::<Value>(&path).is_ok_and(|there| there.to_string() == described.to_string()) {
+        // Texts, since values would be equal in any order, which regions have a meaning in; parsed, so that the file may be laid out otherwise.
+        let (there, wanted) = (imaging::io::read_json(&path).map(|there: Value| there.to_string()), described.to_string());
+        if there.is_ok_and(|there| there == wanted) {
             return Ok(());
         }
         match imaging::io::write_atomically(&path, |out| write_json(out, described)) {

@@ -159,7 +159,7 @@ fn a_library_in_a_model_folder_is_never_loaded() {
     let library = artifact::with_manifest(&artifact::plugin("base"), &model, |manifest| manifest.id = "evil".to_owned());
     let images = folder().join("plain_3d/images");
     let checkpoint = model.join("fold_0/checkpoint_final.safetensors");
-    let mut saved = read_weights(&checkpoint).expect("there");
+    let mut saved = read_weights(&checkpoint, |_| ()).expect("there");
     let path = library.to_str().expect("UTF-8").to_owned();
     for (named, words) in [
         ("evil", &["no plugin 'evil'"][..]),

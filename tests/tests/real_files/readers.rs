@@ -143,7 +143,10 @@ fn images_that_are_turned_when_they_are_read_make_the_same_arrays() {
         let read = |case: usize| {
             let case = StoredCase::open(&stores[0].join(format!("case_{case:03}.zarr.zip"))).expect("preprocessed");
             let whole = BoundingBox::whole(case.spatial());
-            (case.image(&whole).expect("readable"), case.labels("segmentation", &whole).expect("readable").expect("labelled"))
+            let [z, y, x] = case.spatial();
+            let mut labels = Volume::new([1, z, y, x], vec![0; z * y * x]);
+            assert!(case.read_labels("segmentation", &whole, &mut labels).expect("readable"), "no labels");
+            (case.image(&whole).expect("readable"), labels)
         };
         (0..CASES).map(read).collect()
     };

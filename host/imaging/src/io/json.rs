@@ -59,7 +59,8 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
         let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
         // The column in the file, which has no such quotes.
         let quotes = added.iter().filter(|at| (start..start + column).contains(at)).count();
-        JsonError::Content { line, column: column - quotes, key, reason: reason.strip_suffix(&place).unwrap_or(&reason).to_owned() }
+        let [key, reason] = [&key, reason.strip_suffix(&place).unwrap_or(&reason)].map(on_one_line);
+        JsonError::Content { line, column: column - quotes, key, reason }
     };
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -68,6 +69,18 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })?;
     deserializer.end().map_err(|error| content(error, String::new()))?;
     Ok(value)
+}
+
+/// Keys and names in the file may hold any character.
+fn on_one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        line
+    })
 }
 
 /// JSON begins with a character of ASCII, by which UTF-16 without a mark shows.
@@ -223,6 +236,7 @@ mod tests {
         let mixed = |text: &str| parse_json::<Vec<Value>>(text.as_bytes()).unwrap_err().to_string();
         assert_eq!(mixed("[NaN,\n -Infinity, NaN, ?]"), "line 2, column 18, [3]: expected value");
         assert_eq!(message("{\"a\": [1]} x"), "line 1, column 12: trailing characters");
+        assert_eq!(message("{\"a\\nb\": [x]}"), "line 1, column 11, a\\nb[0]: expected value");
         assert_eq!(message(""), "line 1, column 0: EOF while parsing a value");
     }
 }
