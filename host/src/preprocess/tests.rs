@@ -295,7 +295,7 @@ fn functions_that_make_other_arrays_have_other_stores() {
     let with = |[data, labels]: [&str; 2]| {
         let mut plans = plans.clone();
         let configuration = plans.configurations.get_mut("3d_fullres").expect("planned");
-        for (key, function) in [("resampling_fn_data", data), ("resampling_fn_seg", labels)] {
+        for (key, function) in [("resampling_fn_data", data), ("resampling_fn_seg", labels), ("resampling_fn_probabilities", data)] {
             configuration.insert(key.to_owned(), json!(function));
         }
         fixture.preparation(|preparation| preparation.preprocess(&plans, &["3d_fullres"], false))
