@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use imaging::io::{read_image, read_labels};
 
 /// One golden file for each way through a reader.
-const FILES: [&str; 20] = [
+const FILES: [&str; 23] = [
     "int16_scaled.nii",
     "int16_scaled.nii.gz",
     "int16.nrrd",
@@ -27,6 +27,9 @@ const FILES: [&str; 20] = [
     "zlib.tiff",
     "float32_predictor.tif",
     "tiled.tif",
+    "zstd.tif",
+    "jpeg_ycbcr.tif",
+    "fax4.tif",
 ];
 
 fn golden(name: &str) -> Vec<u8> {

@@ -105,7 +105,7 @@ pub enum Error {
 
 impl Error {
     pub(super) fn content(path: &Path, (found, advice): Problem) -> Self {
-        Self::Content { path: path.to_owned(), found, advice }
+        Self::Content { path: path.to_owned(), found: on_one_line(&found), advice }
     }
 
     pub(super) fn not_opened(path: &Path, reader: Reader, found: String) -> Self {
@@ -123,6 +123,18 @@ impl Error {
     pub(super) fn unwritable(path: &Path, found: String, advice: &'static str) -> Self {
         Self::Unwritable { path: path.to_owned(), found, advice }
     }
+}
+
+/// Keys and names in files may hold any character, and messages of decoders break lines.
+pub(super) fn on_one_line(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default())
+        } else {
+            line.push(c)
+        }
+        line
+    })
 }
 
 fn scaled(scaling: &Option<(f64, f64)>) -> String {

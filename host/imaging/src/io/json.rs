@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::error::on_one_line;
 use super::read_file;
 
 /// Why a JSON file cannot be read. The caller names the file.
@@ -69,18 +70,6 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })?;
     deserializer.end().map_err(|error| content(error, String::new()))?;
     Ok(value)
-}
-
-/// Keys and names in the file may hold any character.
-fn on_one_line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
-            line.extend(c.escape_default())
-        } else {
-            line.push(c)
-        }
-        line
-    })
 }
 
 /// JSON begins with a character of ASCII, by which UTF-16 without a mark shows.
