@@ -71,6 +71,7 @@ impl Resampling {
         match function {
             SPLINES => self.splines(is_seg),
             TORCH => self.torch(is_seg),
+            // Shapes stay, and to the same shape every rule is the identity.
             NONE => Ok(Rule::LINEAR),
             _ => Err(Refused::Function { available: [SPLINES, TORCH, NONE].join(", ") }),
         }
