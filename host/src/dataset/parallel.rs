@@ -75,7 +75,8 @@ pub fn guarded<T, E: From<Panicked>>(case: &str, work: impl FnOnce() -> Result<T
 /// `progress` is called after every case, from the thread that did it.
 ///
 /// # Errors
-/// The first error that any thread meets; cases already begun are finished, no further ones are.
+/// The error of the first case, in the order of `cases`, that has one: the same at every run, whatever thread is faster.
+/// Cases already begun are finished, no further ones are.
 pub fn for_each_case<C: Sync, T: Send, E: Send>(
     cases: &[C],
     threads: usize,
@@ -86,7 +87,7 @@ pub fn for_each_case<C: Sync, T: Send, E: Send>(
     let total = cases.len();
     let next = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
+    let failure: Mutex<Option<(usize, E)>> = Mutex::new(None);
     let run = || {
         let mut results = Vec::new();
         loop {
@@ -96,7 +97,10 @@ pub fn for_each_case<C: Sync, T: Send, E: Send>(
                 Ok(result) => results.push((index, result)),
                 Err(error) => {
                     next.store(total, Ordering::Relaxed);
-                    failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+                    let mut failure = failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    if failure.as_ref().is_none_or(|(first, _)| index < *first) {
+                        *failure = Some((index, error));
+                    }
                     return results;
                 }
             }
@@ -107,7 +111,7 @@ pub fn for_each_case<C: Sync, T: Send, E: Send>(
         let workers: Vec<_> = (0..threads.clamp(1, total.max(1))).map(|_| scope.spawn(run)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
-    if let Some(error) = failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+    if let Some((_, error)) = failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
         return Err(error);
     }
     results.sort_by_key(|(index, _)| *index);
@@ -139,6 +143,23 @@ mod tests {
         let ids = for_each_case(&cases, 4, Stage::Preprocess, &progress, |case| Ok::<_, ()>(case.id.clone())).expect("runs");
         assert_eq!(ids, cases.iter().map(|case| case.id.clone()).collect::<Vec<_>>());
         assert_eq!(seen.load(Ordering::Relaxed), 50);
+    }
+
+    #[test]
+    fn of_two_cases_that_fail_the_first_in_order_is_told() {
+        let cases = cases(2);
+        let (sender, ended) = channel::<()>();
+        let (sender, ended) = (Mutex::new(Some(sender)), Mutex::new(ended));
+        let error = for_each_case(&cases, 2, Stage::Preprocess, &|_| {}, |case| {
+            if case.id == "000" {
+                ended.lock().expect("no panic").recv().expect_err("nothing is ever sent");
+            } else {
+                drop(sender.lock().expect("no panic").take());
+            }
+            Err::<(), _>(case.id.clone())
+        })
+        .expect_err("both fail");
+        assert_eq!(error, "000");
     }
 
     #[test]
