@@ -4,14 +4,21 @@ use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use crate::error::Error;
 use crate::{libtorch, tools};
 
 /// The root of this clone.
 pub fn root() -> &'static Path {
-    // host/setup is two folders below it.
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        // The path that Cargo says as it starts this program: where two clones have one target folder, the other one may have compiled it.
+        let said = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).filter(|folder| folder.ends_with("host/setup"));
+        let own = said.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        // host/setup is two folders below it.
+        own.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
+    });
+    &ROOT
 }
 
 /// The cargo that runs this program, to be given arguments.
