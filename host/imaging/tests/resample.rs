@@ -4,12 +4,10 @@ use imaging::Volume;
 use imaging::resample::{Order, Rule, Vote, new_shape, resample_image, resample_labels};
 use serde::Deserialize;
 
+/// A volume, and what nnU-Net makes of it.
 #[derive(Deserialize, Debug)]
-struct Case {
+struct Sample {
     kind: String,
-    order: u8,
-    order_z: u8,
-    separate: Option<bool>,
     shape: [usize; 4],
     spacing: [f64; 3],
     new_spacing: [f64; 3],
@@ -24,81 +22,77 @@ fn take<T: Copy, const SIZE: usize>(bytes: &mut &[u8], shape: [usize; 4], from_b
     Volume::new(shape, values.iter().map(|&value| from_bytes(value)).collect())
 }
 
+impl Sample {
+    /// Compares what `rule` makes of the volume at the front of `bytes` with what comes after it: label maps are equal, images nearly.
+    fn check(&self, rule: Rule, bytes: &mut &[u8]) {
+        let Self { kind, shape, spacing, new_spacing, new_shape } = self;
+        let expected_shape = [shape[0], new_shape[0], new_shape[1], new_shape[2]];
+        if kind == "labels" {
+            let input = take(bytes, *shape, i16::from_le_bytes);
+            let expected = take(bytes, expected_shape, i16::from_le_bytes);
+            let found = resample_labels(&input, *new_shape, *spacing, *new_spacing, rule);
+            let different = found.data().iter().zip(expected.data()).filter(|(a, b)| a != b).count();
+            assert_eq!((found.shape(), different), (expected_shape, 0), "{rule:?}: {self:?}");
+        } else {
+            let input = take(bytes, *shape, f32::from_le_bytes);
+            let expected = take(bytes, expected_shape, f32::from_le_bytes);
+            let found = resample_image(&input, *new_shape, *spacing, *new_spacing, rule);
+            let difference = found.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert_eq!(found.shape(), expected_shape, "{rule:?}: {self:?}");
+            assert!(difference <= 1e-4, "differs by {difference}: {rule:?}: {self:?}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Case {
+    order: u8,
+    order_z: u8,
+    separate: Option<bool>,
+    #[serde(flatten)]
+    sample: Sample,
+}
+
 #[test]
 fn resampling_equals_nnunet() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("golden/resample.json")).unwrap();
     let mut bytes: &[u8] = include_bytes!("golden/resample.bin");
-    for case in &cases {
-        assert_eq!(new_shape([case.shape[1], case.shape[2], case.shape[3]], case.spacing, case.new_spacing), case.new_shape);
-        let order = |degree| Order::from_degree(degree).unwrap();
-        let rule = Rule { order: order(case.order), order_z: order(case.order_z), separate: case.separate, ..Rule::CUBIC };
-        let expected_shape = [case.shape[0], case.new_shape[0], case.new_shape[1], case.new_shape[2]];
-        if case.kind == "labels" {
-            let input = take(&mut bytes, case.shape, i16::from_le_bytes);
-            let expected = take(&mut bytes, expected_shape, i16::from_le_bytes);
-            let found = resample_labels(&input, case.new_shape, case.spacing, case.new_spacing, rule);
-            let different = found.data().iter().zip(expected.data()).filter(|(a, b)| a != b).count();
-            assert_eq!((found.shape(), different), (expected_shape, 0), "{case:?}");
-        } else {
-            let input = take(&mut bytes, case.shape, f32::from_le_bytes);
-            let expected = take(&mut bytes, expected_shape, f32::from_le_bytes);
-            let found = resample_image(&input, case.new_shape, case.spacing, case.new_spacing, rule);
-            let difference = found.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert_eq!(found.shape(), expected_shape, "{case:?}");
-            assert!(difference <= 1e-4, "differs by {difference}: {case:?}");
-        }
+    for Case { order, order_z, separate, sample } in cases {
+        let [_, z, y, x] = sample.shape;
+        assert_eq!(new_shape([z, y, x], sample.spacing, sample.new_spacing), sample.new_shape);
+        let degree = |degree| Order::from_degree(degree).unwrap();
+        sample.check(Rule { order: degree(order), order_z: degree(order_z), separate, ..Rule::CUBIC }, &mut bytes);
     }
     assert!(bytes.is_empty());
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize)]
 struct TorchCase {
-    kind: String,
     kwargs: Kwargs,
-    shape: [usize; 4],
-    spacing: [f64; 3],
-    new_spacing: [f64; 3],
-    new_shape: [usize; 3],
+    #[serde(flatten)]
+    sample: Sample,
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize)]
 struct Kwargs {
     force_separate_z: Option<bool>,
     memefficient_seg_resampling: bool,
     separate_z_anisotropy_threshold: Option<f64>,
 }
 
+/// Of equal shares torch's argmax takes any; none of these volumes shows it.
 #[test]
 fn torch_resampling_equals_nnunet() {
     let cases: Vec<TorchCase> = serde_json::from_str(include_str!("golden/resample_torch.json")).unwrap();
     let mut bytes: &[u8] = include_bytes!("golden/resample_torch.bin");
-    let (mut voxels, mut different) = (0, 0);
-    for case in &cases {
-        let kwargs = &case.kwargs;
+    for TorchCase { kwargs, sample } in cases {
         let rule = Rule {
             separate: kwargs.force_separate_z,
             threshold: kwargs.separate_z_anisotropy_threshold.unwrap_or(Rule::TORCH.threshold),
             vote: if kwargs.memefficient_seg_resampling { Vote::Majority } else { Vote::RoundedShare },
             ..Rule::TORCH
         };
-        let expected_shape = [case.shape[0], case.new_shape[0], case.new_shape[1], case.new_shape[2]];
-        if case.kind == "labels" {
-            let input = take(&mut bytes, case.shape, i16::from_le_bytes);
-            let expected = take(&mut bytes, expected_shape, i16::from_le_bytes);
-            let found = resample_labels(&input, case.new_shape, case.spacing, case.new_spacing, rule);
-            assert_eq!(found.shape(), expected_shape, "{case:?}");
-            voxels += found.data().len();
-            different += found.data().iter().zip(expected.data()).filter(|(a, b)| a != b).count();
-        } else {
-            let input = take(&mut bytes, case.shape, f32::from_le_bytes);
-            let expected = take(&mut bytes, expected_shape, f32::from_le_bytes);
-            let found = resample_image(&input, case.new_shape, case.spacing, case.new_spacing, rule);
-            let difference = found.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert_eq!(found.shape(), expected_shape, "{case:?}");
-            assert!(difference <= 1e-4, "differs by {difference}: {case:?}");
-        }
+        sample.check(rule, &mut bytes);
     }
     assert!(bytes.is_empty());
-    // Of equal shares torch's argmax takes any; none of these volumes shows it.
-    assert_eq!(different, 0, "of {voxels} labels");
 }
