@@ -51,6 +51,9 @@ pub struct WrittenBy {
     /// Hash of their content; fingerprints of versions up to 2026-11 lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// Name of the reader of the files; fingerprints of versions up to 2026-11 lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reader: Option<String>,
 }
 
 /// Why there is no fingerprint.

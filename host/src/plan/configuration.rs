@@ -172,7 +172,8 @@ impl Configuration {
                 Err(Refused::Arguments { found, available }) => return refuse(&format!("{key}_kwargs"), found, &available),
             }
             if (function == resampling::NONE) == self.resamples() {
-                return refuse(key, function.clone(), "it for images, labels and probabilities, or for none of them");
+                let expected = format!("{} for images, labels and probabilities, or for none of them", resampling::NONE);
+                return Err(Error::Value { name: name.to_owned(), key: key.to_owned(), found: format!("{function:?}"), expected });
             }
         }
         Ok(())

@@ -99,20 +99,29 @@ impl Resampling {
         let majority = self.extra.get("memefficient_seg_resampling").map_or(Some(false), Value::as_bool);
         match (self.threshold(), majority) {
             (Some(threshold), Some(majority))
-                if self.is_for(is_seg) && self.has_only(&known) && is("mode", "linear") && is("aniso_axis_mode", "nearest-exact") =>
+                if self.is_for(is_seg)
+                    && self.has_only(&known)
+                    && self.has_no_orders()
+                    && is("mode", "linear")
+                    && is("aniso_axis_mode", "nearest-exact") =>
             {
                 let vote = if majority { Vote::Majority } else { Vote::RoundedShare };
                 Ok(Rule { separate: self.force_separate_z, threshold, vote, ..Rule::TORCH })
             }
             _ => Err(self.refused(format!(
                 "is_seg {is_seg}, force_separate_z, separate_z_anisotropy_threshold above 0, memefficient_seg_resampling, mode \"linear\", and \
-                 aniso_axis_mode \"nearest-exact\""
+                 aniso_axis_mode \"nearest-exact\"; orders are for {SPLINES}"
             ))),
         }
     }
 
     fn is_for(&self, is_seg: bool) -> bool {
         self.is_seg == is_seg
+    }
+
+    /// Whether the orders are those that stand for none: checkpoints say them always.
+    fn has_no_orders(&self) -> bool {
+        (self.order, self.order_z) == (cubic(), 0)
     }
 
     fn has_only(&self, keys: &[&str]) -> bool {
@@ -163,6 +172,8 @@ mod tests {
             (SPLINES, json!({"mode": "linear"}), false),
             (SPLINES, json!({"separate_z_anisotropy_threshold": 0}), false),
             (TORCH, json!({"mode": "bicubic"}), false),
+            (TORCH, json!({"is_seg": true, "order": 1}), true),
+            (TORCH, json!({"order_z": 1}), false),
             (TORCH, json!({"aniso_axis_mode": "nearest"}), false),
             (TORCH, json!({"is_seg": true}), false),
             (TORCH, json!({"memefficient_seg_resampling": "yes"}), false),

@@ -55,15 +55,18 @@ pub(super) fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Config
 /// What versions up to 2026-11 did not have, as text that is empty where plans make use of none of it: then arrays, and their keys, are the
 /// same as before.
 fn unusual(dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> String {
-    let usual = Reader::usual(&dataset.description.file_ending).map(Reader::name);
-    // Those versions told a stack of TIFF pages from a single image by the file.
-    let usual_reader = usual == Some(&plans.image_reader_writer) || plans.image_reader_writer == Reader::Tiff3D.name();
     let parts = [
-        ("image_reader_writer", &plans.image_reader_writer, usual_reader),
+        ("image_reader_writer", &plans.image_reader_writer, is_usual(&plans.image_reader_writer, dataset)),
         ("resampling_fn_data", &configuration.resampling_fn_data, configuration.resampling_fn_data == SPLINES),
         ("resampling_fn_seg", &configuration.resampling_fn_seg, configuration.resampling_fn_seg == SPLINES),
     ];
     parts.into_iter().filter(|(.., is_usual)| !is_usual).map(|(key, value, _)| format!(";{key}={value}")).collect()
+}
+
+/// Whether versions up to 2026-11 read as the reader of this name does. They told a stack of TIFF pages from a single image by the file.
+pub(super) fn is_usual(reader: &str, dataset: &Dataset) -> bool {
+    let usual = Reader::usual(&dataset.description.file_ending).map(Reader::name);
+    usual == Some(reader) || reader == Reader::Tiff3D.name()
 }
 
 /// What data keys hold of the store: its key as version 3 computed it, names of labels and channels included. Runs of then and of now

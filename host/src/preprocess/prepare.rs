@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::case::{content_of, shape_at, state_of};
 use super::case_store::{self, CaseStore, Unused};
-use super::key::data_key_part;
+use super::key::{data_key_part, is_usual};
 use super::{Error, preprocess_all};
 use crate::dataset::{self, Dataset, Operation, Progress, Target, TargetKind, TargetSource, hint, splits, write_json};
 use crate::fingerprint::{self, Fingerprint, WrittenBy};
@@ -84,6 +84,9 @@ impl<'a> Preparation<'a> {
                     }
                     return Ok(fingerprint);
                 }
+                Some(existing) if !self.reads_as(existing)? => {
+                    log::info!("{}: made by another reader of the files than is asked for; extracted anew", path.display());
+                }
                 Some(existing) if existing.inputs == inputs => return Ok(fingerprint),
                 // Copied files have other times.
                 Some(existing) if existing.content.is_some() && existing.content == content_of(self.files(), &self.dataset.folder) => {
@@ -97,13 +100,20 @@ impl<'a> Preparation<'a> {
         }
         // Before they are read: files that change meanwhile must not pass for those that were read.
         let content = content_of(self.files(), &self.dataset.folder);
+        let reader = Some(self.dataset.reader()?.name().to_owned());
         let mut fingerprint = fingerprint::extract(self.dataset, self.threads, self.progress)?;
-        fingerprint.written_by = Some(WrittenBy { program, inputs, content });
+        fingerprint.written_by = Some(WrittenBy { program, inputs, content, reader });
         match fingerprint.write(&path) {
             Err(error) if !self.alone => log::warn!("{error}; the new fingerprint is used all the same"),
             written => written?,
         }
         Ok(fingerprint)
+    }
+
+    /// Whether the data set is read as it was for that fingerprint.
+    fn reads_as(&self, existing: &WrittenBy) -> Result<bool, Error> {
+        let reader = self.dataset.reader()?.name();
+        Ok(existing.reader.as_ref().map_or_else(|| is_usual(reader, self.dataset), |existing| existing == reader))
     }
 
     /// Plans anew and writes plans, `dataset.json` and splits. Configurations that the file has and the planner does not know stay.
@@ -162,8 +172,11 @@ impl<'a> Preparation<'a> {
     /// Preprocesses all cases for the configurations called `names`; with `overwrite` also those that are there.
     ///
     /// # Errors
-    /// When a configuration does not exist; the first error that a case meets. What is complete by then stays and is not done again.
+    /// When a configuration does not exist, or the reader of the plans; when a target is in mm and cases keep their spacing; the first error that a
+    /// case meets. What is complete by then stays and is not done again.
     pub fn preprocess(&self, plans: &Plans, names: &[impl AsRef<str>], overwrite: bool) -> Result<Vec<Prepared>, Error> {
+        // Before a store is made.
+        plans.reader()?;
         let fingerprint = self.fingerprint(false)?;
         let find = |name: &str| {
             let configuration = plans.configuration(name)?;
@@ -255,13 +268,19 @@ impl<'a> Preparation<'a> {
     fn copy_description(&self) -> Result<(), Error> {
         let path = self.folder.join("dataset.json");
         let described = &self.dataset.description.json;
-        // Texts, since values would be equal in any order, which regions have a meaning in; parsed, so that the file may be laid out otherwise.
-        let (there, wanted) = (imaging::io::read_json(&path).map(|there: Value| there.to_string()), described.to_string());
-        if there.is_ok_and(|there| there == wanted) {
+        // Compared as text, since values ignore order, and the order of regions has a meaning; parsed first, since layout has none.
+        let there = imaging::io::read_json(&path).map(|there: Value| there.to_string());
+        if there.as_ref().is_ok_and(|there| *there == described.to_string()) {
             return Ok(());
         }
         match imaging::io::write_atomically(&path, |out| write_json(out, described)) {
-            Err(error) if !self.alone => log::warn!("{error}; the dataset.json there is another than that of the raw data, which is used"),
+            Err(error) if !self.alone => {
+                let there = match there {
+                    Ok(_) => "is another than that of the raw data".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                log::warn!("{error}; the dataset.json there {there}; that of the raw data is used");
+            }
             written => written?,
         }
         Ok(())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Preparation, Prepared, StoredCase, preprocess_image};
 use crate::dataset::Dataset;
+use crate::fingerprint::Fingerprint;
 use crate::name::Name;
 use crate::plan::PlanOptions;
 
@@ -295,8 +296,13 @@ fn functions_that_make_other_arrays_have_other_stores() {
     let with = |[data, labels]: [&str; 2]| {
         let mut plans = plans.clone();
         let configuration = plans.configurations.get_mut("3d_fullres").expect("planned");
-        for (key, function) in [("resampling_fn_data", data), ("resampling_fn_seg", labels), ("resampling_fn_probabilities", data)] {
+        for (key, function, is_seg) in
+            [("resampling_fn_data", data, false), ("resampling_fn_seg", labels, true), ("resampling_fn_probabilities", data, false)]
+        {
             configuration.insert(key.to_owned(), json!(function));
+            if function == "resample_torch_fornnunet" {
+                configuration.insert(format!("{key}_kwargs"), json!({"is_seg": is_seg, "force_separate_z": null}));
+            }
         }
         fixture.preparation(|preparation| preparation.preprocess(&plans, &["3d_fullres"], false))
     };
@@ -314,6 +320,35 @@ fn functions_that_make_other_arrays_have_other_stores() {
     fixture.write_json("dataset.json", &json);
     let message = with([none; 2]).expect_err("refused");
     assert!(message.contains("3d_fullres") && message.contains("border") && message.contains("mm"), "{message}");
+}
+
+#[test]
+fn another_reader_makes_another_fingerprint() {
+    let fixture = Fixture::new();
+    let plans_name = PlanOptions::named(&Name::known("nnUNetPlans"));
+    let mut json: Value = imaging::io::read_json(&fixture.raw("dataset.json")).expect("JSON");
+    // The file says nothing, a reader that earlier versions did not have, the one that they had, and nothing.
+    for (asked, reader) in [
+        (Value::Null, "SimpleITKIO"),
+        (json!("NibabelIOWithReorient"), "NibabelIOWithReorient"),
+        (json!("SimpleITKIO"), "SimpleITKIO"),
+        (Value::Null, "SimpleITKIO"),
+    ] {
+        json["overwrite_image_reader_writer"] = asked;
+        fixture.write_json("dataset.json", &json);
+        let plans = fixture.preparation(|preparation| preparation.plan(&plans_name, true)).expect("planned");
+        let path = fixture.root.path().join("preprocessed/Dataset900_Balls/dataset_fingerprint.json");
+        let mut fingerprint = Fingerprint::read(&path).expect("extracted");
+        let written_by = fingerprint.written_by.as_mut().expect("ours");
+        assert_eq!((plans.image_reader_writer.as_str(), written_by.reader.take().as_deref()), (reader, Some(reader)));
+        // As versions before wrote it, which is used where they read in the same way.
+        if reader == "SimpleITKIO" {
+            fingerprint.write(&path).expect("writable");
+            fixture.preparation(|preparation| preparation.plan(&plans_name, true)).expect("planned");
+            assert_eq!(Fingerprint::read(&path).expect("there"), fingerprint);
+            std::fs::remove_file(&path).expect("there");
+        }
+    }
 }
 
 #[test]
