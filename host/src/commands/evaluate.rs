@@ -4,7 +4,7 @@ use super::Outcome;
 use super::environment::case_threads;
 use crate::cli::EvaluateArgs;
 use crate::console::{self, say};
-use crate::dataset::Description;
+use crate::dataset::{Description, TargetKind};
 use crate::evaluate::folder::{self, Evaluated, Folders};
 use crate::evaluate::paired::mean_interval;
 use crate::plan::Plans;
@@ -18,7 +18,13 @@ const SEED: u64 = 20_181;
 
 /// The reader of the plans that lie beside a `dataset.json`, as they do among predictions.
 fn planned_reader(json: &Path) -> Option<Reader> {
-    Plans::read(&json.with_file_name("plans.json")).ok()?.reader().ok()
+    let plans = json.with_file_name("plans.json");
+    if !plans.is_file() {
+        return None;
+    }
+    let reader = Plans::read(&plans).and_then(|plans| plans.reader());
+    let told = |error| log::warn!("{error}; files are read as dataset.json asks, or else by the first reader that opens one");
+    reader.map_err(told).ok()
 }
 
 /// Measures all cases, and fails at the end if one could not be, or was not predicted.
@@ -29,6 +35,11 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
         .ok_or_else(|| anyhow!("{} has no dataset.json, nor a folder above it; give it with --dataset-json", args.prediction.display()))?;
     let description = Description::read_trained(&json)?;
     let kind = folder::target(&description, &args.target).map_err(|e| anyhow!("--target: {}: {e}", json.display()))?;
+    if let TargetKind::Labels(labels) = kind
+        && let Some(gap) = labels.gap()
+    {
+        log::warn!("{}: {gap}; it is compared with the values of dataset.json, as nnU-Net does", json.display());
+    }
     let folders = Folders {
         reference: &args.reference,
         prediction: &args.prediction,

@@ -69,11 +69,11 @@ impl Description {
         Reader::from_name(self.named_reader()?)
     }
 
-    /// What is wrong with the name of a reader that the file asks for. As in nnU-Net, that is no error: the first image decides.
-    pub fn unknown_reader(&self) -> Option<String> {
+    /// What is wrong with the name of a reader that the file asks for, and what to write. As in nnU-Net, that is no error: the first image decides.
+    pub fn unknown_reader(&self) -> Option<(String, String)> {
         let name = self.named_reader().filter(|name| Reader::from_name(name).is_none())?;
-        let hint = hint(name, Reader::ALL.map(Reader::name));
-        Some(format!("overwrite_image_reader_writer is {name:?}, which is unknown, so the first image decides; {hint}"))
+        let found = format!("overwrite_image_reader_writer is {name:?}, which is unknown, so the first image decides");
+        Some((found, hint(name, Reader::ALL.map(Reader::name))))
     }
 
     fn named_reader(&self) -> Option<&str> {
@@ -125,9 +125,10 @@ impl Description {
             }
             other => return Err(file_ending.wrong(&format!("{other:?}"), expected)),
         };
-        let num_training = match root.get("numTraining") {
-            None if rules == Rules::Trained => 0,
-            _ => num_training(&root)?,
+        let num_training = match num_training(&root) {
+            // Nothing that is done with a model needs it.
+            Err(_) if rules == Rules::Trained => 0,
+            number => number?,
         };
         let mut targets = IndexMap::new();
         targets.insert(SEGMENTATION.to_owned(), Target::segmentation(Labels::parse(&root)?));
@@ -158,10 +159,8 @@ fn num_training(root: &Entry) -> Result<usize, Error> {
 /// their keys are; here, keys that number the channels (`0`, or `0000` as in the names of files) go before, since a file may be sorted as text.
 fn channel_names(root: &Entry) -> Result<Vec<String>, Error> {
     let expected = "an object from channel number to name, such as {\"0\": \"MRI\"}";
-    let entry = match root.get("channel_names").or_else(|| root.get("modality")) {
-        Some(entry) => entry,
-        None => root.required("channel_names", expected)?,
-    };
+    let key = channels_key(root.value);
+    let entry = root.required(key, expected)?;
     let channels = entry.object(expected)?;
     if channels.is_empty() {
         return Err(entry.wrong("empty", expected));
@@ -171,6 +170,11 @@ fn channel_names(root: &Entry) -> Result<Vec<String>, Error> {
         names.sort_by_key(|(key, _)| channel_number(key));
     }
     names.into_iter().map(|(key, name)| entry.child(key, name).string("the name of a channel")).collect()
+}
+
+/// The key under which a `dataset.json` names its channels: `modality` in older ones.
+pub(super) fn channels_key(json: &Value) -> &'static str {
+    if json.get("channel_names").is_none() && json.get("modality").is_some() { "modality" } else { "channel_names" }
 }
 
 /// Whether keys number the channels.

@@ -45,6 +45,16 @@ impl Labels {
         }
     }
 
+    /// What a model makes of plain labels whose values have a gap, in words; `None` where they have none.
+    pub fn gap(&self) -> Option<String> {
+        (!self.has_regions() && !self.are_consecutive()).then(|| {
+            format!(
+                "label values are {}, with a gap; as nnU-Net writes it, a predicted label map has the number of the class's channel instead",
+                self.summary()
+            )
+        })
+    }
+
     /// Whether label values are 0, 1, 2, …
     pub fn are_consecutive(&self) -> bool {
         self.values().iter().enumerate().all(|(index, value)| usize::try_from(*value) == Ok(index))

@@ -85,8 +85,8 @@ impl Dataset {
         let folder = resolve::folder(spec, raw_root)?;
         let name = resolve::name(&folder)?;
         let description = Description::read(&folder.join("dataset.json"))?;
-        if let Some(unknown) = description.unknown_reader() {
-            log::warn!("{}: {unknown}", folder.join("dataset.json").display());
+        if let Some((found, remedy)) = description.unknown_reader() {
+            log::warn!("{}: {found}; {remedy}", folder.join("dataset.json").display());
         }
         let cases = discovery::find_cases(&folder, &description)?;
         Ok(Self { folder, name, description, cases })

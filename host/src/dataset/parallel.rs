@@ -129,6 +129,11 @@ mod tests {
     use super::*;
     use crate::dataset::Case;
 
+    thread_local! {
+        /// Dropped when its thread has ended: by then the pass knows of the error.
+        static UNTIL_THE_END: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
+    }
+
     fn cases(n: usize) -> Vec<Case> {
         (0..n).map(|i| Case { id: crate::name::Name::known(format!("{i:03}")), images: vec![], targets: IndexMap::new() }).collect()
     }
@@ -148,13 +153,13 @@ mod tests {
     #[test]
     fn of_two_cases_that_fail_the_first_in_order_is_told() {
         let cases = cases(2);
-        let (sender, ended) = channel::<()>();
+        let (sender, ended) = channel();
         let (sender, ended) = (Mutex::new(Some(sender)), Mutex::new(ended));
         let error = for_each_case(&cases, 2, Stage::Preprocess, &|_| {}, |case| {
             if case.id == "000" {
                 ended.lock().expect("no panic").recv().expect_err("nothing is ever sent");
             } else {
-                drop(sender.lock().expect("no panic").take());
+                UNTIL_THE_END.set(sender.lock().expect("no panic").take());
             }
             Err::<(), _>(case.id.clone())
         })
@@ -164,10 +169,6 @@ mod tests {
 
     #[test]
     fn after_an_error_cases_already_begun_are_finished_and_no_further_ones_are_begun() {
-        thread_local! {
-            /// Dropped when its thread has ended: by then the pass knows of the error.
-            static UNTIL_THE_END: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
-        }
         let cases = cases(1000);
         let (begun, finished, both) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(2));
         let (sender, ended) = channel();

@@ -106,16 +106,16 @@ fn check(split: &Split, fold: usize, known: &BTreeSet<&String>, path: &Path) -> 
 pub fn load_or_create_splits(preprocessed: &Path, raw: &Path, case_ids: &[String]) -> Result<Vec<Split>, Error> {
     let (ours, manual) = (preprocessed.join(FILE), raw.join(FILE));
     let from_raw = if manual.is_file() { Some(read(&manual)?) } else { None };
-    if let Some(splits) = from_raw.as_ref().filter(|_| !ours.is_file()) {
-        // Before it is copied: a copy of a wrong file would stand in the way of the corrected one.
-        let known: BTreeSet<&String> = case_ids.iter().collect();
-        for (fold, split) in splits.iter().enumerate() {
-            check(split, fold, &known, &manual)?;
-        }
-    }
     if !ours.is_file() {
         let splits = match from_raw {
-            Some(splits) => splits,
+            Some(splits) => {
+                // Before it is copied: a copy of a wrong file would stand in the way of the corrected one.
+                let known: BTreeSet<&String> = case_ids.iter().collect();
+                for (fold, split) in splits.iter().enumerate() {
+                    check(split, fold, &known, &manual)?;
+                }
+                splits
+            }
             None if case_ids.len() < FOLDS => return Err(Error::TooFewCases { found: case_ids.len(), path: manual }),
             None => five_folds(&sorted(case_ids)),
         };

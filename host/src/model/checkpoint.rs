@@ -27,25 +27,26 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads `checkpoint_*.safetensors`, ours, or `checkpoint_*.pth`, nnU-Net's, whose configuration is one of `plans`.
     pub fn read(path: &Path, plans: &Plans) -> Result<Self, Error> {
-        let is_pth = path.extension().is_some_and(|ending| ending == "pth");
-        let Saved { origin, weights, probe } = if is_pth {
-            let (origin, weights) = nnunet::read(path, plans)?;
-            Saved { origin, weights, probe: None }
-        } else {
-            read_weights(path, |_| ())?
-        };
-        Ok(Self { path: path.to_owned(), origin, weights, probe })
+        Self::read_and_look(path, plans, |_| ())
     }
 
     /// The same with the file's SHA-256, for which a checkpoint of ours is not read once more.
     pub fn read_hashed(path: &Path, plans: &Plans) -> Result<(Self, String), Error> {
-        if path.extension().is_some_and(|ending| ending == "pth") {
-            let hash = sha256_of_file(path).map_err(|error| Error::Broken { path: path.to_owned(), reason: error.to_string() })?;
-            return Ok((Self::read(path, plans)?, hash));
-        }
-        let mut hash = String::new();
-        let Saved { origin, weights, probe } = read_weights(path, |bytes| hash = sha256(bytes))?;
-        Ok((Self { path: path.to_owned(), origin, weights, probe }, hash))
+        let mut hash = None;
+        let checkpoint = Self::read_and_look(path, plans, |bytes| hash = Some(sha256(bytes)))?;
+        let of_file = || sha256_of_file(path).map_err(|error| Error::Broken { path: path.to_owned(), reason: error.to_string() });
+        Ok((checkpoint, hash.map_or_else(of_file, Ok)?))
+    }
+
+    /// `look` sees the bytes of a checkpoint of ours.
+    fn read_and_look(path: &Path, plans: &Plans, look: impl FnOnce(&[u8])) -> Result<Self, Error> {
+        let Saved { origin, weights, probe } = if path.extension().is_some_and(|ending| ending == "pth") {
+            let (origin, weights) = nnunet::read(path, plans)?;
+            Saved { origin, weights, probe: None }
+        } else {
+            read_weights(path, look)?
+        };
+        Ok(Self { path: path.to_owned(), origin, weights, probe })
     }
 
     /// Says so if `model`, which has these weights, makes something else of made-up maps than what was trained: by another build of its plugin, or a plugin

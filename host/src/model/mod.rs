@@ -95,13 +95,8 @@ impl ModelFolder {
         let plans = Plans::read(&file).map_err(|error| Error::of_plans(&file, error))?;
         let reader = plans.reader()?;
         let description = Description::read_trained(&path.join("dataset.json")).map_err(Error::of_description)?;
-        let labels = description.segmentation();
-        if !labels.has_regions() && !labels.are_consecutive() {
-            log::warn!(
-                "{}: label values are {}, with a gap; as nnU-Net writes it, a predicted label map has the number of the class's channel instead",
-                path.join("dataset.json").display(),
-                labels.summary()
-            );
+        if let Some(gap) = description.segmentation().gap() {
+            log::warn!("{}: {gap}", path.join("dataset.json").display());
         }
         Ok(Self { path: path.to_owned(), plans, description, reader })
     }

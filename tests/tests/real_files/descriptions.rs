@@ -58,9 +58,8 @@ fn a_trained_model_is_not_held_to_the_rules_for_new_data() {
         (json!({"background": 0, "ball": 1, "box": 2, "ignore": 3}), json!({"numTraining": "many"})),
     ] {
         // What prediction does not need may be anything.
-        let (same, _) =
-            predicted(labels.clone(), json!({"channel_names": further.get("channel_names").cloned().unwrap_or(json!({"0": "CT"}))}));
-        assert!(same == plain, "{labels}");
+        let (same, _) = predicted(labels.clone(), further.clone());
+        assert!(same == plain, "{labels} {further}");
     }
     // As in nnU-Net, a voxel is the number of its channel.
     let (gap, said) = predicted(json!({"background": 0, "ball": 1, "box": 3}), json!({}));

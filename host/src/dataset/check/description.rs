@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::finding::Findings;
-use crate::dataset::description::are_numbers;
+use crate::dataset::description::{are_numbers, channels_key};
 use crate::dataset::{Description, Error, Rules, SEGMENTATION};
 use crate::name::Name;
 
@@ -68,14 +68,14 @@ pub(super) fn read(folder: &Path, findings: &mut Findings) -> Usable {
             }
         }
     };
-    let channels = ["channel_names", "modality"].into_iter().find_map(|key| description.json.get(key)).and_then(Value::as_object);
+    let key = channels_key(&description.json);
+    let channels = description.json.get(key).and_then(Value::as_object);
     if let Some(channels) = channels.filter(|channels| !are_numbers(channels)) {
         let keys = channels.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let found = format!("channel_names has the keys {keys}, which do not number the channels, and is taken in the order of the file");
+        let found = format!("{key} has the keys {keys}, which do not number the channels, and is taken in the order of the file");
         findings.warning(&path, found, "write 0, 1, 2, … as keys, by the numbers in the names of image files");
     }
-    if let Some(unknown) = description.unknown_reader() {
-        let (found, remedy) = unknown.split_once("; ").unwrap_or((&unknown, "correct it"));
+    if let Some((found, remedy)) = description.unknown_reader() {
         findings.warning(&path, found, remedy);
     }
     if let Some((ending, count)) = files.other_ending(&description.file_ending) {

@@ -80,7 +80,8 @@ pub fn check(folder: &Path, threads: usize, progress: &(dyn Fn(Progress) + Sync)
                 Err(error) => findings.refused(found.case.images.first().map_or(folder, |path| path), &error),
             }
         }
-        if !foregrounds.is_empty() && !foregrounds.contains(&true) {
+        // One that cannot be read may have some.
+        if !cases.is_empty() && foregrounds.len() == cases.len() && !foregrounds.contains(&true) {
             let found = "no label map has a foreground voxel, and without any there is nothing to plan by";
             findings.error(&folder.join("labelsTr"), found, "correct the label maps");
         }

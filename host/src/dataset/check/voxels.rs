@@ -54,7 +54,9 @@ pub(super) fn check(folder: &Path, found: &Found, usable: &Usable, reader: Optio
         match &usable.description.targets[name].kind {
             TargetKind::Labels(labels) => {
                 let foreground = case.labels(path, Some(labels).filter(|_| name != SEGMENTATION || usable.says("labels")));
-                case.foreground = if name == SEGMENTATION { foreground } else { case.foreground };
+                if name == SEGMENTATION {
+                    case.foreground = foreground;
+                }
             }
             TargetKind::Regression { channels, .. } => case.map(path, *channels),
             _ => {}
@@ -146,8 +148,8 @@ impl CaseCheck<'_> {
                 "correct the file; nothing is wrong if there is nothing to see in that case",
             );
         }
-        let ignore = labels.and_then(|labels| labels.ignore);
-        let foreground = map.volume.data().iter().any(|value| *value > 0 && Some(*value) != ignore);
+        // As the fingerprint has it.
+        let foreground = map.volume.data().iter().any(|value| *value > 0);
         let Some(labels) = labels else { return Some(foreground) };
         let unnamed = unnamed_labels(&map.volume, labels);
         if !unnamed.is_empty() {
