@@ -236,7 +236,7 @@ fn no_slice_of_a_stack_is_lost_without_a_word() {
     let image = read_image(&folder.write("whole.tif", &tiff(5, text, |_, _, value| value))).unwrap();
     assert_eq!(image.volume.shape(), [1, 5, 4, 4]);
     assert!(image.volume.data().chunks(16).enumerate().all(|(z, slice)| slice.iter().all(|value| *value == z as f32 + 1.0)));
-    // A page without data, a compressed one, one whose colours are turned, one of signed bits, in the middle or at the end.
+    // A page without data, a compressed one, one whose colours are turned, one whose bits are, one of other bits, in the middle or at the end.
     for page in [1, 2, 4] {
         for (tag, value, words) in
             [(279, 0, "sparse"), (259, 34925, "LZMA"), (262, 0, "another way"), (266, 2, "FillOrder"), (258, 24, "24 bits")]
@@ -265,6 +265,86 @@ fn replace_tag(file: &[u8], page: usize, tag: u16, by: u16, value: u32) -> Vec<u
     file[at..at + 2].copy_from_slice(&by.to_le_bytes());
     file[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
     file
+}
+
+/// A little endian TIFF whose pages have these entries, of 32-bit numbers each, and `pixels` bytes of 1; offsets of strips and tiles count from
+/// the first of these.
+fn pages(pages: &[&[(u16, &[u32])]], pixels: usize) -> Vec<u8> {
+    let lengths = pages.iter().map(|entries| 6 + entries.iter().map(|(_, values)| 12 + 4 * values.len()).sum::<usize>());
+    let first = 8 + lengths.sum::<usize>() as u32;
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    for (number, entries) in pages.iter().enumerate() {
+        file.extend((entries.len() as u16).to_le_bytes());
+        let mut lists = file.len() + 12 * entries.len() + 4;
+        let mut all = Vec::new();
+        for (tag, values) in *entries {
+            let begin = if matches!(tag, 273 | 324) { first } else { 0 };
+            let values = values.iter().flat_map(|value| (value + begin).to_le_bytes()).collect::<Vec<u8>>();
+            file.extend(tag.to_le_bytes());
+            file.extend(4u16.to_le_bytes());
+            file.extend((values.len() as u32 / 4).to_le_bytes());
+            file.extend(if values.len() == 4 { values.clone() } else { (lists as u32).to_le_bytes().to_vec() });
+            lists += values.len();
+            all.extend(values);
+        }
+        file.extend(if number + 1 < pages.len() { lists as u32 } else { 0 }.to_le_bytes());
+        file.extend(all);
+    }
+    file.resize(first as usize, 0);
+    file.resize(first as usize + pixels, 1);
+    file
+}
+
+#[test]
+fn entries_that_stand_twice_or_not_at_all() {
+    let folder = Folder::new();
+    let offsets: [u32; 9] = std::array::from_fn(|i| i as u32 * 256);
+    let tiles = |widths: &[u32]| {
+        let mut entries: Vec<(u16, &[u32])> = widths.iter().map(|width| (256, std::slice::from_ref(width))).collect();
+        let further: [(u16, &[u32]); 9] = [
+            (257, &[45]),
+            (258, &[8]),
+            (259, &[1]),
+            (262, &[1]),
+            (277, &[1]),
+            (322, &[16]),
+            (323, &[16]),
+            (324, &offsets),
+            (325, &[256; 9]),
+        ];
+        entries.extend(further);
+        pages(&[&entries], 9 * 256)
+    };
+    let image = read_image(&folder.write("tiles.tif", &tiles(&[37]))).unwrap();
+    assert_eq!((image.volume.shape(), image.volume.data().iter().all(|value| *value == 1.0)), ([1, 1, 45, 37], true));
+    // The last one counts.
+    let twice = read_image(&folder.write("twice.tif", &tiles(&[1000, 37]))).unwrap();
+    assert!(twice.volume.shape() == [1, 1, 45, 37] && twice.volume.data() == image.volume.data());
+    assert!(read_image(&folder.write("twice.tif", &tiles(&[37, 1000]))).is_err());
+
+    // Three values a pixel, and nothing that says of how many bits: of one.
+    let entries: [(u16, &[u32]); 8] =
+        [(256, &[16]), (257, &[4]), (259, &[1]), (262, &[2]), (273, &[0]), (277, &[3]), (278, &[4]), (279, &[24])];
+    let message = read_image(&folder.write("bits.tif", &pages(&[&entries], 24))).unwrap_err().to_string();
+    assert!(message.contains("1 bits a value"), "{message}");
+
+    // The same values in strips and in tiles.
+    let strips: [(u16, &[u32]); 9] =
+        [(256, &[4]), (257, &[4]), (258, &[8]), (259, &[1]), (262, &[1]), (273, &[0]), (277, &[1]), (278, &[4]), (279, &[16])];
+    let tile: [(u16, &[u32]); 10] = [
+        (256, &[4]),
+        (257, &[4]),
+        (258, &[8]),
+        (259, &[1]),
+        (262, &[1]),
+        (277, &[1]),
+        (322, &[16]),
+        (323, &[16]),
+        (324, &[16]),
+        (325, &[256]),
+    ];
+    let message = read_image(&folder.write("mixed.tif", &pages(&[&strips, &tile, &strips], 272))).unwrap_err().to_string();
+    assert!(message.contains("page 2") && message.contains("another way"), "{message}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! A look at the directories of a TIFF before the decoder reads them: it does so before it can be told how long the file is, and it does not
-//! know palettes or odd numbers of bits. What it would refuse is [described](crate::io::tiff::disguise) to it as something that it knows.
+//! A look at the directories of a TIFF before the decoder reads them: the decoder reads them before it can be told how long the file is, and it
+//! does not know palettes or odd numbers of bits. What the decoder would refuse is [described](crate::io::tiff::disguise) as something that it knows.
 
 use std::collections::HashSet;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// Entries of all directories that are looked at. Real files have some dozens a page.
 const MOST_ENTRIES: u64 = 1 << 22;
@@ -30,6 +30,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether the decoder knows the type; it skips entries of others.
+    fn is_known(&self) -> bool {
+        matches!(self.kind, 1..=13 | 16..=18)
+    }
+
     /// Bytes of all values.
     pub fn length(&self) -> u64 {
         self.count.saturating_mul(match self.kind {
@@ -71,7 +76,10 @@ impl Directories {
                 let at = first + number * self.entry_length();
                 let (tag, kind, count) = (self.number::<2>(reader)? as u16, self.number::<2>(reader)? as u16, self.long(reader)?);
                 self.long(reader)?;
-                self.pages.last_mut().expect("just pushed").push(Entry { tag, kind, count, at });
+                let entry = Entry { tag, kind, count, at };
+                if entry.is_known() {
+                    self.pages.last_mut().expect("just pushed").push(entry);
+                }
             }
             entries = entries.saturating_add(count);
             directory = self.long(reader)?;
@@ -89,21 +97,20 @@ impl Directories {
         (entry.length() <= room).then_some(entry.at + value)
     }
 
-    /// The values of `entry`, which are whole numbers of 16, 32 or 64 bits; at most `most` of them.
+    /// The values of `entry`, which are whole numbers of 8, 16, 32 or 64 bits; at most `most` of them.
     pub fn values(&self, reader: &mut (impl Read + Seek), entry: &Entry, most: u64) -> io::Result<Vec<u64>> {
-        let value = entry.at + if self.wide { 12 } else { 8 };
-        reader.seek(SeekFrom::Start(value))?;
+        go(reader, entry.at + if self.wide { 12 } else { 8 })?;
         if self.inline(entry).is_none() {
             let at = self.long(reader)?;
-            reader.seek(SeekFrom::Start(at))?;
+            go(reader, at)?;
         }
-        let mut reader = BufReader::with_capacity(1 << 12, reader);
         let number = |reader: &mut _| match entry.kind {
+            1 | 6 | 7 => self.number::<1>(reader),
             3 => self.number::<2>(reader),
             16..=18 => self.number::<8>(reader),
             _ => self.number::<4>(reader),
         };
-        (0..entry.count.min(most)).map(|_| number(&mut reader)).collect()
+        (0..entry.count.min(most)).map(|_| number(reader)).collect()
     }
 
     /// A number as the file has it.
@@ -134,6 +141,15 @@ impl Directories {
             bytes.reverse();
         }
         Ok(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+}
+
+/// Goes to a place, and keeps what a buffered reader has read where the place is near.
+fn go(reader: &mut (impl Read + Seek), place: u64) -> io::Result<()> {
+    let here = reader.stream_position()?;
+    match place.checked_signed_diff(here) {
+        Some(offset) => reader.seek_relative(offset),
+        None => reader.seek(SeekFrom::Start(place)).map(drop),
     }
 }
 

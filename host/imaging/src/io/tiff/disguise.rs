@@ -68,11 +68,16 @@ const NOT_READ: [(u64, &str); 20] = [
     (50001, "WebP"),
     (50002, "JPEG XL"),
 ];
-/// How often a file's bytes may be those of a page: lists of short strips take as much room as these.
+/// The strips of all pages together may be this many times as long as the file: lists of short strips take as much room as the strips.
 pub const MOST_SHARED: u64 = 8;
-pub const SHARED: &str = "only pages with pixels of their own can be read; write it again";
-const CUT_OFF: &str = "the file is cut off or damaged; copy it again";
+pub const CUT_OFF: &str = "the file is cut off or damaged; copy it again";
 const CONVERT: &str = "write it again with LZW, deflate or no compression, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif";
+
+/// What is wrong with a file of `length` bytes whose pages need more.
+pub fn shared(length: u64) -> Problem {
+    let found = format!("is {length} bytes long and has pages that share their pixels");
+    (found, "only pages with pixels of their own can be read; write it again")
+}
 
 /// What a page really is, where it is described as rows of bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,13 +98,18 @@ pub struct Facts {
     pub odd: Option<Odd>,
     /// Its height and width, where those of whole tiles stand for them.
     pub size: Option<[usize; 2]>,
+    /// Height and width that the decoder finds, where they are replaced.
+    pub described: Option<[u64; 2]>,
 }
+
+/// Places in a file, and the bytes that stand for those that are there.
+type Patches = Vec<(u64, Vec<u8>)>;
 
 /// What is replaced in a file, and what that hides.
 #[derive(Debug, Default)]
 pub struct Disguise {
     /// Place and bytes, by place.
-    patches: Vec<(u64, Vec<u8>)>,
+    pub patches: Patches,
     /// One a page: how it is stored, or why it cannot be read.
     pub pages: Vec<Result<Facts, Problem>>,
     /// Height and width of every page, where it says so.
@@ -120,7 +130,7 @@ impl Disguise {
             let facts = if entries.iter().any(|entry| entry.length() > length) {
                 Err((format!("is {length} bytes long and has a directory with values that need more"), CUT_OFF))
             } else if lists > length.saturating_mul(MOST_SHARED) {
-                Err((format!("is {length} bytes long and has pages that share their pixels"), SHARED))
+                Err(shared(length))
             } else {
                 page.disguise(&mut disguise.patches)?
             };
@@ -141,7 +151,8 @@ struct Page<'a, R> {
 
 impl<R: Read + Seek> Page<'_, R> {
     fn entry(&self, tag: u16) -> Option<Entry> {
-        self.entries.iter().find(|entry| entry.tag == tag).copied()
+        // Of several the decoder takes the last.
+        self.entries.iter().rfind(|entry| entry.tag == tag).copied()
     }
 
     /// The first value of a tag.
@@ -152,7 +163,7 @@ impl<R: Read + Seek> Page<'_, R> {
     }
 
     /// Replaces what a tag says by one value.
-    fn replace(&self, tag: u16, value: u32, patches: &mut Vec<(u64, Vec<u8>)>) {
+    fn replace(&self, tag: u16, value: u32, patches: &mut Patches) {
         if let Some(entry) = self.entry(tag) {
             patches.push((entry.at + 2, self.directories.single(value)));
         }
@@ -187,7 +198,7 @@ impl<R: Read + Seek> Page<'_, R> {
         Ok(height.zip(width).filter(|(height, width)| *height > 0 && *width > 0).map(|(height, width)| [height, width]))
     }
 
-    fn disguise(&mut self, patches: &mut Vec<(u64, Vec<u8>)>) -> io::Result<Result<Facts, Problem>> {
+    fn disguise(&mut self, patches: &mut Patches) -> io::Result<Result<Facts, Problem>> {
         let (photometric, compression) = (self.value(tag::PHOTOMETRIC)?, self.value(tag::COMPRESSION)?.unwrap_or(1));
         if let Some((_, name)) = NOT_READ.iter().find(|(code, _)| *code == compression) {
             return Ok(Err((format!("is compressed by {name}, which is not read"), CONVERT)));
@@ -223,7 +234,7 @@ impl<R: Read + Seek> Page<'_, R> {
             if matches!(photometric, Some(WHITE_IS_ZERO | PALETTE)) || photometric == Some(RGB) && samples > 3 {
                 self.replace(tag::PHOTOMETRIC, BLACK_IS_ZERO as u32, patches);
             }
-            let mut size = None;
+            let (mut size, mut described) = (None, None);
             if let Some([tile_height, tile_width]) = self.tile()? {
                 let whole = [(height, tile_height), (width, tile_width)].map(|(size, tile)| size.checked_next_multiple_of(tile));
                 if let [Some(whole_height), Some(whole_width)] = whole
@@ -231,11 +242,12 @@ impl<R: Read + Seek> Page<'_, R> {
                     && whole_height.max(whole_width) <= u32::MAX.into()
                 {
                     size = Some([height as usize, width as usize]);
+                    described = Some([whole_height, whole_width]);
                     self.replace(tag::HEIGHT, whole_height as u32, patches);
                     self.replace(tag::WIDTH, whole_width as u32, patches);
                 }
             }
-            return Ok(Ok(Facts { photometric, compression, odd: None, size }));
+            return Ok(Ok(Facts { photometric, compression, odd: None, size, described }));
         }
         let refused = |found: String| {
             (found, "write it with 8, 16 or 32 bits a value, for example with ImageMagick: magick in.tif -depth 16 out.tif")
@@ -245,6 +257,7 @@ impl<R: Read + Seek> Page<'_, R> {
             && predictor == 1
             && format == UNSIGNED
             && self.value(tag::PLANES)?.unwrap_or(1) == 1
+            && self.entry(tag::BITS).is_some()
             && self.entry(tag::TILE_WIDTH).is_none()
             && self.entry(tag::EXTRA_SAMPLES).is_none()
             && matches!(samples, 1 | 3 | 4);
@@ -261,7 +274,7 @@ impl<R: Read + Seek> Page<'_, R> {
         }
         self.replace(tag::SAMPLE_FORMAT, 1, patches);
         let odd = Odd { width: width as usize, samples: samples as usize, bits: bits as u32 };
-        Ok(Ok(Facts { photometric, compression, odd: Some(odd), size: None }))
+        Ok(Ok(Facts { photometric, compression, odd: Some(odd), size: None, described: Some([height, row.into()]) }))
     }
 }
 
@@ -269,13 +282,13 @@ impl<R: Read + Seek> Page<'_, R> {
 pub struct Disguised<R> {
     inner: R,
     position: u64,
-    patches: Vec<(u64, Vec<u8>)>,
+    patches: Patches,
 }
 
 impl<R> Disguised<R> {
-    /// `inner` is at its beginning.
-    pub fn new(inner: R, disguise: Disguise) -> Self {
-        Self { inner, position: 0, patches: disguise.patches }
+    /// `inner` is at its beginning; `patches` are sorted by place.
+    pub fn new(inner: R, patches: Patches) -> Self {
+        Self { inner, position: 0, patches }
     }
 }
 
@@ -311,8 +324,7 @@ mod tests {
     fn bytes_are_replaced_wherever_reading_begins_and_ends() {
         let patches = vec![(2, vec![20, 30]), (7, vec![70])];
         for length in 1..=10 {
-            let disguise = Disguise { patches: patches.clone(), ..Disguise::default() };
-            let mut file = Disguised::new(Cursor::new((0..10).collect::<Vec<u8>>()), disguise);
+            let mut file = Disguised::new(Cursor::new((0..10).collect::<Vec<u8>>()), patches.clone());
             let mut bytes = Vec::new();
             while bytes.len() < 10 {
                 let mut piece = vec![0; length];

@@ -8,7 +8,7 @@ use ::tiff::tags::{ByteOrder, Tag};
 use ::tiff::{ColorType, TiffError, TiffResult};
 
 use super::directory::Directories;
-use super::disguise::{Disguise, Disguised, FAX_4, Facts, JPEG, LZW, MOST_SHARED, Odd, PACKBITS, SHARED, ZSTD};
+use super::disguise::{CUT_OFF, Disguise, Disguised, FAX_4, Facts, JPEG, LZW, MOST_SHARED, Odd, PACKBITS, ZSTD, shared};
 use crate::io::bits::unpack;
 use crate::io::may_have;
 use crate::io::source::{LARGEST_EXPANSION, Problem};
@@ -59,7 +59,6 @@ pub struct Pages {
     at: usize,
 }
 
-const CUT_OFF: &str = "the file is cut off or damaged; copy it again";
 const REWRITE: &str = "write all pages in one way, for example with libtiff's tools: tiffcp -c lzw in.tif out.tif";
 
 fn problem(error: TiffError) -> Problem {
@@ -71,7 +70,7 @@ fn problem(error: TiffError) -> Problem {
 
 fn failed(error: TiffError) -> io::Error {
     match error {
-        TiffError::IoError(error) if error.raw_os_error().is_some() => error,
+        TiffError::IoError(error) if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::OutOfMemory => error,
         // What the decoder does not know and what is damaged look alike.
         other => io::Error::new(io::ErrorKind::Unsupported, other),
     }
@@ -82,12 +81,12 @@ impl Pages {
     pub fn new(mut reader: BufReader<File>, length: u64) -> Result<Self, Problem> {
         let io = |error: io::Error| problem(error.into());
         let directories = Directories::read(&mut reader).map_err(io)?;
-        let disguise = Disguise::new(&mut reader, &directories, length).map_err(io)?;
-        let (mut facts, sizes) = (disguise.pages.clone().into_iter(), disguise.sizes.clone());
+        let Disguise { patches, pages, sizes } = Disguise::new(&mut reader, &directories, length).map_err(io)?;
+        let mut facts = pages.into_iter();
         let unreadable = || ("has a page that cannot be read".to_owned(), CUT_OFF);
         // A directory says why its page is not read. Where there is none, the decoder says what the file is.
         let first = facts.next().transpose()?;
-        let mut decoder = Decoder::new(Disguised::new(reader, disguise)).map_err(problem)?.with_limits(limits(length));
+        let mut decoder = Decoder::new(Disguised::new(reader, patches)).map_err(problem)?.with_limits(limits(length));
         let kind = Kind::of(&mut decoder, first.ok_or_else(unreadable)?)?;
         let (mut indices, mut index) = (vec![0], 0);
         let mut strips = strips_of(&mut decoder);
@@ -95,7 +94,7 @@ impl Pages {
             index += 1;
             decoder.seek_to_image(index).map_err(problem)?;
             let other = facts.next().unwrap_or_else(|| Err(unreadable())).and_then(|facts| Kind::of(&mut decoder, facts));
-            let has_size_of_first = sizes.get(index).is_some_and(|size| size.is_none() || *size == sizes[0]);
+            let has_size_of_first = sizes.get(index).is_none_or(|size| size.is_none() || *size == sizes[0]);
             match other {
                 Ok(other) if other == kind => indices.push(index),
                 // Of what looks like a slice none may be missing.
@@ -109,7 +108,7 @@ impl Pages {
             strips = strips.saturating_add(strips_of(&mut decoder));
         }
         if strips > length.saturating_mul(MOST_SHARED) {
-            return Err((format!("is {length} bytes long and has pages that share their pixels"), SHARED));
+            return Err(shared(length));
         }
         decoder.seek_to_image(0).map_err(problem)?;
         if !may_have([kind.stored[0], kind.stored[1], kind.samples]) {
@@ -177,12 +176,16 @@ impl Pages {
         let (across, down) = (kind.stored[1].div_ceil(chunk_width), kind.stored[0].div_ceil(chunk_height as usize));
         let mut rows = Vec::new();
         for chunk in 0..planes * down * across {
-            kind.unpack(&self.decoder.read_chunk(u32::try_from(chunk)?)?, chunk_width * values, &mut rows);
+            kind.unpack(&mut self.decoder.read_chunk(u32::try_from(chunk)?)?, chunk_width * values, &mut rows);
             // Nothing is filled before something is decoded.
             self.page.resize(length, 0);
             let (plane, top, left) = (chunk / across / down, chunk / across % down * chunk_height as usize, chunk % across * chunk_width);
             let length = chunk_width.min(kind.width.saturating_sub(left)) * pixel;
-            for (y, row) in (top..kind.height).zip(rows.chunks_exact(chunk_width * pixel)) {
+            let rows = rows.chunks_exact(chunk_width * pixel);
+            if rows.len() < (chunk_height as usize).min(kind.height.saturating_sub(top)) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a strip or tile has fewer rows than it should have").into());
+            }
+            for (y, row) in (top..kind.height).zip(rows) {
                 let start = ((plane * kind.height + y) * kind.width + left) * pixel;
                 self.page[start..start + length].copy_from_slice(&row[..length]);
             }
@@ -208,10 +211,13 @@ impl Read for Pages {
 }
 
 impl Kind {
-    /// The current page's, whose `facts` the decoder does not know.
+    /// The current page's; `facts` are what is hidden from the decoder.
     fn of(decoder: &mut Decoder<Source>, facts: Facts) -> Result<Self, Problem> {
         let ((width, height), colour) = (decoder.dimensions().map_err(problem)?, decoder.colortype().map_err(problem)?);
         let layout = decoder.image_buffer_layout().map_err(problem)?;
+        if facts.described.is_some_and(|described| described != [u64::from(height), u64::from(width)]) {
+            return Err(("has directories that lie on each other".to_owned(), CUT_OFF));
+        }
         let unsupported =
             |found: String| (found, "only integers and floats of up to 64 bits, grey or in 3 or 4 colours, can be read; convert it");
         if width == 0 || height == 0 {
@@ -241,10 +247,10 @@ impl Kind {
         })
     }
 
-    /// Whether a page has the same values as another of that kind, and others only in how these are compressed or shown.
+    /// Whether two pages differ only in how their values are compressed, cut into strips or tiles, or shown as colours.
     fn differs_in_storage(&self, other: &Self) -> bool {
         let Facts { odd, .. } = self.facts;
-        let plain = |kind: &Self| Self { facts: other.facts, differences: false, ..*kind };
+        let plain = |kind: &Self| Self { facts: other.facts, stored: other.stored, planar: other.planar, differences: false, ..*kind };
         plain(self) == plain(other) && odd == other.facts.odd
     }
 
@@ -295,22 +301,13 @@ impl Kind {
     }
 
     /// The values of a decoded strip or tile, each of as many bytes as its [number](Self::number) has, in rows of `row` values.
-    fn unpack(&self, decoded: &DecodingResult, row: usize, out: &mut Vec<u8>) {
+    fn unpack(&self, decoded: &mut DecodingResult, row: usize, out: &mut Vec<u8>) {
         out.clear();
         match (decoded, self.facts.odd) {
             (DecodingResult::U8(packed), Some(odd)) => unpack_odd(packed, odd, out),
             (DecodingResult::F16(values), _) => out.extend(values.iter().flat_map(|value| value.to_f32().to_ne_bytes())),
             (DecodingResult::U8(packed), _) if self.bits < 8 => unpack(packed, row, self.bits, out),
-            (DecodingResult::U8(values), _) => out.extend_from_slice(values),
-            (DecodingResult::I8(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::U16(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::I16(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::U32(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::I32(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::U64(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::I64(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::F32(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
-            (DecodingResult::F64(values), _) => out.extend_from_slice(bytemuck::cast_slice(values)),
+            (values, _) => out.extend_from_slice(values.as_buffer(0).as_bytes()),
         }
     }
 }
