@@ -7,8 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Unexpected, Visitor};
 
 use super::error::on_one_line;
 use super::read_file;
@@ -142,30 +141,41 @@ impl Quoted {
 /// # Errors
 /// When it is something else.
 pub fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Number(f64),
-        Name(String),
-        Null(()),
+    deserializer.deserialize_any(Number)
+}
+
+struct Number;
+
+impl Visitor<'_> for Number {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a number")
     }
-    match Written::deserialize(deserializer)? {
-        Written::Number(number) => Ok(number),
-        Written::Null(()) => Ok(f64::NAN),
-        Written::Name(name) => match name.as_str() {
+
+    fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
+        Ok(number)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+
+    fn visit_unit<E>(self) -> Result<f64, E> {
+        Ok(f64::NAN)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<f64, E> {
+        match name {
             "NaN" => Ok(f64::NAN),
             "Infinity" => Ok(f64::INFINITY),
             "-Infinity" => Ok(f64::NEG_INFINITY),
-            _ => Err(serde::de::Error::invalid_type(serde::de::Unexpected::Str(&name), &Expected)),
-        },
-    }
-}
-
-struct Expected;
-
-impl serde::de::Expected for Expected {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a number")
+            _ => Err(E::invalid_type(Unexpected::Str(name), &self)),
+        }
     }
 }
 
@@ -173,6 +183,7 @@ impl serde::de::Expected for Expected {
 mod tests {
     use std::collections::BTreeMap;
 
+    use serde::Deserialize;
     use serde_json::{Value, json};
 
     use super::*;
@@ -214,7 +225,10 @@ mod tests {
         let read: BTreeMap<String, One> = parse_json(br#"{"a": NaN, "b": -Infinity, "c": 1.5, "d": null}"#).unwrap();
         assert!(read["a"].0.is_nan() && read["d"].0.is_nan());
         assert_eq!((read["b"].0, read["c"].0), (f64::NEG_INFINITY, 1.5));
-        assert!(parse_json::<One>(b"\"many\"").is_err());
+        for wrong in ["\"many\"", "true", "[1]"] {
+            let error = parse_json::<One>(wrong.as_bytes()).map(|_| ()).expect_err("no number").to_string();
+            assert!(error.contains("expected a number"), "{error}");
+        }
     }
 
     #[test]
