@@ -1,7 +1,6 @@
 //! Where the output voxels of one axis lie among its input voxels, and what they are made of.
 
 use super::Order;
-use super::vote::nearest_exact;
 
 /// What the output voxels along one axis are made of.
 #[derive(Debug)]
@@ -81,6 +80,12 @@ fn position(output: usize, input_size: usize, output_size: usize) -> f64 {
 /// The input voxel nearest to every output voxel; the upper one at equal distance.
 pub(super) fn nearest(input_size: usize, output_size: usize) -> Vec<usize> {
     (0..output_size).map(|output| ((clamped(output, input_size, output_size) + 0.5).floor() as usize).min(input_size - 1)).collect()
+}
+
+/// The input voxel of every output voxel by torch's `nearest-exact`.
+pub(super) fn nearest_exact(input_size: usize, output_size: usize) -> Vec<usize> {
+    let scale = input_size as f32 / output_size as f32;
+    (0..output_size).map(|output| (((output as f32 + 0.5) * scale) as usize).min(input_size - 1)).collect()
 }
 
 /// The two input voxels that linear interpolation mixes, and their weights in full precision.

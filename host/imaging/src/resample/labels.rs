@@ -92,7 +92,9 @@ impl Axis {
         let nearest = axis::nearest(size, new_size);
         let pairs = match order {
             Order::Nearest => nearest.iter().copied().map(Pair::single).collect(),
-            _ => axis::linear(size, new_size),
+            Order::NearestExact => axis::nearest_exact(size, new_size).into_iter().map(Pair::single).collect(),
+            Order::Linear => axis::linear(size, new_size),
+            Order::Cubic => unreachable!("labels are not interpolated by splines"),
         };
         Self { nearest, pairs }
     }

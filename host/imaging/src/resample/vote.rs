@@ -2,6 +2,7 @@
 //! in 32 bits, since a vote among labels is decided by the last bit.
 
 use super::Order;
+use super::axis::{Axis, Tap};
 use crate::Volume;
 
 /// Which label a voxel between several gets.
@@ -21,7 +22,7 @@ const WHOLE: f32 = 1000.0;
 /// Resamples every channel of `labels` to `new_shape` with this order along each axis: linear, or the nearest voxel.
 pub(super) fn resample(labels: &Volume<i16>, new_shape: [usize; 3], orders: [Order; 3], vote: Vote) -> Volume<i16> {
     let [_, height, width] = labels.spatial();
-    let axes: [Vec<Tap>; 3] = std::array::from_fn(|axis| taps(labels.spatial()[axis], new_shape[axis], orders[axis]));
+    let axes: [Vec<Tap<2>>; 3] = std::array::from_fn(|axis| taps(labels.spatial()[axis], new_shape[axis], orders[axis]));
     let mut data = Vec::with_capacity(labels.channels() * new_shape.iter().product::<usize>());
     for c in 0..labels.channels() {
         let channel = labels.channel(c);
@@ -71,19 +72,11 @@ fn elect(corners: [[[i16; 2]; 2]; 2], [z, y, x]: [[f32; 2]; 3], vote: Vote) -> i
     winner
 }
 
-/// The two input voxels that an output voxel is made of, which may be the same, and their weights.
-struct Tap {
-    index: [usize; 2],
-    weight: [f32; 2],
-}
-
-fn taps(size: usize, new_size: usize, order: Order) -> Vec<Tap> {
-    let single = |index| Tap { index: [index, index], weight: [1.0, 0.0] };
-    if size == new_size {
-        return (0..size).map(single).collect();
-    }
-    if order != Order::Linear {
-        return nearest_exact(size, new_size).into_iter().map(single).collect();
+/// What every output voxel of an axis is made of; where it is two input voxels, as torch mixes them.
+fn taps(size: usize, new_size: usize, order: Order) -> Vec<Tap<2>> {
+    if order != Order::Linear || size == new_size {
+        let axis = Axis::new(size, new_size, order);
+        return (0..new_size).map(|output| axis.tap(output)).collect();
     }
     let scale = size as f32 / new_size as f32;
     let tap = |output: usize| {
@@ -93,12 +86,6 @@ fn taps(size: usize, new_size: usize, order: Order) -> Vec<Tap> {
         Tap { index: [lower, (lower + 1).min(size - 1)], weight: [1.0 - upper_weight, upper_weight] }
     };
     (0..new_size).map(tap).collect()
-}
-
-/// The input voxel of every output voxel by torch's `nearest-exact`.
-pub(super) fn nearest_exact(size: usize, new_size: usize) -> Vec<usize> {
-    let scale = size as f32 / new_size as f32;
-    (0..new_size).map(|output| (((output as f32 + 0.5) * scale) as usize).min(size - 1)).collect()
 }
 
 #[cfg(test)]
