@@ -14,17 +14,16 @@ use crate::scratch;
 pub fn read(ending: &str, bytes: &[u8]) {
     let path = scratch(ending);
     fs::write(&path, bytes).expect("the folder can be written to");
-    let image = read_image(&path);
-    if let Ok(image) = &image {
+    let images = Reader::ALL.map(|reader| reader.read_image(&path));
+    for image in images.iter().flatten() {
         assert!(!image.volume.data().is_empty());
         assert_eq!(image.volume.data().len(), image.volume.shape().iter().product::<usize>());
         assert!(image.geometry.spacing().iter().all(|size| *size > 0.0 && size.is_finite()), "{:?}", image.geometry);
         assert!(image.geometry.origin().iter().all(|value| value.is_finite()), "{:?}", image.geometry);
     }
-    let labels = read_labels(&path);
-    let read = |reader: Reader| [reader.read_image(&path).err(), reader.read_labels(&path).err()];
-    let others = Reader::ALL.into_iter().flat_map(read).flatten();
-    for error in [image.err(), labels.err()].into_iter().flatten().chain(others) {
+    let labels = Reader::ALL.into_iter().filter_map(|reader| reader.read_labels(&path).err());
+    let others = [read_image(&path).err(), read_labels(&path).err()].into_iter().flatten();
+    for error in images.into_iter().filter_map(Result::err).chain(labels).chain(others) {
         // The two errors that mean something else than a bad file.
         assert!(!matches!(error, Error::UnknownEnding { .. } | Error::Write { .. }), "{error}");
         let message = error.to_string();

@@ -182,11 +182,11 @@ impl Header {
         geometry.with_header(self.clone())
     }
 
-    /// Steps along x, y and z by the matrix that nibabel believes, if none of them is zero.
+    /// Steps along x, y and z by the matrix that nibabel believes, if all of them can be sizes.
     pub fn steps_of_matrix(&self) -> Option<[f64; 3]> {
         let columns = self.placement(Library::Nibabel)?.direction;
         let steps = columns.map(|column| column.iter().map(|part| part * part).sum::<f64>().sqrt());
-        steps.iter().all(|step| *step > 0.0).then_some(steps)
+        steps.iter().all(|step| *step > 0.0 && step.is_finite()).then_some(steps)
     }
 
     /// Steps from voxel to voxel along x, y and z. Zero and what is not finite stand for 1.
