@@ -269,8 +269,8 @@ impl<'a> Preparation<'a> {
         let path = self.folder.join("dataset.json");
         let described = &self.dataset.description.json;
         // Compared as text, since values ignore order, and the order of regions has a meaning; parsed first, since layout has none.
-        let there = imaging::io::read_json(&path).map(|there: Value| there.to_string());
-        if there.as_ref().is_ok_and(|there| *there == described.to_string()) {
+        let (there, wanted) = (imaging::io::read_json(&path).map(|there: Value| there.to_string()), described.to_string());
+        if there.as_ref().is_ok_and(|there| *there == wanted) {
             return Ok(());
         }
         match imaging::io::write_atomically(&path, |out| write_json(out, described)) {
