@@ -32,7 +32,7 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
     if usable.says("numTraining") && files.len() != description.num_training && (listed.is_some() || folder.join("imagesTr").is_dir()) {
         let error = Error::CaseCount { path: folder.join("imagesTr"), found: files.len(), expected: description.num_training };
         findings.refused(&json_path, &error);
-    } else if files.is_empty() && findings.is_empty() {
+    } else if files.is_empty() && !findings.has_errors() {
         findings.error(&folder.join("imagesTr"), "holds no training case", "add the images");
     }
     if files.is_empty() {

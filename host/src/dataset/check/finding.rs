@@ -63,8 +63,8 @@ impl<'a> Findings<'a> {
         self.error(path, found, remedy);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     pub fn extend(&mut self, findings: Vec<Finding>) {

@@ -235,6 +235,27 @@ fn files_that_are_missing() {
 }
 
 #[test]
+fn a_warning_does_not_hide_that_there_is_no_case() {
+    let nothing = |data: &Spoilt| {
+        for folder in ["imagesTr", "labelsTr", "targetsTr"] {
+            data.remove(folder);
+        }
+        data.write("imagesTr/.DS_Store", "what a file manager leaves behind");
+        data.json(|json| {
+            json["numTraining"] = json!(0);
+            json["channel_names"] = json!({"0": "T1", "second": "T2"});
+        });
+    };
+    expect(
+        nothing,
+        &[
+            (Wrong, "imagesTr", "holds no training case", "add the images"),
+            (Doubtful, "dataset.json", "channel_names has the keys 0, second", "0, 1, 2"),
+        ],
+    );
+}
+
+#[test]
 fn files_that_belong_to_nothing() {
     let add = |file: &'static str, severity, found, remedy| {
         expect(|data| data.write(file, ""), &[(severity, file, found, remedy)]);
