@@ -1,7 +1,7 @@
 //! Every tensor that is trained or saved, by name.
 
 use super::Error;
-use crate::shim::{Seeded, mix};
+use crate::shim::{mix, normal};
 use indexmap::IndexMap;
 use plugin_api::Init;
 use std::collections::HashMap;
@@ -138,9 +138,8 @@ impl Parameters {
     }
 
     fn initial(&self, name: &str, shape: &[i64], init: Init) -> Result<Tensor, Error> {
-        let options = (Kind::Float, Device::Cpu);
         let deviation = match init {
-            Init::Constant(value) => return Ok(Tensor::f_full(shape, value, options)?),
+            Init::Constant(value) => return Ok(Tensor::f_full(shape, value, (Kind::Float, Device::Cpu))?),
             Init::Normal(deviation) => deviation,
             // fan_in is the second size times the kernel for convolutions and, as in torch, for transposed ones too.
             Init::KaimingNormal => {
@@ -148,8 +147,7 @@ impl Parameters {
                 (2.0 / ((1.0 + 1e-4) * fan_in as f64)).sqrt()
             }
         };
-        let _seeded = Seeded::new(Device::Cpu, mix(&[self.seed, hash(name)]))?;
-        Ok(Tensor::f_randn(shape, options)?.f_mul_scalar_(deviation)?)
+        Ok(normal(shape, deviation, mix(&[self.seed, hash(name)]))?)
     }
 }
 

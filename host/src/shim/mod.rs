@@ -6,7 +6,8 @@
 mod many;
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use tch::Device;
+use tch::{Device, Kind, Tensor};
+use torch_sys::C_tensor;
 
 pub use many::{Adam, AdamState, adam, clear_gradients, clip_gradients, lerp, sgd, swap, versions};
 
@@ -40,6 +41,7 @@ unsafe extern "C" {
     fn shim_generator_seed(device: c_int, seed: u64, state: *mut *mut c_void, error: *mut *mut c_char) -> c_int;
     fn shim_generator_digest(device: c_int, digest: *mut u64, error: *mut *mut c_char) -> c_int;
     fn shim_generator_restore(device: c_int, state: *mut c_void, error: *mut *mut c_char) -> c_int;
+    fn shim_fill_normal(tensor: *const C_tensor, deviation: f64, seed: u64, error: *mut *mut c_char) -> c_int;
 }
 
 /// −1 for the CPU, the index for CUDA.
@@ -170,6 +172,14 @@ pub fn generator_digest(device: Device) -> Result<u64, Error> {
     // SAFETY: `digest` is writable.
     check(|error| unsafe { shim_generator_digest(index(device), &mut digest, error) })?;
     Ok(digest)
+}
+
+/// A tensor of f32 on the CPU, drawn from a normal distribution around 0: the same for the same `seed`, whatever other threads draw.
+pub fn normal(shape: &[i64], deviation: f64, seed: u64) -> Result<Tensor, Error> {
+    let tensor = Tensor::f_empty(shape, (Kind::Float, Device::Cpu)).map_err(|e| Error(e.to_string()))?;
+    // SAFETY: the tensor lives, and nobody else has it.
+    check(|error| unsafe { shim_fill_normal(tensor.as_ptr(), deviation, seed, error) })?;
+    Ok(tensor)
 }
 
 /// A seed that depends on all of `parts` (SplitMix64, applied in turn).

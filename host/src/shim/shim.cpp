@@ -3,6 +3,7 @@
 // No exception crosses: every function returns 0, or -1 with a message in `error` that `shim_free` frees.
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
@@ -150,6 +151,11 @@ int shim_generator_digest(int index, uint64_t* digest, char** error) {
     *digest = 0xcbf29ce484222325;
     for (int64_t i = 0; i < state.numel(); i++) *digest = (*digest ^ state.const_data_ptr<uint8_t>()[i]) * 0x100000001b3;
   });
+}
+
+// Fills a tensor of the CPU with draws from a normal distribution around 0. The generator is the call's own: no other thread can draw from it.
+int shim_fill_normal(const at::Tensor* tensor, double deviation, uint64_t seed, char** error) {
+  return guard(error, [&] { tensor->normal_(0, 1, at::detail::createCPUGenerator(seed)).mul_(deviation); });
 }
 
 // For each tensor, how often it, or what it shares memory with, was written to in place. Tensors of inference mode do not count writes: 0.

@@ -1,7 +1,8 @@
 //! Trunk and heads against nnU-Net's PlainConvUNet and ResidualEncoderUNet: same weights, same input, same output.
 
-use host::network::Model;
-use tch::Tensor;
+use host::network::{Model, Parameter};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tch::{Device, Tensor};
 use tests::golden::{Golden, distance, largest};
 use tests::network::Network;
 
@@ -78,4 +79,27 @@ fn fresh_weights_are_drawn_as_nnunet_draws_them() {
             assert_eq!((least, largest), (expected, expected), "{name}");
         }
     }
+}
+
+#[test]
+fn fresh_weights_do_not_depend_on_what_other_threads_draw() {
+    let network = Golden::read("network_residual_3d").metadata::<Network>("network");
+    let alone = network.fresh_model(1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !done.load(Relaxed) {
+                let _drawn = Tensor::randn([64], (tch::Kind::Float, Device::Cpu));
+            }
+        });
+        let differ = |other: &Model| {
+            let same = |(name, parameter): (&str, &Parameter)| {
+                other.parameters.get(name).is_some_and(|found| found.tensor.equal(&parameter.tensor))
+            };
+            !alone.parameters.iter().all(same)
+        };
+        let differing = (0..20).filter(|_| differ(&network.fresh_model(1))).count();
+        done.store(true, Relaxed);
+        assert_eq!(differing, 0, "of 20 models");
+    });
 }

@@ -6,7 +6,6 @@ use plugin_api::task::Target as Spec;
 use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Term, Weight};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Kind as Dtype, Tensor};
 use tests::golden::{Golden, distance, largest};
 use tests::network::Network;
@@ -15,11 +14,7 @@ use tests::network::Network;
 struct Lab {
     golden: Golden,
     network: Network,
-    /// Initial weights come from torch's generator, which is everybody's: one test after the other.
-    _alone: MutexGuard<'static, ()>,
 }
-
-static ALONE: Mutex<()> = Mutex::new(());
 
 #[derive(Deserialize)]
 struct Training {
@@ -29,10 +24,9 @@ struct Training {
 
 impl Lab {
     fn new() -> Self {
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let golden = Golden::read("training_3d");
         let Training { network } = golden.metadata("training");
-        Self { golden, network, _alone: alone }
+        Self { golden, network }
     }
 
     fn targets(&self) -> IndexMap<String, Spec> {
