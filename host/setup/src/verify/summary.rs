@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// So many of the programs that took longest are named.
 const LONGEST: usize = 8;
+/// So many lines of a panic's message are told.
+const MESSAGE_LINES: usize = 4;
+/// So many characters of each.
+const MESSAGE_WIDTH: usize = 400;
 
 /// Everything that is worth repeating at the end.
 #[derive(Default)]
@@ -19,12 +23,20 @@ struct Program {
     name: String,
     passed: u64,
     seconds: f64,
-    failed: Vec<String>,
+    failed: Vec<Failed>,
     ignored: Vec<String>,
     /// Arguments of `cargo test` that run it again; cargo says them where it failed.
     again: Option<String>,
     /// It came to its end: a crash leaves no result.
     ended: bool,
+    /// The failed test whose output is being read, and whether this is the message of its panic.
+    telling: Option<(usize, bool)>,
+}
+
+struct Failed {
+    test: String,
+    /// Place and message of its panics, a line each.
+    said: Vec<String>,
 }
 
 impl Summary {
@@ -45,12 +57,18 @@ impl Summary {
             program.ended = true;
         } else if let Some((test, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) {
             if outcome == "FAILED" {
-                program.failed.push(test.to_owned());
+                program.failed.push(Failed { test: test.to_owned(), said: Vec::new() });
             } else if let Some(reason) = outcome.strip_prefix("ignored") {
                 program.ignored.push(format!("{test}{}", reason.replacen(", ", ": ", 1)));
             }
         } else if let Some((_, again)) = line.split_once("to rerun pass `") {
             program.again = Some(again.trim_end_matches('`').to_owned());
+        } else if let Some(test) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
+            program.telling = program.failed.iter().position(|failed| failed.test == test).map(|number| (number, false));
+        } else if line == "failures:" {
+            program.telling = None;
+        } else {
+            program.read_message(line);
         }
     }
 
@@ -82,15 +100,31 @@ impl Program {
         file.rsplit_once('-').map_or(file, |(name, _)| if self.name.starts_with("Doc-tests") { self.name.as_str() } else { name })
     }
 
-    /// A command for every test that failed; one for the whole program where it crashed.
+    /// Keeps what a failed test's panics say, out of all that the test printed.
+    fn read_message(&mut self, line: &str) {
+        let Some((number, message)) = &mut self.telling else { return };
+        let said = &mut self.failed[*number].said;
+        let panicked = line.starts_with("thread '").then(|| line.split_once(" panicked at ")).flatten();
+        *message = panicked.is_some() || *message && !line.starts_with("stack backtrace:") && !line.starts_with("note: ");
+        let text = panicked.map_or(line, |(_, place)| place).trim();
+        if *message && !text.is_empty() && said.len() < MESSAGE_LINES {
+            said.push(text.chars().take(MESSAGE_WIDTH).collect());
+        }
+    }
+
+    /// A command for every test that failed, with what it said; one for the whole program where it crashed.
     fn failures(&self) -> Vec<String> {
         let again = self.again.as_deref().unwrap_or(&self.name);
         // The names of documentation's tests end with a place, which cannot be given.
-        let exact = |test: &String| match test.split_once(" - ") {
+        let exact = |test: &str| match test.split_once(" - ") {
             Some((file, _)) => format!("cargo test {again} -- {file}"),
             None => format!("cargo test {again} -- --exact {test}"),
         };
-        let mut lines: Vec<String> = self.failed.iter().map(exact).collect();
+        let mut lines = Vec::new();
+        for failed in &self.failed {
+            lines.push(exact(&failed.test));
+            lines.extend(failed.said.iter().map(|line| format!("    {line}")));
+        }
         if !self.ended {
             lines.push(format!("cargo test {again}    (it ended in the middle of its tests)"));
         }
@@ -117,6 +151,20 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
 running 2 tests
 test soak::killed ... FAILED
 test arms::alone ... ok
+
+failures:
+
+---- soak::killed stdout ----
+epoch 1
+
+thread 'soak::killed' (27729) panicked at tests/training/soak.rs:149:5:
+assertion `left == right` failed
+  left: 1
+ right: 2
+stack backtrace:
+   0: __rustc::rust_begin_unwind
+note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.
+
 
 failures:
     soak::killed
@@ -155,6 +203,10 @@ not run:
   fingerprint::real_data: needs data
 failed, and how to run each alone:
   cargo test -p tests --test training -- --exact soak::killed
+      tests/training/soak.rs:149:5:
+      assertion `left == right` failed
+      left: 1
+      right: 2
   cargo test -p tests --test steady_memory    (it ended in the middle of its tests)
   cargo test -p plugin-api --doc -- plugin-api/src/lib.rs";
         assert_eq!(summary.text(Duration::from_secs(100)), expected);
