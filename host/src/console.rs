@@ -4,37 +4,11 @@
 //! `\u{202e}`. Everything that is printed goes through here: lines and texts through `say!` and [`text`], JSON through [`json`], messages
 //! through [`logger`], an error at the end through [`plain`].
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use data::plain::{is_active, plain, plain_lines};
 use serde::Serialize;
-
-/// Whether a character moves the cursor, ends a line, or turns the writing around it.
-fn is_active(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-/// One line without active characters.
-pub fn plain(line: &str) -> Cow<'_, str> {
-    escaped(line, is_active)
-}
-
-/// The same of several lines, which the program itself has broken.
-pub fn plain_lines(text: &str) -> Cow<'_, str> {
-    escaped(text, |c| c != '\n' && is_active(c))
-}
-
-fn escaped(text: &str, is_active: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&is_active) {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_active(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
-    }
-    Cow::Owned(plain)
-}
 
 /// Prints one line, as `println!` does; an error where nobody reads it any more, as behind `| head`.
 macro_rules! say {
@@ -93,21 +67,6 @@ pub fn logger(level: &str) -> env_logger::Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn active_characters_are_shown_as_what_they_are() {
-        for (given, shown) in [
-            ("plain – ünï «text»", "plain – ünï «text»"),
-            ("a\x1b[31mred", "a\\u{1b}[31mred"),
-            ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
-            ("a\u{9b}31m", "a\\u{9b}31m"),
-            ("a\u{202e}gpj.exe", "a\\u{202e}gpj.exe"),
-            ("\u{2066}x\u{2069}\u{200f}\u{7f}\0", "\\u{2066}x\\u{2069}\\u{200f}\\u{7f}\\u{0}"),
-        ] {
-            assert_eq!(plain(given), shown);
-        }
-        assert_eq!(plain_lines("a\nb\x07"), "a\nb\\u{7}");
-    }
 
     #[test]
     fn json_stays_json() {

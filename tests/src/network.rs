@@ -2,8 +2,8 @@
 
 use crate::artifact;
 use crate::golden::Golden;
+use data::plan::Architecture;
 use host::network::{Error, Model, Precision, task};
-use host::plan::Architecture;
 use host::plugin::Library;
 use plugin_api::task::Target;
 use plugin_api::{IndexMap, Kind, Task};

@@ -1,7 +1,7 @@
 //! The files of `tests/golden/pth`, what a `.pth` file holds as JSON and what it asks Python for, and how much work a reader may have with one.
 
 use crate::artifact::{self, root};
-use host::model::pth::{DType, Error, Pth, Value};
+use data::pth::{DType, Error, Pth, Value};
 use rawzip::{ZipArchive, ZipArchiveWriter};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;

@@ -1,9 +1,9 @@
 //! The loader works in memory that it has: once it has seen patches of all kinds, it allocates nothing of the size of a patch.
 
-use host::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
 use host::plugin::{Library, LoadedTransform};
-use host::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use plugin_api::Task;

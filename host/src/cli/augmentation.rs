@@ -1,6 +1,6 @@
 //! Arguments that say how training patches are varied, and of the commands that show it.
 
-use crate::name::Name;
+use data::name::Name;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

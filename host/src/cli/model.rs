@@ -1,8 +1,8 @@
 //! Arguments of `host model …`.
 
 use super::CheckpointName;
-use crate::dataset::splits::Fold;
 use clap::{Args, Subcommand, ValueEnum};
+use data::dataset::splits::Fold;
 use std::path::PathBuf;
 
 /// `host model …`.

@@ -1,8 +1,8 @@
 //! Arguments of `host predict`.
 
 use super::PrecisionName;
-use crate::dataset::splits::Fold;
 use clap::{Args, ValueEnum};
+use data::dataset::splits::Fold;
 use std::path::PathBuf;
 use std::str::FromStr;
 

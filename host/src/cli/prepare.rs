@@ -5,8 +5,8 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::{CaseThreads, DataArgs};
-use crate::name::Name;
-use crate::plan::PlannerKind;
+use data::name::Name;
+use data::plan::PlannerKind;
 
 /// Arguments of `host fingerprint`.
 #[derive(Args, Debug)]

@@ -8,8 +8,8 @@ use super::DataArgs;
 use super::arms::ArmsArgs;
 use super::augmentation::AugmentationArgs;
 use super::recipe::RecipeArgs;
-use crate::name::Name;
 use crate::train::OnNonfinite;
+use data::name::Name;
 
 /// Arguments of `host run`.
 #[derive(Args, Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct RunArgs {
 
     /// Folds of the cross-validation, separated by commas, or `all`
     #[arg(long, default_value = "0", value_delimiter = ',', value_name = "N|all")]
-    pub fold: Vec<crate::dataset::splits::Fold>,
+    pub fold: Vec<data::dataset::splits::Fold>,
 
     /// Options of the plugin: a JSON file
     #[arg(long, value_name = "FILE", conflicts_with = "arms", help_heading = "Plugin options")]

@@ -8,13 +8,13 @@ use imaging::Volume;
 use super::Outcome;
 use super::environment::Place;
 use crate::cli::{AugmentationArgs, AugmentationCommand, CaseThreads, PreviewArgs};
-use crate::dataset::Dataset;
 use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Source, preview};
-use crate::plan::{PlanOptions, three_dimensional};
-use crate::preprocess::Prepared;
 use crate::report::picture::Layer;
 use crate::report::picture::contact_sheet::{self, Line};
 use crate::report::picture::overlay::best_planes;
+use data::dataset::Dataset;
+use data::plan::{PlanOptions, three_dimensional};
+use data::preprocess::Prepared;
 
 /// Prints a pipeline, or draws what it does.
 pub fn execute(command: &AugmentationCommand) -> Result<Outcome> {
@@ -59,7 +59,7 @@ fn case(dataset: &Dataset, wanted: Option<&str>) -> Result<String> {
         None => ids.first().cloned().ok_or_else(|| anyhow!("{}: there are no cases", dataset.folder.display())),
         Some(wanted) if ids.iter().any(|id| id == wanted) => Ok(wanted.to_owned()),
         Some(wanted) => {
-            let hint = crate::dataset::hint(wanted, ids.iter().map(String::as_str).take(20));
+            let hint = data::nearest::hint(wanted, ids.iter().map(String::as_str).take(20));
             bail!("--case {wanted}: {} has no such case; {hint}", dataset.folder.display())
         }
     }

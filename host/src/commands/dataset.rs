@@ -4,9 +4,9 @@ use super::Outcome;
 use super::environment::{case_threads, raw_root};
 use crate::cli::{DatasetCommand, SourceFormat};
 use crate::console::{self, say};
-use crate::dataset::{Progress, check, convert};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail};
+use data::dataset::{Progress, check, convert};
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 

@@ -3,15 +3,15 @@
 use super::{Outcome, run};
 use crate::cli::{Cli, Command, DemoArgs};
 use crate::console::say;
-use crate::dataset::TargetKind;
-use crate::demo;
 use crate::predict::{Exporter, Extras, Prediction, Window, sliding_window, vector_outputs};
-use crate::preprocess::preprocess_image;
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
 use crate::session::{Existing, Session};
 use anyhow::Result;
 use clap::Parser;
+use data::dataset::TargetKind;
+use data::demo;
+use data::preprocess::preprocess_image;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
 //! What commands share: nnU-Net's variables, and the way from `--dataset` to a prepared data set.
 
 use crate::cli::{CaseThreads, DataArgs, PrecisionName};
-use crate::dataset::{Dataset, Progress};
-use crate::lock::{Lock, Sharing};
 use crate::network::Precision;
-use crate::preprocess::Preparation;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
+use data::dataset::{Dataset, Progress};
+use data::lock::{Lock, Sharing};
+use data::preprocess::Preparation;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tch::Device;

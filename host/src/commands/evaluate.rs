@@ -4,12 +4,12 @@ use super::Outcome;
 use super::environment::case_threads;
 use crate::cli::EvaluateArgs;
 use crate::console::{self, say};
-use crate::dataset::{Description, TargetKind};
-use crate::evaluate::folder::{self, Evaluated, Folders};
-use crate::evaluate::paired::mean_interval;
-use crate::plan::Plans;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
+use data::dataset::{Description, TargetKind};
+use data::evaluate::folder::{self, Evaluated, Folders};
+use data::evaluate::paired::mean_interval;
+use data::plan::Plans;
 use imaging::io::Reader;
 use std::path::Path;
 
@@ -50,7 +50,7 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
         ignore_geometry: args.ignore_geometry,
     };
     let bar = Bar::new("evaluating", 0);
-    let show = |progress: crate::dataset::Progress| bar.set(progress.done as u64, progress.total as u64);
+    let show = |progress: data::dataset::Progress| bar.set(progress.done as u64, progress.total as u64);
     let evaluated = folder::evaluate(&folders, case_threads(&args.threads)?, &show);
     drop(bar);
     let Evaluated { evaluation, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;

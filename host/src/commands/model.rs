@@ -5,8 +5,8 @@ use super::environment::results;
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
 use crate::console::say;
 use crate::model::{Format, ModelFolder, check_kept, save, unpack};
-use crate::scratch::Scratch;
 use anyhow::{Result, anyhow};
+use data::scratch::Scratch;
 use std::path::{Path, PathBuf};
 
 /// Does what was asked for.

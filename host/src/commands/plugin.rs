@@ -5,10 +5,10 @@ use super::run::options;
 use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
 use crate::console::{self, say};
-use crate::dataset::Dataset;
 use crate::network::all_told;
 use crate::plugin::{self, Child, Ended, Language, Library, LibraryFile, LoadedTrainer, trust};
 use anyhow::{Result, anyhow, bail, ensure};
+use data::dataset::Dataset;
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
 use plugin_api::task::Target;
@@ -78,7 +78,7 @@ fn inspect(spec: &str) -> Result<()> {
 fn apart<T: Serialize + DeserializeOwned>(path: &Path, limit: Duration, work: impl FnOnce() -> Result<T, String>) -> Result<T> {
     let done = Child::start(limit, work)?.wait()?;
     // What the plugin said meanwhile.
-    eprint!("{}", console::plain_lines(&done.stderr));
+    eprint!("{}", data::plain::plain_lines(&done.stderr));
     match done.ended {
         Ended::Answered(answer) => answer.map_err(|message| anyhow!(message)),
         other => bail!("plugin {}: it {other}", path.display()),

@@ -5,15 +5,17 @@ use super::environment::precision;
 use super::model::find;
 use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
 use crate::console::say;
-use crate::dataset::{TargetKind, hint, write_json};
 use crate::device;
-use crate::evaluate::folder::BESIDE_PREDICTIONS;
 use crate::model::{ModelFolder, TrainedModel};
-use crate::name::Name;
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, gather, vector_outputs};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
+use data::dataset::TargetKind;
+use data::evaluate::folder::BESIDE_PREDICTIONS;
+use data::name::Name;
+use data::nearest::hint;
+use imaging::io::write_json;
 use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -164,7 +166,7 @@ fn write_description(args: &PredictArgs, folder: &ModelFolder, layout: &Layout) 
         std::fs::create_dir_all(&path).map_err(failed(path.clone()))?;
         imaging::io::remove_leftovers(&path, imaging::io::ABANDONED);
     }
-    imaging::io::write_atomically(&args.output.join("dataset.json"), |out| write_json(out, &folder.description.shareable()))?;
-    imaging::io::write_atomically(&args.output.join("plans.json"), |out| write_json(out, &folder.plans))?;
+    write_json(&args.output.join("dataset.json"), &folder.description.shareable())?;
+    write_json(&args.output.join("plans.json"), &folder.plans)?;
     Ok(())
 }

@@ -4,11 +4,11 @@ use super::Outcome;
 use super::environment::Place;
 use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 use crate::console::say;
-use crate::fingerprint::{Fingerprint, median};
-use crate::name::Name;
-use crate::plan::{Configuration, PlanOptions, Plans};
-use crate::preprocess::{Prepared, Unused};
 use anyhow::{Result, bail, ensure};
+use data::fingerprint::{Fingerprint, median};
+use data::name::Name;
+use data::plan::{Configuration, PlanOptions, Plans};
+use data::preprocess::{Prepared, Unused};
 use std::path::Path;
 
 /// Extracts the fingerprint.

@@ -5,7 +5,7 @@ use imaging::augment::downsample_nearest;
 use indexmap::IndexMap;
 
 use super::{LoaderOptions, Source};
-use crate::dataset::{Labels, TargetKind};
+use data::dataset::{Labels, TargetKind};
 
 /// A dense array in C order.
 #[derive(Clone, Debug, PartialEq)]

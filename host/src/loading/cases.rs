@@ -6,8 +6,8 @@ use rand::{Rng, RngExt};
 
 use super::sampler::Voxels;
 use super::{Error, LoaderOptions, Source};
-use crate::dataset::TargetKind;
-use crate::preprocess::{CaseStore, StoredCase};
+use data::dataset::TargetKind;
+use data::preprocess::{CaseStore, StoredCase};
 
 /// Files that are kept open (mapped, which costs no memory). Beyond that a case is opened whenever it is drawn: Linux maps 65,530
 /// areas at most.

@@ -1,5 +1,5 @@
 use crate::plugin::CallError;
-use crate::preprocess;
+use data::preprocess;
 
 /// Why a batch cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{LoaderOptions, Source};
-use crate::dataset::{Target, TargetSource};
-use crate::hash::sha256;
+use data::dataset::{Target, TargetSource};
+use data::hash::sha256;
 
 /// Raised whenever this program makes other batches of the same data with the same options.
 const REVISION: u32 = 2;

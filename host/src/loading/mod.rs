@@ -46,9 +46,9 @@ pub use loader::{Loader, preview};
 pub use pipeline::PipelineChoice;
 pub use sample::Times;
 
-use crate::dataset::{Dataset, Target, TargetKind, TargetSource};
 use crate::plugin::LoadedTransform;
-use crate::preprocess::{CaseStore, Prepared};
+use data::dataset::{Dataset, Target, TargetKind, TargetSource};
+use data::preprocess::{CaseStore, Prepared};
 
 /// Where cases come from.
 #[derive(Clone, Debug)]

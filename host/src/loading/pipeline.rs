@@ -6,7 +6,7 @@ use imaging::augment::Augmentation;
 
 use super::Error;
 use crate::assign::assign;
-use crate::dataset::hint;
+use data::nearest::hint;
 
 /// What a user wants of augmentation.
 #[derive(Clone, Debug, Default)]

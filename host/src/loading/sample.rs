@@ -13,8 +13,8 @@ use super::made::{Circumstances, put_made};
 use super::sampler::{Locations, Voxels, patch_origin};
 use super::targets::{put_derived, put_labels, put_regression};
 use super::{Batch, Error, Levels, LoaderOptions, Source, random};
-use crate::dataset::{DeriveMemory, Origin, SEGMENTATION, Target, TargetKind, TargetSource};
-use crate::preprocess::StoredCase;
+use data::dataset::{DeriveMemory, Origin, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::preprocess::StoredCase;
 
 /// What makes samples: memory that is used for all of them, one after the other.
 #[derive(Debug, Default)]
@@ -216,7 +216,7 @@ impl Maker {
     }
 }
 
-fn failed(id: &str) -> impl Fn(crate::preprocess::Error) -> Error {
+fn failed(id: &str) -> impl Fn(data::preprocess::Error) -> Error {
     move |error| Error::Read { case: id.to_owned(), source: Box::new(error) }
 }
 

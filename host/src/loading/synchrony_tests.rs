@@ -8,8 +8,8 @@ use imaging::{BoundingBox, Volume};
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataset::{Labels, Operation, SEGMENTATION};
-use crate::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
+use data::dataset::{Labels, Operation, SEGMENTATION};
+use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 
 const SHAPE: [usize; 3] = [26, 30, 28];
 const SPACING: [f64; 3] = [2.5, 0.8, 1.1];

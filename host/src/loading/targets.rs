@@ -5,7 +5,7 @@ use imaging::augment::Recipe;
 
 use super::Levels;
 use super::batch::{TargetBatch, coarsen, region_channels};
-use crate::dataset::{DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, clear_unknown, derive};
+use data::dataset::{DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, clear_unknown, derive};
 
 /// Sets sample `index` to the patch `labels` of a label map, in which -1 is what lies outside.
 pub(super) fn put_labels(target: &mut TargetBatch, kind: &Labels, index: usize, labels: &[i16]) {

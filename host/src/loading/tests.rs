@@ -8,8 +8,8 @@ use imaging::{BoundingBox, Volume};
 use tempfile::TempDir;
 
 use super::*;
-use crate::dataset::{Labels, Operation, SEGMENTATION};
-use crate::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
+use data::dataset::{Labels, Operation, SEGMENTATION};
+use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 
 const ITERATIONS: u64 = 4;
 

@@ -1,11 +1,11 @@
 //! A checkpoint of either program: what was trained, and its weights under our names.
 
 use super::{Error, nnunet};
-use crate::hash::{sha256, sha256_of_file};
 use crate::network::{self, Model, Parameters, Precision};
-use crate::plan::{Architecture, Plans};
 use crate::plugin::{Library, Probe};
 use crate::train::{Origin, Saved, Weights, read_weights};
+use data::hash::{sha256, sha256_of_file};
+use data::plan::{Architecture, Plans};
 use plugin_api::Task;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

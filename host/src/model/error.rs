@@ -1,10 +1,9 @@
 //! Why a model cannot be opened, built or saved.
 
-use super::pth;
 use crate::network;
 use crate::plugin::{LoadError, SearchError};
 use crate::train::CheckpointError;
-use crate::{dataset, plan};
+use data::{dataset, plan, pth};
 use std::path::{Path, PathBuf};
 
 /// A model cannot be opened or built.

@@ -7,7 +7,7 @@
 //!                                                              ├ save: the same folder in either program's format
 //!                                                              └ pretrain: a network that begins with its weights
 //! ```
-//! `nnunet` reads nnU-Net's checkpoints by way of [`pth`], which runs no pickle. A library inside a model folder is never loaded: the
+//! `nnunet` reads nnU-Net's checkpoints by way of [`data::pth`], which runs no pickle. A library inside a model folder is never loaded: the
 //! plugin is found by its id, or where the user says.
 
 mod checkpoint;
@@ -15,17 +15,16 @@ mod error;
 mod kept;
 mod nnunet;
 mod pretrain;
-pub mod pth;
 mod save;
 mod unpack;
 
-use crate::dataset::splits::Fold;
-use crate::dataset::{Description, TargetKind};
-use crate::name::Name;
 use crate::network::{Model, Precision, all_told, task};
-use crate::plan::{Configuration, Plans, check_patch};
 use crate::plugin::{self, Library};
 use crate::train::Origin;
+use data::dataset::splits::Fold;
+use data::dataset::{Description, TargetKind};
+use data::name::Name;
+use data::plan::{Configuration, Plans, check_patch};
 use imaging::io::Reader;
 use indexmap::IndexMap;
 use plugin_api::Task;

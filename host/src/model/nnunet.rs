@@ -5,10 +5,10 @@
 //! `decoder.seg_layers.…` there, are the head of our output `segmentation`.
 
 use super::Error;
-use super::pth::{Pth, TensorRef, Value, write};
-use crate::dataset::splits::Fold;
-use crate::plan::Plans;
 use crate::train::{Origin, Weights};
+use data::dataset::splits::Fold;
+use data::plan::Plans;
+use data::pth::{Pth, TensorRef, Value, write};
 use serde_json::{Value as Json, json};
 use std::borrow::Cow;
 use std::path::Path;

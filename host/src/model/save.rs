@@ -2,11 +2,11 @@
 
 use super::nnunet::{self, InitArgs};
 use super::{Checkpoint, Error, ModelFolder};
-use crate::dataset::splits::Fold;
-use crate::dataset::write_json;
-use crate::fingerprint::Fingerprint;
-use crate::scratch::Scratch;
 use crate::train::{LibraryRecord, Origin, Saved, write_weights};
+use data::dataset::splits::Fold;
+use data::fingerprint::Fingerprint;
+use data::scratch::Scratch;
+use imaging::io::write_json;
 use plugin_api::Output;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ pub fn save(
     }
     let failed = |source: std::io::Error| Error::Broken { path: output.clone(), reason: format!("cannot be written ({source})") };
     let temporary = Scratch::beside(&output, ".model").map_err(failed)?;
-    let write = |name: &str, value: &Value| imaging::io::write_atomically(&temporary.path().join(name), |out| write_json(out, value));
+    let write = |name: &str, value: &Value| write_json(&temporary.path().join(name), value);
 
     let mut plans = serde_json::to_value(&folder.plans).expect("plain data");
     let dataset = &folder.description.shareable();

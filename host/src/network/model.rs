@@ -1,10 +1,10 @@
 //! Trunk and trainer joined: image in, named outputs back.
 
 use super::{Error, Parameters, Precision, Unet};
-use crate::plan::Architecture;
 use crate::plugin::keeps::{self, Trained};
 use crate::plugin::{self, Library, LoadedTrainer, LoadedTransform, Probe};
 use crate::shim::{Autocast, Seeded, mix};
+use data::plan::Architecture;
 use plugin_api::{Features, Outputs, Pass, Task};
 use serde_json::Value;
 use std::sync::Arc;

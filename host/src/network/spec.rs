@@ -1,7 +1,7 @@
 //! What a plan's `architecture` asks for, read once and checked: [`Spec`] is all that [`Unet`](super::Unet) is built from.
 
 use super::Error;
-use crate::plan::{ArchKwargs, Architecture};
+use data::plan::{ArchKwargs, Architecture};
 use serde_json::{Map, Value};
 
 /// A U-Net of the plan.

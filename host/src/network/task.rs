@@ -1,7 +1,7 @@
 //! What a trainer is told of its network and its data set, and what a plugin tells of targets that it makes.
 
-use crate::dataset::{Labels, MOST_CHANNELS, Operation, Target, TargetKind, TargetSource};
-use crate::plan::Architecture;
+use data::dataset::{Labels, MOST_CHANNELS, Operation, Target, TargetKind, TargetSource};
+use data::plan::Architecture;
 use indexmap::IndexMap;
 use plugin_api::task::Target as Told;
 use plugin_api::{Kind, Task};

@@ -7,7 +7,7 @@
 use super::blocks::{Block, Builder, run};
 use super::spec::{EncoderKind, Spec};
 use super::{Error, Parameters};
-use crate::plan::Architecture;
+use data::plan::Architecture;
 use plugin_api::{Features, Init};
 use tch::Tensor;
 

@@ -7,7 +7,7 @@
 
 use super::gate::{self, LoadError, Reason};
 use super::{manifest, permissions, trust};
-use crate::hash::sha256;
+use data::hash::sha256;
 use plugin_api::Manifest;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};

@@ -7,7 +7,7 @@
 use super::file;
 use super::library::Library;
 use super::permissions;
-use crate::hash::sha256;
+use data::hash::sha256;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Read};

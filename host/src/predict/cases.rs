@@ -9,10 +9,10 @@
 //! others. Everything that calls the plugin stays on the caller's thread.
 
 use super::{BadInput, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window};
-use crate::dataset::guarded;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network;
-use crate::preprocess::{Properties, preprocess_image};
+use data::dataset::guarded;
+use data::preprocess::{Properties, preprocess_image};
 use imaging::Volume;
 use imaging::io::Geometry;
 use imaging::largest_component::keep_largest_component;

@@ -1,10 +1,10 @@
 //! From logits on the preprocessed grid to a prediction in the raw image's frame, and to its file.
 
 use super::Error;
-use crate::dataset::{Labels, TargetKind};
 use crate::network::{self, Model};
-use crate::plan::{Configuration, Plans};
-use crate::preprocess::Properties;
+use data::dataset::{Labels, TargetKind};
+use data::plan::{Configuration, Plans};
+use data::preprocess::Properties;
 use imaging::io::{Geometry, write_atomically, write_image, write_labels};
 use imaging::resample::{Rule, resample_argmax, resample_image, resample_regions};
 use imaging::{Volume, VolumeView};

@@ -4,12 +4,12 @@
 //! them anew under a lock, and so the last one of all cases.
 
 use super::{Input, Layout};
-use crate::dataset::TargetKind;
-use crate::evaluate::folder::read_scores;
-use crate::lock::{Lock, Sharing};
-use crate::report::csv::{self, Cell};
 use crate::report::picture::overlay::{Row, Sheet, best_planes};
 use crate::report::picture::{self, Layer};
+use data::csv::{self, Cell};
+use data::dataset::TargetKind;
+use data::evaluate::folder::read_scores;
+use data::lock::{Lock, Sharing};
 use imaging::Volume;
 use imaging::io::{Error, write_atomically};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The images that are to be predicted: which files belong to one case.
 
-use crate::dataset::{split_channel, visible_names};
-use crate::name::Name;
+use data::dataset::{split_channel, visible_names};
+use data::name::Name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,10 @@
 //! Which files a prediction becomes.
 
 use super::{Exported, Extras, Input, npz, pickled, write};
-use crate::dataset::TargetKind;
-use crate::evaluate::folder::BESIDE_PREDICTIONS;
-use crate::plan::Plans;
-use crate::preprocess::Properties;
+use data::dataset::TargetKind;
+use data::evaluate::folder::BESIDE_PREDICTIONS;
+use data::plan::Plans;
+use data::preprocess::Properties;
 use imaging::io::{Geometry, Reader};
 use indexmap::IndexMap;
 use std::collections::HashSet;

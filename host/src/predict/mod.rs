@@ -45,7 +45,7 @@ pub enum Error {
     Model(#[from] crate::network::Error),
     /// A case of the store cannot be read.
     #[error(transparent)]
-    Preprocess(Box<crate::preprocess::Error>),
+    Preprocess(Box<data::preprocess::Error>),
     /// Every validation case was left out, for reasons that were said.
     #[error("none of the {cases} validation cases could be predicted; why is said above, case by case")]
     NothingValidated {
@@ -57,7 +57,7 @@ pub enum Error {
     Io(#[from] imaging::io::Error),
     /// Prediction and reference do not fit.
     #[error(transparent)]
-    Evaluate(#[from] crate::evaluate::Error),
+    Evaluate(#[from] data::evaluate::Error),
     /// A class prediction cannot be written.
     #[error("{}: {reason}", path.display())]
     Target {
@@ -68,8 +68,8 @@ pub enum Error {
     },
 }
 
-impl From<crate::preprocess::Error> for Error {
-    fn from(error: crate::preprocess::Error) -> Self {
+impl From<data::preprocess::Error> for Error {
+    fn from(error: data::preprocess::Error) -> Self {
         Self::Preprocess(Box::new(error))
     }
 }

@@ -1,9 +1,9 @@
 //! What nnU-Net writes beside saved probabilities, and needs to make a file of them again: `<case>.pkl`, Python's `pickle` of where the image lies
 //! (`export_prediction.py`; read by `nnUNetv2_ensemble`).
 
-use crate::model::pth::{Value, write_pickle};
-use crate::plan::Plans;
-use crate::preprocess::Properties;
+use data::plan::Plans;
+use data::preprocess::Properties;
+use data::pth::{Value, write_pickle};
 use imaging::io::{Error, Geometry, write_atomically};
 use std::path::Path;
 

@@ -1,13 +1,13 @@
 //! Predicts and measures the validation cases of a fold.
 
 use super::{Error, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window, vector_outputs, write};
-use crate::dataset::{
+use crate::network::Model;
+use crate::report::Bar;
+use data::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
 };
-use crate::evaluate::{Files, Notes, classification, regression, segmentation};
-use crate::network::Model;
-use crate::preprocess::{self, Prepared};
-use crate::report::Bar;
+use data::evaluate::{Files, Notes, classification, regression, segmentation};
+use data::preprocess::{self, Prepared};
 use imaging::io::{ABANDONED, Reader, remove_leftovers};
 use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;

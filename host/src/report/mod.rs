@@ -4,7 +4,6 @@
 mod bar;
 pub mod chart;
 pub mod comparison;
-pub mod csv;
 mod growing;
 pub mod picture;
 pub mod progress;

@@ -5,8 +5,9 @@
 
 use super::growing::Growing;
 use super::tensorboard::{Batch, Events};
-use crate::console::{plain, say};
+use crate::console::say;
 use crate::train::EpochRecord;
+use data::plain::plain;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 

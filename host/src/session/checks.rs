@@ -2,15 +2,15 @@
 
 use super::{Session, Settings};
 use crate::cli::RecipeArgs;
-use crate::dataset::splits::Split;
-use crate::dataset::{Case, Dataset, TargetSource};
 use crate::loading::check_foreground;
-use crate::name::Name;
 use crate::network::{Model, Unet};
-use crate::plan::{Configuration, check_patch, three_dimensional};
 use crate::plugin::Library;
 use crate::train::Recipe;
 use anyhow::{Result, anyhow, bail, ensure};
+use data::dataset::splits::Split;
+use data::dataset::{Case, Dataset, TargetSource};
+use data::name::Name;
+use data::plan::{Configuration, check_patch, three_dimensional};
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Task};
@@ -30,7 +30,7 @@ pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &s
     let cases = dataset.case_ids();
     settings.sampling.check(&cases)?;
     if let Some(unknown) = settings.sampling.case_weights.keys().find(|name| !cases.contains(*name)) {
-        let hint = crate::dataset::hint(unknown, cases.iter().map(String::as_str).take(1000));
+        let hint = data::nearest::hint(unknown, cases.iter().map(String::as_str).take(1000));
         bail!("--case-weights: {} has no case {unknown:?}; {hint}", dataset.folder.display());
     }
     Ok(check_foreground(&dataset.description.targets, &settings.foreground)?)

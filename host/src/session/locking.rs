@@ -1,8 +1,8 @@
 //! One program at a time in a fold: the lock beside its folder, and how the folder goes when it is replaced.
 
 use super::Session;
-use crate::lock::{Lock, Sharing};
 use anyhow::{Result, anyhow, ensure};
+use data::lock::{Lock, Sharing};
 use std::io::ErrorKind;
 
 /// What the name of a fold's folder ends with while it is replaced.

@@ -8,22 +8,22 @@ mod description;
 mod locking;
 
 use crate::cli::RecipeArgs;
-use crate::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use crate::device;
-use crate::evaluate::{Notes, Share};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
-use crate::lock::Lock;
 use crate::model::{Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::network::{Model, Precision, all_told, task};
 use crate::plugin::{self, Library};
 use crate::predict::{Validation, validate};
-use crate::preprocess::Prepared;
 use crate::report::RunLog;
 use crate::train::{
     self, Arm, Average, EXAMPLES, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Streams,
     Training, Watchdogs,
 };
 use anyhow::{Result, bail, ensure};
+use data::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
+use data::evaluate::{Notes, Share};
+use data::lock::Lock;
+use data::preprocess::Prepared;
 use imaging::augment::Augmentation;
 use imaging::io::JsonError;
 use indexmap::IndexMap;

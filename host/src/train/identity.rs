@@ -1,10 +1,10 @@
 //! What a checkpoint belongs to: going on under anything else would be another training.
 
 use super::recipe::Recipe;
-use crate::dataset::splits::Fold;
 use crate::network::Precision;
 use crate::plugin::Library;
 use crate::shim::mix;
+use data::dataset::splits::Fold;
 use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Manifest, Task};
 use serde::{Deserialize, Serialize};

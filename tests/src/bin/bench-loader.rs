@@ -6,9 +6,9 @@
 //! decompressing and augmenting, the last three summed over the workers. Batches differ much in what they take: fewer than 300 say little
 //! about the gain of a second worker.
 
-use host::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
-use host::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Our side of `tests/compare/step`: `bench-step fp32|bf16 BATCH STEPS` times training steps of nnU-Net's network for Hippocampus
 //! (`base` plugin; forward, loss, backward, clip, SGD) on random data, and prints one line `step SECONDS` each.
 
+use data::plan::Plans;
 use host::network::{Model, Precision, task};
-use host::plan::Plans;
 use host::plugin::{Library, resolve};
 use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
 use plugin_api::task::Target as TargetSpec;

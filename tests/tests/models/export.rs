@@ -1,6 +1,6 @@
 //! `host model export --format nnunet`: folder and checkpoints have the form of nnU-Net's own, and stock nnU-Net predicts with them what we do.
 
-use host::model::pth::{Pth, Value};
+use data::pth::{Pth, Value};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

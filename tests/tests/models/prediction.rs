@@ -61,12 +61,12 @@ fn models_of_nnunet_predict_what_they_predict_there() {
 
 #[test]
 fn images_become_the_logits_that_they_become_there() {
+    use data::preprocess::preprocess_image;
     use host::model::ModelFolder;
-    use host::preprocess::preprocess_image;
     for (name, golden) in GoldenModel::all() {
         let model_folder = ModelFolder::open(&folder().join(&name)).expect("a model");
         for prediction in &golden.predictions {
-            let folds: Vec<_> = prediction.folds.iter().map(|fold| host::dataset::splits::Fold::Number(*fold)).collect();
+            let folds: Vec<_> = prediction.folds.iter().map(|fold| data::dataset::splits::Fold::Number(*fold)).collect();
             let checkpoints: Vec<_> = model_folder.checkpoints(&folds, "final").expect("there").into_iter().map(|(_, path)| path).collect();
             let base = artifact::plugin("base");
             let model = model_folder.load(&checkpoints, base.to_str(), tch::Device::Cpu, Precision::Fp32).expect("loads");
@@ -162,7 +162,7 @@ fn models_go_to_nnunets_format_and_to_ours_and_back() {
 /// The data set of `host demo` with `cases` for training, and the one that it is not trained on.
 fn demo(parent: &Path, cases: usize) -> RawData {
     let folder = parent.join("Dataset999_Demo");
-    host::demo::write_dataset(&folder, 1).expect("writable");
+    data::demo::write_dataset(&folder, 1).expect("writable");
     let ids = |folder: &Path| -> Vec<String> {
         let name = |entry: io::Result<fs::DirEntry>| entry.expect("readable").file_name().into_string().expect("UTF-8");
         let mut ids: Vec<String> = fs::read_dir(folder).expect("there").map(name).collect();
@@ -198,7 +198,7 @@ fn outputs_of_every_kind_are_written_and_cases_chosen() {
     };
     let all = ["--save-probabilities", "--preview", preview.to_str().expect("UTF-8"), "--largest-component"];
     predict(&unseen, &output, &all).expect_success();
-    let name = host::demo::unseen_case();
+    let name = data::demo::unseen_case();
     let image = read_image(&unseen.join(format!("{name}_0000.nii.gz"))).expect("there");
     let labels = read_labels(&output.join(format!("{name}.nii.gz"))).expect("a label map");
     let distance = read_image(&output.join(format!("distance/{name}.nii.gz"))).expect("a map");

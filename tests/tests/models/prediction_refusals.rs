@@ -1,8 +1,8 @@
 //! What `host predict` makes of bad input: a bad case is told and the rest predicted; a bad model is refused in one line.
 
+use data::dataset::splits::Fold;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host::dataset::splits::Fold;
 use host::model::{Format, ModelFolder, save};
 use host::train::{read_weights, write_weights};
 use imaging::Volume;

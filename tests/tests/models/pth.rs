@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 
-use host::model::pth::{DType, Error, Problem, Pth, TensorRef, Value, write};
+use data::pth::{DType, Error, Problem, Pth, TensorRef, Value, write};
 use serde_json::Value as Json;
 use tests::artifact;
 use tests::pth::{describe, fixtures, measured, most_work, zipped};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use host::model::pth::Pth;
+use data::pth::Pth;
 use tests::artifact;
 use tests::pth::{Entries, describe, entries, fixtures, measured, most_work, zipped};
 use tests::random::Random;

@@ -1,10 +1,10 @@
 //! Targets that a plugin makes itself, on the loader's threads, with the extension `trainer.target-transform/1`.
 
-use host::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use host::loading::{Array, Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Source};
 use host::network::told;
 use host::plugin::{Library, LoadedTransform};
-use host::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use imaging::augment::{Augmentation, downsample_nearest};
 use imaging::{BoundingBox, Volume, VolumeView};
 use plugin_api::Task;

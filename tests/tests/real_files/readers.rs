@@ -1,7 +1,7 @@
 //! One reader for a data set: the one that opens the first image, or that somebody names.
 
 use super::{change, expect_refused, expect_usable, on_dataset};
-use host::preprocess::StoredCase;
+use data::preprocess::StoredCase;
 use imaging::io::{Geometry, read_image, read_labels, write_image, write_labels};
 use imaging::{BoundingBox, Volume};
 use serde_json::{Value, json};

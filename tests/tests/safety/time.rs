@@ -2,8 +2,8 @@
 //!
 //! Processor time is compared with that of a sound file; where a file is refused before any work, that it is refused says enough.
 
-use host::dataset::{Dataset, check};
-use host::model::pth::Pth;
+use data::dataset::{Dataset, check};
+use data::pth::Pth;
 use host::model::unpack;
 use imaging::io::read_image;
 use serde_json::{Map, json};

@@ -39,7 +39,7 @@ fn regions_with_an_ignore_label() {
 fn every_kind_of_output_with_its_own_terms_metrics_and_files() {
     let bench = Bench::new();
     let raw = bench.folder().join("raw/Dataset999_Demo");
-    host::demo::write_dataset(&raw, 1).expect("writable");
+    data::demo::write_dataset(&raw, 1).expect("writable");
     // One case lacks its distance map, which the description allows.
     let description = raw.join("dataset.json");
     let mut json = read_json(&description);

@@ -7,10 +7,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::{DeserializeOwned, Unexpected, Visitor};
 
 use super::error::on_one_line;
-use super::read_file;
+use super::{read_file, write_atomically};
 
 /// Why a JSON file cannot be read. The caller names the file.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,18 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     })?;
     deserializer.end().map_err(|error| content(error, String::new()))?;
     Ok(value)
+}
+
+/// Writes a JSON file as nnU-Net does: indented by four spaces.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_json(path: &Path, value: &(impl Serialize + ?Sized)) -> Result<(), super::Error> {
+    write_atomically(path, |out| {
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+        let mut serializer = serde_json::Serializer::with_formatter(out, formatter);
+        value.serialize(&mut serializer).map_err(io::Error::from)
+    })
 }
 
 /// JSON begins with a character of ASCII, by which UTF-16 without a mark shows.

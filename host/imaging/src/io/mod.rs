@@ -35,7 +35,7 @@ pub use atomic::{ABANDONED, remove_leftovers, sync_folder, write_atomically};
 pub use error::Error;
 pub use file::{open_file, read_file, read_large_file, read_text};
 pub use geometry::{Geometry, Placement};
-pub use json::{JsonError, number, parse_json, read_json};
+pub use json::{JsonError, number, parse_json, read_json, write_json};
 pub use limit::{DEFAULT_MOST_VOXELS, may_have, most_voxels, set_most_voxels};
 pub use reader::Reader;
 

@@ -5,9 +5,9 @@
 //! so never written back without it.
 
 use super::TrustError;
-use crate::lock::{Lock, Sharing};
 use crate::plugin::file::LibraryFile;
 use crate::plugin::permissions::{self, PermissionError};
+use data::lock::{Lock, Sharing};
 use imaging::io::parse_json;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -116,7 +116,7 @@ mod tests {
     use crate::plugin::permissions::{Step, StepKind};
 
     fn pin(id: &str) -> Pin {
-        let sha256 = crate::hash::sha256(id);
+        let sha256 = data::hash::sha256(id);
         Pin { sha256, id: id.to_owned(), version: "1.0.0".to_owned(), path: "/lib.so".into(), added: "2026-01-31".to_owned() }
     }
 

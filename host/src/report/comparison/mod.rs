@@ -1,15 +1,15 @@
 //! Is one run better than another? Their validation cases, pair by pair: differences, confidence intervals, tests, a plot.
 //!
 //! `results` reads what validations left; [`Comparison::new`] pairs the cases of two runs by output, label and metric, with the statistics of
-//! [`evaluate::paired`](crate::evaluate::paired); [`write()`] makes files of it.
+//! [`evaluate::paired`](data::evaluate::paired); [`write()`] makes files of it.
 
 mod results;
 
 use super::chart::{self, Line, Panel};
 use super::table;
-use crate::console::plain;
-use crate::evaluate::paired::{self, Paired};
-use crate::report::csv::{self, Cell};
+use data::csv::{self, Cell};
+use data::evaluate::paired::{self, Paired};
+use data::plain::plain;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! What the validation of a run says of every case, read back from the summaries that it left.
 
 use super::Error;
-use crate::dataset::{Description, Rules, TargetKind};
+use data::dataset::{Description, Rules, TargetKind};
 use imaging::io::JsonError;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output};
@@ -106,7 +106,7 @@ impl Results {
     }
 }
 
-/// What `summary` says of the choice of its cases ([`crate::evaluate::Notes`]).
+/// What `summary` says of the choice of its cases ([`data::evaluate::Notes`]).
 fn notes(summary: &Value) -> Vec<String> {
     let share = &summary["validation_cases"];
     let some = share["measured"].as_u64().map(|measured| format!("only {measured} of {} validation cases were measured", share["all"]));

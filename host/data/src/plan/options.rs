@@ -1,0 +1,169 @@
+//! What can be asked of planning: which of nnU-Net's planners, for how much GPU memory, at which spacing, under which name.
+
+use crate::name::Name;
+use std::fmt;
+use std::str::FromStr;
+
+use super::Error;
+use crate::nearest::hint;
+
+/// nnU-Net's planners (`default_experiment_planner.py`, `residual_encoder_unet_planners.py`). They differ in network and memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlannerKind {
+    /// `ExperimentPlanner`: a plain convolutional U-Net for 8 GB.
+    #[default]
+    Default,
+    /// `ResEncUNetPlanner`: a U-Net with a residual encoder for 8 GB, batches of at most 5 % of the data.
+    ResEnc,
+    /// `nnUNetPlannerResEncM`: the same without that limit on batches.
+    ResEncM,
+    /// `nnUNetPlannerResEncL`: for 24 GB.
+    ResEncL,
+    /// `nnUNetPlannerResEncXL`: for 40 GB.
+    ResEncXL,
+}
+
+impl PlannerKind {
+    /// All planners.
+    pub const ALL: [Self; 5] = [Self::Default, Self::ResEnc, Self::ResEncM, Self::ResEncL, Self::ResEncXL];
+
+    /// The short name that the command line takes; [`PlannerKind::class_name`] is taken as well.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::ResEnc => "ResEnc",
+            Self::ResEncM => "ResEncM",
+            Self::ResEncL => "ResEncL",
+            Self::ResEncXL => "ResEncXL",
+        }
+    }
+
+    /// nnU-Net's name, which plans carry as `experiment_planner_used`.
+    pub fn class_name(self) -> &'static str {
+        match self {
+            Self::Default => "ExperimentPlanner",
+            Self::ResEnc => "ResEncUNetPlanner",
+            Self::ResEncM => "nnUNetPlannerResEncM",
+            Self::ResEncL => "nnUNetPlannerResEncL",
+            Self::ResEncXL => "nnUNetPlannerResEncXL",
+        }
+    }
+
+    /// Name of the plans unless another one is asked for.
+    pub fn plans_name(self) -> &'static str {
+        match self {
+            Self::Default => "nnUNetPlans",
+            Self::ResEnc => "nnUNetResEncUNetPlans",
+            Self::ResEncM => "nnUNetResEncUNetMPlans",
+            Self::ResEncL => "nnUNetResEncUNetLPlans",
+            Self::ResEncXL => "nnUNetResEncUNetXLPlans",
+        }
+    }
+
+    /// GPU memory in GB that it plans for unless told otherwise, and that its reference values stand for.
+    pub(super) fn memory_gb(self) -> f64 {
+        match self {
+            Self::Default | Self::ResEnc | Self::ResEncM => 8.0,
+            Self::ResEncL => 24.0,
+            Self::ResEncXL => 40.0,
+        }
+    }
+
+    /// Whether the encoder is a residual one.
+    pub(super) fn is_residual(self) -> bool {
+        self != Self::Default
+    }
+}
+
+impl fmt::Display for PlannerKind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for PlannerKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|planner| planner.name() == name || planner.class_name() == name).ok_or_else(|| {
+            let names = Self::ALL.iter().map(|planner| planner.name());
+            Error::UnknownPlanner { name: name.to_owned(), hint: hint(name, names) }
+        })
+    }
+}
+
+/// How to plan; the default is nnU-Net's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlanOptions {
+    /// The planner.
+    pub planner: PlannerKind,
+    /// GPU memory to fill, in GB; `None` as the planner has it. Patch and batch grow with it (`-gpu_memory_target`).
+    pub memory_gb: Option<f64>,
+    /// Name of the plans; `None` as the planner has it (`-overwrite_plans_name`).
+    pub plans_name: Option<Name>,
+    /// Spacing of `3d_fullres` in mm, (z, y, x) of the raw images; `None` by the fingerprint (`-overwrite_target_spacing`).
+    /// `2d` and `3d_lowres` start from it too.
+    pub spacing: Option<[f64; 3]>,
+}
+
+impl PlanOptions {
+    /// For plans called `name`: by the planner whose plans have that name, else by the default one.
+    pub fn named(name: &Name) -> Self {
+        let planner = PlannerKind::ALL.into_iter().find(|planner| *name == planner.plans_name()).unwrap_or_default();
+        Self { planner, plans_name: Some(name.clone()), ..Self::default() }
+    }
+
+    /// Name of the plans that come of these options.
+    pub fn plans_name(&self) -> Name {
+        self.plans_name.clone().unwrap_or_else(|| Name::known(self.planner.plans_name()))
+    }
+
+    /// GPU memory to fill, in GB.
+    pub(super) fn memory_gb(&self) -> f64 {
+        self.memory_gb.unwrap_or(self.planner.memory_gb())
+    }
+
+    /// Refuses what cannot be planned for.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let refuse = |option, found, expected| Err(Error::Option { option, found, expected });
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        if !positive(self.memory_gb()) {
+            return refuse("GPU memory", format!("{} GB", self.memory_gb()), "a positive number");
+        }
+        if let Some(spacing) = self.spacing.filter(|spacing| !spacing.iter().copied().all(positive)) {
+            return refuse("target spacing", format!("{spacing:?}"), "three positive numbers in mm");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planners_have_two_names() {
+        for planner in PlannerKind::ALL {
+            assert_eq!(planner.name().parse::<PlannerKind>().expect("short name"), planner);
+            assert_eq!(planner.class_name().parse::<PlannerKind>().expect("class name"), planner);
+        }
+        assert_eq!(PlanOptions::named(&Name::known("nnUNetResEncUNetLPlans")).planner, PlannerKind::ResEncL);
+        assert_eq!(PlanOptions::named(&Name::known("mine")).planner, PlannerKind::Default);
+        let message = "ResEncXXL".parse::<PlannerKind>().expect_err("unknown").to_string();
+        assert!(message.contains("did you mean \"ResEncXL\"?"), "{message}");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let base = PlanOptions::default();
+        base.check().expect("nnU-Net's own");
+        for (options, part) in [
+            (PlanOptions { memory_gb: Some(f64::NAN), ..base.clone() }, "GPU memory"),
+            (PlanOptions { memory_gb: Some(-1.0), ..base.clone() }, "-1 GB"),
+            (PlanOptions { spacing: Some([1.0, 0.0, 1.0]), ..base }, "[1.0, 0.0, 1.0]"),
+        ] {
+            let message = options.check().expect_err("must be refused").to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
