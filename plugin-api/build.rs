@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    let library = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency"));
     let rustc = std::env::var("RUSTC").expect("set by Cargo");
     let version = Command::new(rustc).arg("--version").output().expect("rustc runs").stdout;
     println!("cargo:rustc-env=TRAINER_RUSTC={}", String::from_utf8_lossy(&version).trim());
     println!("cargo:rustc-env=TRAINER_TARGET={}", std::env::var("TARGET").expect("set by Cargo"));
+    println!("cargo:rerun-if-changed=build.rs");
+    if std::env::var_os("CARGO_FEATURE_TORCH").is_none() {
+        return;
+    }
+    let library = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys is a direct dependency"));
     println!("cargo:rustc-env=TRAINER_LIBTORCH={}", libtorch_version(&library));
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", library.display());
     // Before torch-sys names `libtorch.so`, which needs CUDA's libraries, where there are none, and which GNU ld would otherwise hold for needed: some
@@ -16,7 +20,6 @@ fn main() {
     for name in ["torch_cpu", "c10"] {
         println!("cargo:rustc-link-lib={name}");
     }
-    println!("cargo:rerun-if-changed=build.rs");
 }
 
 /// The version that the headers of this libtorch name: they are what a plugin is compiled against.

@@ -65,35 +65,55 @@
 //!
 //! The [`guide`] goes on from here, with [your first loss in 15 minutes](guide::first_loss) and all that a plugin can do, chapter by chapter. Those who
 //! come from nnU-Net find each command and each method of a trainer [there](guide::from_nnunet).
+//!
+//! Without its feature `torch`, which is on by default, the crate is what manifests, tasks and options are made of, and needs no libtorch: for
+//! programs that look at plugins and run none.
 
 pub mod abi;
+#[cfg(feature = "torch")]
 mod base;
 pub mod conformance;
+#[cfg(feature = "torch")]
 pub mod door;
 mod error;
+#[cfg(feature = "torch")]
 pub mod extensions;
+#[cfg(feature = "torch")]
 pub mod guide;
+#[cfg(feature = "torch")]
 pub mod heads;
+#[cfg(feature = "torch")]
 mod level;
+#[cfg(feature = "torch")]
 mod logging;
+#[cfg(feature = "torch")]
 pub mod losses;
 pub mod manifest;
 pub mod options;
+#[cfg(feature = "torch")]
 mod params;
 pub mod task;
+#[cfg(feature = "torch")]
 mod tensors;
+#[cfg(feature = "torch")]
 mod trainer;
 
 pub use abi_stable;
+#[cfg(feature = "torch")]
 pub use base::{Base, OutputOptions};
 pub use error::{Error, Result};
 pub use indexmap::IndexMap;
+#[cfg(feature = "torch")]
 pub use level::Level;
 pub use log;
 pub use manifest::Manifest;
+#[cfg(feature = "torch")]
 pub use params::{Init, Params};
 pub use schemars::{self, JsonSchema};
 pub use task::{Description, Epoch, EpochReport, Kind, Output, Task};
+#[cfg(feature = "torch")]
 pub use tch;
+#[cfg(feature = "torch")]
 pub use tensors::{Batch, Features, Loss, Outputs, Pass, Phase, Step, Target, Term, Value, Weight};
+#[cfg(feature = "torch")]
 pub use trainer::Trainer;

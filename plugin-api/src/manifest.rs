@@ -11,13 +11,16 @@ pub const RUSTC: &str = env!("TRAINER_RUSTC");
 /// Target that this crate was built for.
 pub const TARGET: &str = env!("TRAINER_TARGET");
 /// libtorch whose headers this crate was built against.
+#[cfg(feature = "torch")]
 pub const LIBTORCH: &str = env!("TRAINER_LIBTORCH");
 
+#[cfg(feature = "torch")]
 unsafe extern "C" {
     fn aoti_torch_abi_version() -> u64;
 }
 
 /// libtorch that this process runs, `major.minor`.
+#[cfg(feature = "torch")]
 pub fn running_libtorch() -> String {
     // SAFETY: a question without preconditions.
     let version = unsafe { aoti_torch_abi_version() };

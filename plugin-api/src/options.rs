@@ -6,12 +6,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The JSON Schema of options type `T`.
-pub(crate) fn schema<T: JsonSchema>() -> Value {
+pub fn schema<T: JsonSchema>() -> Value {
     schemars::schema_for!(T).to_value()
 }
 
 /// Reads options of type `T`. Keys that its schema does not know are an error, whether or not the type itself refuses them.
-pub(crate) fn parse<T: DeserializeOwned + JsonSchema>(json: &str) -> Result<T> {
+///
+/// # Errors
+/// When `json` is no JSON, or is not what `T` and its schema say.
+pub fn parse<T: DeserializeOwned + JsonSchema>(json: &str) -> Result<T> {
     let value: Value = serde_json::from_str(json)?;
     let schema = schema::<T>();
     check_keys(&value, &schema, &schema, "")?;
@@ -32,7 +35,7 @@ pub fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) 
 }
 
 /// A value of an enumeration as options spell it.
-pub(crate) fn spelt(value: &impl serde::Serialize) -> String {
+pub fn spelt(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "torch")]
 use tch::{TchError, Tensor};
 
 /// What is to be trained: fixed for the life of a trainer.
@@ -67,6 +68,7 @@ pub enum Kind {
     Aux,
 }
 
+#[cfg(feature = "torch")]
 impl Kind {
     /// What is predicted from `logits` (B, C, …) unless a trainer says otherwise: softmax over channels, sigmoid, or the logits themselves.
     pub fn activate(self, logits: &Tensor) -> Result<Tensor, TchError> {
