@@ -8,45 +8,31 @@
 //! the one that trained, both on made-up `maps`; `options` asks a schema about options. `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
 //! they paste.
 
-mod accounts;
 mod child;
 mod environment;
 mod error;
 mod extensions;
-mod file;
-mod file_system;
-mod gate;
 pub mod keeps;
 pub mod lent;
 mod library;
-mod manifest;
 mod maps;
 mod marshal;
-mod nfs4;
 mod options;
-mod permissions;
 mod probe;
 mod remembered;
-mod search;
 mod services;
-mod shell;
 mod template;
 mod trainer;
 mod transform;
-pub mod trust;
 
 pub use child::{Child, Done, Ended};
 pub use environment::environment;
 pub use error::CallError;
 pub use extensions::KNOWN as KNOWN_EXTENSIONS;
-pub use file::LibraryFile;
-pub use gate::LoadError;
 pub use library::Library;
-pub use manifest::{ReadError, read as read_manifest};
 pub use options::refused_by_schema;
 pub use probe::{Form as ProbeForm, Probe, accepted as accepted_maps};
 pub use remembered::{remember, remembered};
-pub use search::{Found, SearchError, is_path, library_file, list, resolve};
 pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{LoadedTrainer, Observation};
 pub use transform::LoadedTransform;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// `text` as one word for a shell, whatever is in it.
-pub(super) fn quoted(text: impl AsRef<Path>) -> String {
+pub fn quoted(text: impl AsRef<Path>) -> String {
     let text = text.as_ref().display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

@@ -1,11 +1,11 @@
 //! Why a library is refused, and what its manifest must say; each refusal names both sides and what to do.
 
-use super::extensions::KNOWN;
+use super::Host;
 use super::manifest::ReadError;
 use super::permissions::PermissionError;
 use super::trust::TrustError;
 use plugin_api::Manifest;
-use plugin_api::manifest::{API_VERSION, LIBTORCH};
+use plugin_api::manifest::API_VERSION;
 use std::path::PathBuf;
 
 /// Why a plugin is refused.
@@ -46,17 +46,24 @@ pub enum Reason {
         found: String,
     },
     /// Another libtorch.
-    #[error("is built for libtorch {found}, this host runs {LIBTORCH}; build it against libtorch {LIBTORCH}")]
+    #[error("is built for libtorch {found}, this host runs {expected}; build it against libtorch {expected}")]
     Libtorch {
         /// Its version.
         found: String,
+        /// The host's.
+        expected: &'static str,
     },
     /// Nobody has said that it is trusted, and only such plugins are to run.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// Something it needs is not here.
-    #[error("needs the extension '{0}', which this host does not have; it has {known}", known = KNOWN.join(", "))]
-    Requires(String),
+    #[error("needs the extension '{needed}', which this host does not have; it has {}", known.join(", "))]
+    Requires {
+        /// The extension.
+        needed: String,
+        /// Those of the host.
+        known: &'static [&'static str],
+    },
     /// The loader refused it.
     #[error("cannot be loaded: {0}")]
     Dlopen(String),
@@ -84,8 +91,8 @@ pub enum Reason {
     NoEntry,
 }
 
-/// What can be told without running the plugin: whether this host has what it was built for.
-pub(super) fn check(manifest: &Manifest) -> Result<(), Reason> {
+/// What can be told without running the plugin: whether `host` has what it was built for.
+pub(super) fn check(manifest: &Manifest, host: &Host) -> Result<(), Reason> {
     if manifest.panic != "unwind" {
         return Err(Reason::Panic(manifest.panic.clone()));
     }
@@ -93,11 +100,11 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Reason> {
         return Err(Reason::Api { found: manifest.api.clone() });
     }
     let minor = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
-    if minor(&manifest.libtorch) != minor(LIBTORCH) {
-        return Err(Reason::Libtorch { found: manifest.libtorch.clone() });
+    if minor(&manifest.libtorch) != minor(host.libtorch) {
+        return Err(Reason::Libtorch { found: manifest.libtorch.clone(), expected: host.libtorch });
     }
-    match manifest.requires.iter().find(|extension| !KNOWN.contains(&extension.as_str())) {
-        Some(extension) => Err(Reason::Requires(extension.clone())),
+    match manifest.requires.iter().find(|extension| !host.extensions.contains(&extension.as_str())) {
+        Some(extension) => Err(Reason::Requires { needed: extension.clone(), known: host.extensions }),
         None => Ok(()),
     }
 }
@@ -112,18 +119,15 @@ fn api_line(version: &str) -> Vec<&str> {
 mod tests {
     use super::*;
 
+    const LIBTORCH: &str = "2.13.0";
+
     /// What the gate says of a plugin whose manifest would pass but for this change.
     fn verdict(change: impl FnOnce(&mut Manifest)) -> String {
         let json = serde_json::json!({"id": "x", "version": "1.0.0", "api": API_VERSION, "libtorch": LIBTORCH, "panic": "unwind"});
         let mut manifest = serde_json::from_value(json).unwrap();
         change(&mut manifest);
-        check(&manifest).map_or_else(|reason| reason.to_string(), |()| "fine".to_owned())
-    }
-
-    /// Major, minor and patch version of the host's libtorch.
-    fn libtorch() -> [u32; 3] {
-        let parts: Vec<u32> = LIBTORCH.split('.').map(|part| part.parse().unwrap()).collect();
-        parts.try_into().unwrap()
+        let host = Host { libtorch: LIBTORCH, extensions: &["trainer.target-transform/1"], folder: None };
+        check(&manifest, &host).map_or_else(|reason| reason.to_string(), |()| "fine".to_owned())
     }
 
     #[test]
@@ -136,22 +140,13 @@ mod tests {
 
     #[test]
     fn a_plugin_for_another_patch_of_libtorch_passes_and_for_another_minor_is_refused() {
-        let [major, minor, patch] = libtorch();
         let built_for = |version: &str| verdict(|manifest| manifest.libtorch = version.to_owned());
-        for same in [LIBTORCH.to_owned(), format!("{major}.{minor}.{}", patch + 1), format!("{major}.{minor}.{}+cpu", patch + 17)] {
-            assert_eq!(built_for(&same), "fine", "{same}");
+        for same in [LIBTORCH, "2.13.1", "2.13.17+cpu"] {
+            assert_eq!(built_for(same), "fine", "{same}");
         }
         // 2.130 begins with the same letters as 2.13; "unknown" is what trainer_plugin.h writes without libtorch's headers.
-        let others = [
-            format!("{major}.{}.{patch}", minor + 1),
-            format!("{}.{minor}.{patch}", major + 1),
-            format!("{major}.{minor}0.{patch}"),
-            format!("{major}"),
-            "unknown".to_owned(),
-            String::new(),
-        ];
-        for other in others {
-            let refused = built_for(&other);
+        for other in ["2.14.0", "3.13.0", "2.130.0", "2", "unknown", ""] {
+            let refused = built_for(other);
             assert!(refused.contains(&format!("is built for libtorch {other}, this host runs {LIBTORCH}")), "{other}: {refused}");
         }
     }

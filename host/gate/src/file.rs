@@ -5,8 +5,8 @@
 //! before its mode was put right, or by an author's `cp` over a library that is training, which crashes it. The price is that memory,
 //! 3 ms for 9 MB, and that debuggers and `perf` see `/memfd:libNAME.so` where the path was.
 
-use super::gate::{self, LoadError, Reason};
-use super::{manifest, permissions, trust};
+use super::refusal::{self, LoadError, Reason};
+use super::{Host, manifest, permissions, trust};
 use data::hash::sha256;
 use plugin_api::Manifest;
 use std::ffi::CString;
@@ -40,22 +40,22 @@ impl LibraryFile {
     /// When it cannot be read, or is no plugin.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         let refuse = |reason| LoadError { path: path.to_owned(), reason };
-        let (file, bytes) = read(path).map_err(refuse)?;
+        let (file, bytes) = read_file(path).map_err(refuse)?;
         let manifest = manifest::read(&bytes).map_err(|e| refuse(e.into()))?;
         Ok(Self { path: path.to_owned(), manifest, sha256: sha256(&bytes), file, bytes })
     }
 
-    /// Whether it may be loaded, as far as can be told without running it: nobody else can have written it, or it is pinned where that cannot be
-    /// told, and this host has what it was built for.
+    /// Whether `host` may load it, as far as can be told without running it: nobody else can have written it, or it is pinned where that cannot be
+    /// told, and the host has what it was built for.
     ///
     /// # Errors
     /// When it may not.
-    pub fn check(&self) -> Result<(), LoadError> {
+    pub fn check(&self, host: &Host) -> Result<(), LoadError> {
         let refuse = |reason| LoadError { path: self.path.clone(), reason };
         if let Some(unknown) = permissions::check(&self.path, &self.file).map_err(|e| refuse(e.into()))? {
-            trust::admit_unknown(self, unknown).map_err(|e| refuse(e.into()))?;
+            trust::admit_unknown(self, host, unknown).map_err(|e| refuse(e.into()))?;
         }
-        gate::check(&self.manifest).map_err(refuse)
+        refusal::check(&self.manifest, host).map_err(refuse)
     }
 
     /// Where the file lay when it was opened, without links; another place if it has been renamed or replaced since.
@@ -64,14 +64,20 @@ impl LibraryFile {
     }
 
     /// A copy in memory for the dynamic loader.
-    pub(super) fn sealed_copy(&self) -> Result<File, Reason> {
+    ///
+    /// # Errors
+    /// When there is no room, or a limit is in the way.
+    pub fn sealed_copy(&self) -> Result<File, Reason> {
         let name = self.path.file_name().unwrap_or_default().as_bytes();
         sealed(&name[..name.len().min(LONGEST_NAME)], &self.bytes).map_err(Reason::Copy)
     }
 }
 
 /// Opens the file at `path` and reads it whole.
-pub(super) fn read(path: &Path) -> Result<(File, Vec<u8>), Reason> {
+///
+/// # Errors
+/// When it is no file, or cannot be read.
+pub fn read_file(path: &Path) -> Result<(File, Vec<u8>), Reason> {
     // A pipe would keep its reader waiting otherwise.
     let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
@@ -142,9 +148,9 @@ mod tests {
     #[test]
     fn what_is_no_file_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(read(folder.path()), Err(Reason::NotAFile)));
+        assert!(matches!(read_file(folder.path()), Err(Reason::NotAFile)));
         let pipe = folder.path().join("libpipe.so");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(matches!(read(&pipe), Err(Reason::NotAFile)));
+        assert!(matches!(read_file(&pipe), Err(Reason::NotAFile)));
     }
 }

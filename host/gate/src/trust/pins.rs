@@ -5,8 +5,8 @@
 //! so never written back without it.
 
 use super::TrustError;
-use crate::plugin::file::LibraryFile;
-use crate::plugin::permissions::{self, PermissionError};
+use crate::file::LibraryFile;
+use crate::permissions::{self, PermissionError};
 use data::lock::{Lock, Sharing};
 use imaging::io::parse_json;
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::permissions::{Step, StepKind};
+    use crate::permissions::{Step, StepKind};
 
     fn pin(id: &str) -> Pin {
         let sha256 = data::hash::sha256(id);

@@ -12,6 +12,7 @@
 mod pins;
 
 use super::file::LibraryFile;
+use super::Host;
 use super::permissions::{PermissionError, Unknown};
 use super::search::library_file;
 use super::shell::quoted;
@@ -109,23 +110,26 @@ impl std::fmt::Display for Standing {
     }
 }
 
-/// What is known of `file`.
+/// What is known of `file`, which may have come with `host`.
 ///
 /// # Errors
 /// When the list of pins cannot be read.
-pub fn standing(file: &LibraryFile) -> Result<Standing, TrustError> {
+pub fn standing(file: &LibraryFile, host: &Host) -> Result<Standing, TrustError> {
     let mut pins = pins()?;
     pins.retain(|pin| pin.id == file.manifest.id || pin.sha256 == file.sha256);
     if let Some(pin) = pins.iter().find(|pin| pin.sha256 == file.sha256) {
         return Ok(Standing::Pinned(pin.clone()));
     }
-    Ok(if is_shipped(file) { Standing::Shipped } else { Standing::Unknown(pins) })
+    Ok(if is_shipped(file, host) { Standing::Shipped } else { Standing::Unknown(pins) })
 }
 
 /// Refuses `file` if the host is strict and does not know it.
-pub(super) fn admit(file: &LibraryFile) -> Result<(), TrustError> {
+///
+/// # Errors
+/// When it is not admitted.
+pub fn admit(file: &LibraryFile, host: &Host) -> Result<(), TrustError> {
     let is_locked = std::env::var_os(LOCKED).is_some_and(|value| !value.is_empty() && value != "0");
-    match standing(file) {
+    match standing(file, host) {
         Ok(Standing::Unknown(pinned)) if is_locked => {
             Err(TrustError::NotPinned { path: file.path.clone(), sha256: file.sha256.clone(), pinned })
         }
@@ -146,8 +150,8 @@ pub(super) fn admit(file: &LibraryFile) -> Result<(), TrustError> {
 }
 
 /// Refuses `file`, of which the file system cannot say who can write to it, unless it is pinned or ships with the host.
-pub(super) fn admit_unknown(file: &LibraryFile, unknown: Unknown) -> Result<(), TrustError> {
-    match standing(file)? {
+pub(super) fn admit_unknown(file: &LibraryFile, host: &Host, unknown: Unknown) -> Result<(), TrustError> {
+    match standing(file, host)? {
         Standing::Pinned(_) | Standing::Shipped => Ok(()),
         Standing::Unknown(_) => {
             Err(TrustError::MadeUpModes { path: file.path.clone(), step: unknown.step.path, file_system: unknown.file_system })
@@ -156,9 +160,9 @@ pub(super) fn admit_unknown(file: &LibraryFile, unknown: Unknown) -> Result<(), 
 }
 
 /// By its place, its name and its id; nobody else can write there, or it would have been refused before.
-fn is_shipped(file: &LibraryFile) -> bool {
+fn is_shipped(file: &LibraryFile, host: &Host) -> bool {
     let id = file.manifest.id.as_str();
-    let place = std::env::current_exe().ok().map(|program| program.with_file_name(library_file(id)));
+    let place = host.folder.as_ref().map(|folder| folder.join(library_file(id)));
     SHIPPED.contains(&id) && place.is_some() && file.real_path().ok() == place
 }
 
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_ships_with_the_host_is_what_is_built_with_it() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins");
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
         let mut built: Vec<String> = entries.filter(|e| e.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect();
         built.sort();

@@ -3,11 +3,12 @@
 //! Searched in this order: the folders of `TRAINER_PLUGIN_PATH`, the folder of the host program, `~/.local/share/trainer-plugins`.
 //! Never the working folder.
 
-use super::file;
+use super::file::read_file;
+use super::Host;
 use super::manifest::{self, ReadError};
 use super::trust::SHIPPED;
 use plugin_api::Manifest;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The variable that names further folders, separated by colons.
 pub const SEARCH_PATH: &str = "TRAINER_PLUGIN_PATH";
@@ -48,17 +49,17 @@ pub enum SearchError {
 }
 
 /// The library that `spec` names: a path if it has a separator or ends in `.so`, else an id.
-pub fn resolve(spec: &str) -> Result<PathBuf, SearchError> {
+pub fn resolve(spec: &str, host: &Host) -> Result<PathBuf, SearchError> {
     if is_path(spec) {
         let path = std::path::absolute(spec).unwrap_or_else(|_| PathBuf::from(spec));
         return if path.is_file() { Ok(path) } else { Err(SearchError::NoFile(path)) };
     }
-    let all = list();
+    let all = list(host);
     let with_id =
         |id: &str| all.iter().filter(|f| f.manifest.as_ref().is_ok_and(|m| m.id == id)).map(|f| f.path.clone()).collect::<Vec<_>>();
     match with_id(spec).as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(SearchError::Unknown { id: spec.to_owned(), folders: display(&folders()), hint: hint(spec, &all) }),
+        [] => Err(SearchError::Unknown { id: spec.to_owned(), folders: display(&folders(host)), hint: hint(spec, &all) }),
         several => Err(SearchError::Ambiguous { id: spec.to_owned(), candidates: display(several) }),
     }
 }
@@ -69,13 +70,13 @@ pub fn is_path(spec: &str) -> bool {
 }
 
 /// Every plugin in the search folders, and every library there whose manifest is broken. Runs no plugin code.
-pub fn list() -> Vec<Found> {
+pub fn list(host: &Host) -> Vec<Found> {
     let mut found: Vec<Found> = Vec::new();
-    for folder in folders() {
+    for folder in folders(host) {
         let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         files.sort();
         for path in files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "so")) {
-            let Ok((_, bytes)) = file::read(&path) else { continue };
+            let Ok((_, bytes)) = read_file(&path) else { continue };
             let manifest = manifest::read(&bytes);
             let seen = || found.iter().any(|f| std::fs::canonicalize(&f.path).ok() == std::fs::canonicalize(&path).ok());
             if !matches!(manifest, Err(ReadError::NoManifest | ReadError::NotELF(_))) && !seen() {
@@ -91,10 +92,10 @@ pub fn library_file(id: &str) -> String {
     format!("lib{}.so", id.replace('-', "_"))
 }
 
-fn folders() -> Vec<PathBuf> {
+fn folders(host: &Host) -> Vec<PathBuf> {
     let listed = std::env::var_os(SEARCH_PATH);
     let mut folders: Vec<PathBuf> = listed.iter().flat_map(std::env::split_paths).filter(|folder| folder.is_absolute()).collect();
-    folders.extend(std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)));
+    folders.extend(host.folder.clone());
     folders.extend(std::env::home_dir().map(|home| home.join(".local/share/trainer-plugins")));
     folders
 }
