@@ -1,43 +1,76 @@
 //! What the program prints: nothing that names, headers or plugins bring along reaches a terminal, a table or a log as a command to it.
 //!
 //! Control characters, line breaks among them, and marks that change the direction of writing are shown as what they are: `\n`, `\u{1b}`,
-//! `\u{202e}`. Everything that is printed goes through here: lines and texts through `say!` and [`text`], JSON through [`json`], messages
-//! through [`logger`], an error at the end through [`plain`].
+//! `\u{202e}`. Everything that is printed goes through here: results through [`Output`], messages through [`logger`].
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use data::plain::{is_active, plain, plain_lines};
 use serde::Serialize;
 
 /// Prints one line, as `println!` does; an error where nobody reads it any more, as behind `| head`.
 macro_rules! say {
-    ($($part:tt)*) => { $crate::console::line(&format!($($part)*)) };
+    ($env:expr, $($part:tt)*) => { $env.output.line(&format!($($part)*)) };
 }
 pub(crate) use say;
 
-/// Prints one line.
-///
-/// # Errors
-/// When nobody takes it.
-pub fn line(line: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{}", plain(line))
+/// Where results that are printed go.
+#[derive(Clone)]
+pub struct Output {
+    to: Arc<Mutex<dyn Write + Send>>,
+    /// Characters of a line, where a person reads it on a terminal.
+    pub width: Option<usize>,
 }
 
-/// Prints a text that ends its lines itself.
-///
-/// # Errors
-/// When nobody takes it.
-pub fn text(text: &str) -> io::Result<()> {
-    write!(io::stdout(), "{}", plain_lines(text))
+impl Output {
+    /// To `to`, whose lines have `width` characters if a person reads them on a terminal.
+    pub fn new(to: impl Write + Send + 'static, width: Option<usize>) -> Self {
+        Self { to: Arc::new(Mutex::new(to)), width }
+    }
+
+    /// Prints one line.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn line(&self, line: &str) -> io::Result<()> {
+        writeln!(self.lock(), "{}", plain(line))
+    }
+
+    /// Prints a text that ends its lines itself.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn text(&self, text: &str) -> io::Result<()> {
+        write!(self.lock(), "{}", plain_lines(text))
+    }
+
+    /// Prints JSON, in which every active character is written as an escape.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn json(&self, value: &impl Serialize) -> io::Result<()> {
+        writeln!(self.lock(), "{}", plain_json(&serde_json::to_string_pretty(value)?))
+    }
+
+    /// Prints out what is in a buffer.
+    ///
+    /// # Errors
+    /// When nobody takes it.
+    pub fn flush(&self) -> io::Result<()> {
+        self.lock().flush()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, dyn Write + Send + 'static> {
+        self.to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Prints JSON, in which every active character is written as an escape.
-///
-/// # Errors
-/// When nobody takes it.
-pub fn json(value: &impl Serialize) -> io::Result<()> {
-    writeln!(io::stdout(), "{}", plain_json(&serde_json::to_string_pretty(value)?))
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("width", &self.width).finish_non_exhaustive()
+    }
 }
 
 fn plain_json(json: &str) -> String {

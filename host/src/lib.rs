@@ -10,6 +10,7 @@ pub mod commands;
 pub mod conformance;
 pub mod console;
 pub mod device;
+pub mod environment;
 pub mod loading;
 mod memory;
 pub mod model;

@@ -1,11 +1,15 @@
 //! The `host` program. Exit codes: 0 done, 1 failed with one line on stderr, 2 wrong usage, 130 stopped by Ctrl-C after saving.
 
+mod signals;
+
 use clap::Parser;
+use data::scratch::Folders;
+use gate::trust::LOCKED;
 use host::cli::Cli;
 use host::commands::{self, Outcome};
-use host::console;
-use host::plugin::trust::LOCKED;
-use std::io::{Error, ErrorKind};
+use host::console::{self, Output};
+use host::environment::{Environment, Stop};
+use std::io::{Error, ErrorKind, IsTerminal};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -22,7 +26,7 @@ fn main() -> ExitCode {
     imaging::io::set_most_voxels(cli.max_voxels);
     let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
     console::logger(level).init();
-    match commands::execute(cli) {
+    match environment().and_then(|env| commands::execute(cli, &env)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // Whoever read the output has seen enough, as with `| head`.
@@ -32,4 +36,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// This program, on this terminal.
+fn environment() -> anyhow::Result<Environment> {
+    let program = std::env::current_exe()?;
+    let stdout = std::io::stdout();
+    let width = if stdout.is_terminal() { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
+    let output = Output::new(stdout, width);
+    Ok(Environment::new(program, Stop::new(signals::stop), output, Folders::new(signals::remove)))
 }

@@ -51,6 +51,11 @@ pub fn host() -> PathBuf {
     shipped("host")
 }
 
+/// What plugins find in the program `host`.
+pub fn this_host() -> gate::Host {
+    host::plugin::this_host(host().parent().map(PathBuf::from))
+}
+
 /// The library of a plugin that ships with the host.
 pub fn plugin(id: &str) -> PathBuf {
     shipped(id)

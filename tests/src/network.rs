@@ -41,7 +41,7 @@ impl Network {
     fn seeded_model_of(&self, plugin: &str, options: &Value, targets: IndexMap<String, Target>, seed: u64) -> Result<Model, Error> {
         let spacing = vec![1.0; self.patch_size.len()];
         let task = Task { batch_size: 2, batch_dice: true, seed, ..task(&self.architecture, &self.patch_size, &spacing, targets) };
-        let library = Library::load(&artifact::plugin(plugin)).expect("it loads");
+        let library = Library::load(&artifact::plugin(plugin), &artifact::this_host()).expect("it loads");
         Model::new(&self.architecture, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
     }
 

@@ -3,8 +3,8 @@
 //! Searched in this order: the folders of `TRAINER_PLUGIN_PATH`, the folder of the host program, `~/.local/share/trainer-plugins`.
 //! Never the working folder.
 
-use super::file::read_file;
 use super::Host;
+use super::file::read_file;
 use super::manifest::{self, ReadError};
 use super::trust::SHIPPED;
 use plugin_api::Manifest;

@@ -1,12 +1,13 @@
 //! `host augmentation show | preview`: how training patches are varied, in numbers and in pictures.
 
-use crate::console::{self, say};
+use crate::console::say;
+use crate::environment::Environment;
 
 use anyhow::{Result, anyhow, bail};
 use imaging::Volume;
 
 use super::Outcome;
-use super::environment::Place;
+use super::place::Place;
 use crate::cli::{AugmentationArgs, AugmentationCommand, CaseThreads, PreviewArgs};
 use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Source, preview};
 use crate::report::picture::Layer;
@@ -17,24 +18,24 @@ use data::plan::{PlanOptions, three_dimensional};
 use data::preprocess::Prepared;
 
 /// Prints a pipeline, or draws what it does.
-pub fn execute(command: &AugmentationCommand) -> Result<Outcome> {
+pub fn execute(command: &AugmentationCommand, env: &Environment) -> Result<Outcome> {
     match command {
-        AugmentationCommand::Show { augmentation, patch_size } => show(augmentation, patch_size)?,
-        AugmentationCommand::Preview(args) => draw(args)?,
+        AugmentationCommand::Show { augmentation, patch_size } => show(augmentation, patch_size, env)?,
+        AugmentationCommand::Preview(args) => draw(args, env)?,
     }
     Ok(Outcome::Done)
 }
 
-fn show(args: &AugmentationArgs, patch_size: &[usize]) -> Result<()> {
+fn show(args: &AugmentationArgs, patch_size: &[usize], env: &Environment) -> Result<()> {
     let Some(patch) = three_dimensional(patch_size).filter(|patch| !patch.contains(&0)) else {
         bail!("--patch-size {patch_size:?}: expected two or three sizes above 0");
     };
     let pipeline = args.choice().resolve(None, patch, patch_size.len())?;
-    console::json(&pipeline)?;
+    env.output.json(&pipeline)?;
     Ok(())
 }
 
-fn draw(args: &PreviewArgs) -> Result<()> {
+fn draw(args: &PreviewArgs, env: &Environment) -> Result<()> {
     let place = Place::open(&args.data)?;
     let case = case(&place.dataset, args.case.as_deref())?;
     let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
@@ -48,8 +49,8 @@ fn draw(args: &PreviewArgs) -> Result<()> {
     let shown: Vec<Shown> =
         (0..options.batch_size).flat_map(|sample| [Shown::new(&before, sample, &names), Shown::new(&after, sample, &names)]).collect();
     contact_sheet::write(&args.png, source.spacing, &shown.iter().map(Shown::line).collect::<Vec<_>>())?;
-    say!("{}: {} patches of {}, one line before and one after augmentation", args.png.display(), args.number, source.cases[0])?;
-    say!("Columns: image{}", names.iter().map(|name| format!(", {name}, {name} over the image")).collect::<String>())?;
+    say!(env, "{}: {} patches of {}, one line before and one after augmentation", args.png.display(), args.number, source.cases[0])?;
+    say!(env, "Columns: image{}", names.iter().map(|name| format!(", {name}, {name} over the image")).collect::<String>())?;
     Ok(())
 }
 

@@ -1,51 +1,50 @@
 //! `host dataset check | convert`: is a data set as it should be, and how does one of another format become one.
 
 use super::Outcome;
-use super::environment::{case_threads, raw_root};
+use super::place::{case_threads, raw_root};
 use crate::cli::{DatasetCommand, SourceFormat};
-use crate::console::{self, say};
+use crate::console::say;
+use crate::environment::Environment;
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail};
 use data::dataset::{Progress, check, convert};
-use std::io::{IsTerminal, stdout};
 use std::path::Path;
 
 /// Checks or converts a data set.
-pub fn execute(command: &DatasetCommand) -> Result<Outcome> {
+pub fn execute(command: &DatasetCommand, env: &Environment) -> Result<Outcome> {
     match command {
-        DatasetCommand::Check { dataset, json, threads } => check_dataset(dataset, *json, case_threads(threads)?),
+        DatasetCommand::Check { dataset, json, threads } => check_dataset(dataset, *json, case_threads(threads)?, env),
         DatasetCommand::Convert { from: SourceFormat::Msd, input, output, id, threads } => {
-            convert_task(input, output.as_deref(), *id, case_threads(threads)?)
+            convert_task(input, output.as_deref(), *id, case_threads(threads)?, env)
         }
     }
 }
 
-fn check_dataset(spec: &str, json: bool, threads: usize) -> Result<Outcome> {
+fn check_dataset(spec: &str, json: bool, threads: usize, env: &Environment) -> Result<Outcome> {
     let folder = check::folder(spec, raw_root().as_deref())?;
     let report = with_bar("checking", |show| check::check(&folder, threads, show));
     if json {
-        console::json(&report)?;
+        env.output.json(&report)?;
     } else if !report.findings.is_empty() {
-        let width = if stdout().is_terminal() { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
-        console::text(&report.table(width))?;
+        env.output.text(&report.table(env.output.width))?;
     }
     if report.errors > 0 {
         bail!(report.summary());
     }
     if !json {
-        say!("{}", report.summary())?;
+        say!(env, "{}", report.summary())?;
     }
     Ok(Outcome::Done)
 }
 
-fn convert_task(input: &Path, output: Option<&Path>, id: Option<u16>, threads: usize) -> Result<Outcome> {
+fn convert_task(input: &Path, output: Option<&Path>, id: Option<u16>, threads: usize, env: &Environment) -> Result<Outcome> {
     let root = output.map(Path::to_path_buf).or_else(raw_root);
     let root = root.ok_or_else(|| anyhow!("nowhere to put the data set: give --output, or set nnUNet_raw"))?;
-    let converted = with_bar("converting", |show| convert::from_msd(input, &root, id, threads, show))?;
+    let converted = with_bar("converting", |show| convert::from_msd(input, &root, id, threads, &env.folders, show))?;
     if let Some(example) = converted.left_out.first() {
         log::warn!("{} files that dataset.json does not list were left out, such as {}", converted.left_out.len(), example.display());
     }
-    say!("{}: {} training and {} test cases", converted.folder.display(), converted.cases, converted.test_cases)?;
+    say!(env, "{}: {} training and {} test cases", converted.folder.display(), converted.cases, converted.test_cases)?;
     Ok(Outcome::Done)
 }
 

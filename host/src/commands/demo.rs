@@ -3,6 +3,7 @@
 use super::{Outcome, run};
 use crate::cli::{Cli, Command, DemoArgs};
 use crate::console::say;
+use crate::environment::Environment;
 use crate::predict::{Exporter, Extras, Prediction, Window, sliding_window, vector_outputs};
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
@@ -26,30 +27,30 @@ const OPTIONS: &str = r#"{
 }"#;
 
 /// Writes the data set, trains on it, predicts the unseen case and draws it.
-pub fn execute(args: &DemoArgs) -> Result<Outcome> {
+pub fn execute(args: &DemoArgs, env: &Environment) -> Result<Outcome> {
     let raw = args.output.join("raw").join(DATASET);
     let options = args.output.join("options.json");
     demo::write_dataset(&raw, args.seed)?;
     imaging::io::write_atomically(&options, |file| file.write_all(OPTIONS.as_bytes()))?;
 
     let command = command(args, &raw, &options);
-    say!("The same by hand:")?;
-    say!("  {}", command.join(" "))?;
-    say!("")?;
+    say!(env, "The same by hand:")?;
+    say!(env, "  {}", command.join(" "))?;
+    say!(env, "")?;
     let Command::Run(run_args) = Cli::try_parse_from(&command)?.command else {
         unreachable!("the command line above is `run`");
     };
-    if run::execute(&run_args)? == Outcome::Interrupted {
+    if run::execute(&run_args, env)? == Outcome::Interrupted {
         return Ok(Outcome::Interrupted);
     }
 
-    let run = run::Run::open(&run_args)?;
-    let mut session = run.sessions(run_args.fold[0], Existing::Refuse)?.remove(0);
+    let run = run::Run::open(&run_args, env)?;
+    let mut session = run.sessions(run_args.fold[0], Existing::Refuse, env)?.remove(0);
     session.load_final()?;
     let picture = args.output.join("unseen.png");
     predict_unseen(&session, &raw, &picture)?;
-    say!("")?;
-    say!("Prediction (left) and truth (right) of a case that was in no training: {}", picture.display())?;
+    say!(env, "")?;
+    say!(env, "Prediction (left) and truth (right) of a case that was in no training: {}", picture.display())?;
     Ok(Outcome::Done)
 }
 

@@ -1,9 +1,10 @@
 //! `host evaluate`: how good predictions are.
 
 use super::Outcome;
-use super::environment::case_threads;
+use super::place::case_threads;
 use crate::cli::EvaluateArgs;
-use crate::console::{self, say};
+use crate::console::say;
+use crate::environment::Environment;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::{Description, TargetKind};
@@ -28,7 +29,7 @@ fn planned_reader(json: &Path) -> Option<Reader> {
 }
 
 /// Measures all cases, and fails at the end if one could not be, or was not predicted.
-pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
+pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
     ensure!(args.tolerance.is_finite() && args.tolerance >= 0.0, "--tolerance is {}; expected mm of at least 0", args.tolerance);
     let json = args.dataset_json.clone().or_else(|| folder::find_description(&args.prediction));
     let json = json
@@ -70,8 +71,8 @@ pub fn execute(args: &EvaluateArgs) -> Result<Outcome> {
         let interval = mean_interval(&known, SEED).map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
         lines.push(vec![label, metric.to_owned(), known.len().to_string(), format!("{mean:.4}"), interval]);
     }
-    console::text(&table::lines(&lines))?;
-    say!("{} and cases.csv", output.join("summary.json").display())?;
+    env.output.text(&table::lines(&lines))?;
+    say!(env, "{} and cases.csv", output.join("summary.json").display())?;
     doubts.iter().chain(&bad).for_each(|(case, reason)| log::warn!("case {case}: {reason}"));
     unpredicted.iter().for_each(|case| log::warn!("case {case}: it was not predicted"));
     let missing = bad.len() + unpredicted.len();

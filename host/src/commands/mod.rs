@@ -3,9 +3,9 @@
 mod augmentation;
 mod dataset;
 mod demo;
-mod environment;
 mod evaluate;
 mod model;
+mod place;
 mod plugin;
 mod predict;
 mod prepare;
@@ -14,9 +14,9 @@ mod runs;
 mod trust;
 
 use crate::cli::{Cli, Command};
+use crate::environment::Environment;
 use anyhow::Result;
 use clap::CommandFactory;
-use std::io::{Write, stdout};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,26 +28,26 @@ pub enum Outcome {
 }
 
 /// Does what the command line says.
-pub fn execute(cli: Cli) -> Result<Outcome> {
+pub fn execute(cli: Cli, env: &Environment) -> Result<Outcome> {
     match cli.command {
-        Command::Run(args) => run::execute(&args),
-        Command::Fingerprint(args) => prepare::fingerprint(&args),
-        Command::Plan(args) => prepare::plan(&args),
-        Command::Preprocess(args) => prepare::preprocess(&args),
-        Command::PlanAndPreprocess(args) => prepare::plan_and_preprocess(&args),
-        Command::Demo(args) => demo::execute(&args),
-        Command::Dataset(command) => dataset::execute(&command),
-        Command::Augmentation(command) => augmentation::execute(&command),
-        Command::Predict(args) => predict::execute(&args),
-        Command::Model(command) => model::execute(&command),
-        Command::Evaluate(args) => evaluate::execute(&args),
-        Command::Runs(command) => runs::execute(&command).map(|()| Outcome::Done),
-        Command::Plugin(command) => plugin::execute(&command).map(|()| Outcome::Done),
+        Command::Run(args) => run::execute(&args, env),
+        Command::Fingerprint(args) => prepare::fingerprint(&args, env),
+        Command::Plan(args) => prepare::plan(&args, env),
+        Command::Preprocess(args) => prepare::preprocess(&args, env),
+        Command::PlanAndPreprocess(args) => prepare::plan_and_preprocess(&args, env),
+        Command::Demo(args) => demo::execute(&args, env),
+        Command::Dataset(command) => dataset::execute(&command, env),
+        Command::Augmentation(command) => augmentation::execute(&command, env),
+        Command::Predict(args) => predict::execute(&args, env),
+        Command::Model(command) => model::execute(&command, env),
+        Command::Evaluate(args) => evaluate::execute(&args, env),
+        Command::Runs(command) => runs::execute(&command, env).map(|()| Outcome::Done),
+        Command::Plugin(command) => plugin::execute(&command, env).map(|()| Outcome::Done),
         Command::Completions { shell } => {
             // Into memory, where writing cannot fail: clap panics where it does.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "host", &mut script);
-            stdout().write_all(&script)?;
+            env.output.text(&String::from_utf8_lossy(&script))?;
             Ok(Outcome::Done)
         }
     }

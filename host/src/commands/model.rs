@@ -1,36 +1,37 @@
 //! `host model …`: models of one program for the other.
 
 use super::Outcome;
-use super::environment::results;
+use super::place::results;
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
 use crate::console::say;
+use crate::environment::Environment;
 use crate::model::{Format, ModelFolder, check_kept, save, unpack};
 use anyhow::{Result, anyhow};
 use data::scratch::Scratch;
 use std::path::{Path, PathBuf};
 
 /// Does what was asked for.
-pub fn execute(command: &ModelCommand) -> Result<Outcome> {
+pub fn execute(command: &ModelCommand, env: &Environment) -> Result<Outcome> {
     match command {
-        ModelCommand::Export(args) => export(args)?,
-        ModelCommand::Import(args) => import(args)?,
+        ModelCommand::Export(args) => export(args, env)?,
+        ModelCommand::Import(args) => import(args, env)?,
     }
     Ok(Outcome::Done)
 }
 
 /// The models in `path`, a folder or a ZIP file, and the folder that it was unpacked to, for as long as they are needed.
-pub(super) fn find(path: &Path) -> Result<(Vec<PathBuf>, Option<Scratch>)> {
+pub(super) fn find(path: &Path, env: &Environment) -> Result<(Vec<PathBuf>, Option<Scratch>)> {
     let is_zip = path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
     if !is_zip {
         return Ok((vec![path.to_owned()], None));
     }
-    let folder = Scratch::private().map_err(|e| anyhow!("cannot unpack {}: {e}", path.display()))?;
+    let folder = env.folders.private().map_err(|e| anyhow!("cannot unpack {}: {e}", path.display()))?;
     let models = unpack(path, folder.path())?;
     imaging::failpoint::reached(format_args!("model.unpacked"));
     Ok((models, Some(folder)))
 }
 
-fn export(args: &ExportArgs) -> Result<()> {
+fn export(args: &ExportArgs, env: &Environment) -> Result<()> {
     let folder = ModelFolder::open(&args.model)?;
     let checkpoints = folder.checkpoints(&args.folds, args.checkpoint.name())?;
     let format = match args.format {
@@ -39,25 +40,25 @@ fn export(args: &ExportArgs) -> Result<()> {
     };
     if format == Format::Nnunet {
         let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
-        check_kept(&folder, &paths, args.plugin.as_deref(), args.unchecked)?;
+        check_kept(&folder, &paths, (args.plugin.as_deref(), &env.plugins), args.unchecked)?;
     }
-    save(&folder, &checkpoints, format, |_| Ok(args.output.clone()))?;
-    say!("{}: {} folds", args.output.display(), checkpoints.len())?;
+    save(&folder, &checkpoints, format, &env.folders, |_| Ok(args.output.clone()))?;
+    say!(env, "{}: {} folds", args.output.display(), checkpoints.len())?;
     Ok(())
 }
 
 /// Takes every model to `<results>/<dataset>/base__<plans>__<configuration>`.
-fn import(args: &ImportArgs) -> Result<()> {
-    let (models, _unpacked) = find(&args.model)?;
+fn import(args: &ImportArgs, env: &Environment) -> Result<()> {
+    let (models, _unpacked) = find(&args.model, env)?;
     let results = results(args.output.as_deref());
     for path in models {
         let folder = ModelFolder::open(&path)?;
         let checkpoints = folder.checkpoints(&[], args.checkpoint.name())?;
-        let output = save(&folder, &checkpoints, Format::Safetensors, |origin| {
+        let output = save(&folder, &checkpoints, Format::Safetensors, &env.folders, |origin| {
             let name = format!("base__{}__{}", folder.plans.plans_name, folder.configuration_name(origin)?);
             Ok(results.join(&*folder.plans.dataset_name).join(name))
         })?;
-        say!("{}: {} folds", output.display(), checkpoints.len())?;
+        say!(env, "{}: {} folds", output.display(), checkpoints.len())?;
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! `host plugin …`: `list` and `inspect` read manifests and run no plugin code; whatever runs a plugin does so in a process of its own.
 
-use super::environment::raw_root;
+use super::place::raw_root;
 use super::run::options;
 use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
-use crate::console::{self, say};
+use crate::console::say;
+use crate::environment::Environment;
 use crate::network::all_told;
-use crate::plugin::{self, Child, Ended, Language, Library, LibraryFile, LoadedTrainer, trust};
+use crate::plugin::{self, Child, Ended, Language, Library, LoadedTrainer};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::Dataset;
+use gate::search::resolve;
+use gate::{LibraryFile, trust};
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
 use plugin_api::task::Target;
@@ -25,51 +28,51 @@ const TIME_TO_BENCH: Duration = Duration::from_secs(1200);
 const TIME_TO_DESCRIBE: Duration = Duration::from_secs(200);
 
 /// Lists plugins, shows one, or tries one.
-pub fn execute(command: &PluginCommand) -> Result<()> {
+pub fn execute(command: &PluginCommand, env: &Environment) -> Result<()> {
     match command {
-        PluginCommand::List => list(),
-        PluginCommand::Inspect { plugin } => inspect(plugin),
+        PluginCommand::List => list(env),
+        PluginCommand::Inspect { plugin } => inspect(plugin, env),
         PluginCommand::Schema { plugin } => {
-            let schema = schema(&plugin::resolve(plugin)?)?;
-            Ok(console::json(&schema)?)
+            let schema = schema(&resolve(plugin, &env.plugins)?, env)?;
+            Ok(env.output.json(&schema)?)
         }
-        PluginCommand::New(args) => new(args),
-        PluginCommand::Env => Ok(console::text(&plugin::environment()?)?),
-        PluginCommand::Check(args) => check(args),
-        PluginCommand::Bench(args) => bench(args),
-        PluginCommand::Trust(command) => super::trust::execute(command),
+        PluginCommand::New(args) => new(args, env),
+        PluginCommand::Env => Ok(env.output.text(&plugin::environment(&env.program)?)?),
+        PluginCommand::Check(args) => check(args, env),
+        PluginCommand::Bench(args) => bench(args, env),
+        PluginCommand::Trust(command) => super::trust::execute(command, env),
     }
 }
 
-fn list() -> Result<()> {
-    let found = plugin::list();
+fn list(env: &Environment) -> Result<()> {
+    let found = gate::search::list(&env.plugins);
     if found.is_empty() {
-        say!("No plugins found. Build those that ship with the host: cargo build --package base --package multi-output")?;
+        say!(env, "No plugins found. Build those that ship with the host: cargo build --package base --package multi-output")?;
         return Ok(());
     }
-    say!("{:<20} {:<10} {:<8} {:<10} PATH", "ID", "VERSION", "API", "LIBTORCH")?;
+    say!(env, "{:<20} {:<10} {:<8} {:<10} PATH", "ID", "VERSION", "API", "LIBTORCH")?;
     for found in found {
         match found.manifest {
-            Ok(m) => say!("{:<20} {:<10} {:<8} {:<10} {}", m.id, m.version, m.api, m.libtorch, found.path.display())?,
-            Err(error) => say!("{:<20} {} {error}", "?", found.path.display())?,
+            Ok(m) => say!(env, "{:<20} {:<10} {:<8} {:<10} {}", m.id, m.version, m.api, m.libtorch, found.path.display())?,
+            Err(error) => say!(env, "{:<20} {} {error}", "?", found.path.display())?,
         }
     }
     Ok(())
 }
 
-fn inspect(spec: &str) -> Result<()> {
-    let file = LibraryFile::read(&plugin::resolve(spec)?)?;
-    say!("path         {}", file.path.display())?;
-    say!("sha256       {}", file.sha256)?;
-    say!("trust        {}", trust::standing(&file)?)?;
+fn inspect(spec: &str, env: &Environment) -> Result<()> {
+    let file = LibraryFile::read(&resolve(spec, &env.plugins)?)?;
+    say!(env, "path         {}", file.path.display())?;
+    say!(env, "sha256       {}", file.sha256)?;
+    say!(env, "trust        {}", trust::standing(&file, &env.plugins)?)?;
     let fields = serde_json::to_value(&file.manifest)?;
     for (key, value) in fields.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        say!("{key:<12} {value}")?;
+        say!(env, "{key:<12} {value}")?;
     }
-    match file.check() {
-        Ok(()) => say!("loadable     yes, as far as can be told without running it")?,
-        Err(error) => say!("loadable     no: {error}")?,
+    match file.check(&env.plugins) {
+        Ok(()) => say!(env, "loadable     yes, as far as can be told without running it")?,
+        Err(error) => say!(env, "loadable     no: {error}")?,
     }
     Ok(())
 }
@@ -86,17 +89,17 @@ fn apart<T: Serialize + DeserializeOwned>(path: &Path, limit: Duration, work: im
 }
 
 /// The schema of the options of the plugin at `path`.
-fn schema(path: &Path) -> Result<Value> {
+fn schema(path: &Path, env: &Environment) -> Result<Value> {
     apart(path, TIME_TO_DESCRIBE, || {
-        let library = Library::load(path).map_err(|e| e.to_string())?;
+        let library = Library::load(path, &env.plugins).map_err(|e| e.to_string())?;
         Ok(LoadedTrainer::describe(&library).map_err(|e| e.to_string())?.schema)
     })
 }
 
 /// The extensions of the plugin at `path`, as far as this host calls them; none of one that cannot be loaded.
-fn extensions(path: &Path) -> Vec<String> {
+fn extensions(path: &Path, env: &Environment) -> Vec<String> {
     let found = apart(path, TIME_TO_DESCRIBE, || {
-        let library = Library::load(path).map_err(|e| e.to_string())?;
+        let library = Library::load(path, &env.plugins).map_err(|e| e.to_string())?;
         Ok(library.extensions().into_iter().map(str::to_owned).collect())
     });
     found.unwrap_or_default()
@@ -112,10 +115,10 @@ struct Tried {
 }
 
 impl Tried {
-    fn of(args: &SubjectArgs, dataset: Option<&str>) -> Result<Self> {
-        let path = plugin::resolve(&args.plugin)?;
+    fn of(args: &SubjectArgs, dataset: Option<&str>, env: &Environment) -> Result<Self> {
+        let path = resolve(&args.plugin, &env.plugins)?;
         let options = if args.options.is_none() && args.set.is_empty() {
-            schema(&path).ok().and_then(|schema| schema["examples"].get(0).cloned()).unwrap_or_else(|| json!({}))
+            schema(&path, env).ok().and_then(|schema| schema["examples"].get(0).cloned()).unwrap_or_else(|| json!({}))
         } else {
             options(args.options.as_deref(), &args.set.iter().map(String::as_str).collect::<Vec<_>>())?
         };
@@ -127,13 +130,13 @@ impl Tried {
     }
 
     /// Loads it, in a process of its own.
-    fn load(&self) -> Result<Subject, Finding> {
-        let library = Library::load(&self.path).map_err(|e| Finding::Failed(e.reason.to_string()))?;
+    fn load(&self, env: &Environment) -> Result<Subject, Finding> {
+        let library = Library::load(&self.path, &env.plugins).map_err(|e| Finding::Failed(e.reason.to_string()))?;
         Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), made_up: self.made_up, seed: self.seed })
     }
 }
 
-fn new(args: &NewArgs) -> Result<()> {
+fn new(args: &NewArgs, env: &Environment) -> Result<()> {
     let NewArgs { name, lang, plugin_api, output } = args;
     // From the new folder a relative path would lead elsewhere.
     let plugin_api = match plugin_api {
@@ -143,27 +146,27 @@ fn new(args: &NewArgs) -> Result<()> {
     };
     let folder = plugin::create_from_template(name, *lang, &plugin_api, output)?;
     let (build, library) = match lang {
-        Language::Rust => ("cargo build --release", format!("target/release/{}", plugin::library_file(name))),
-        Language::Cpp => ("./build.sh", format!("./{}", plugin::library_file(name))),
+        Language::Rust => ("cargo build --release", format!("target/release/{}", gate::search::library_file(name))),
+        Language::Cpp => ("./build.sh", format!("./{}", gate::search::library_file(name))),
     };
-    let host = std::env::current_exe()?;
-    say!("{} is written. Next:", folder.display())?;
-    say!("  eval \"$({} plugin env)\"", host.display())?;
-    say!("  cd {} && {build}", folder.display())?;
-    say!("  \"$TRAINER_HOST\" plugin check {library}")?;
+    let host = &env.program;
+    say!(env, "{} is written. Next:", folder.display())?;
+    say!(env, "  eval \"$({} plugin env)\"", host.display())?;
+    say!(env, "  cd {} && {build}", folder.display())?;
+    say!(env, "  \"$TRAINER_HOST\" plugin check {library}")?;
     Ok(())
 }
 
-fn check(args: &CheckArgs) -> Result<()> {
+fn check(args: &CheckArgs, env: &Environment) -> Result<()> {
     if let Some(unknown) = args.only.iter().find(|name| !CASES.iter().any(|case| case.name == **name)) {
         bail!("--only: there is no case '{unknown}'{}", suggestion(unknown, CASES.iter().map(|case| case.name)));
     }
-    let tried = Tried::of(&args.subject, args.dataset.as_deref())?;
+    let tried = Tried::of(&args.subject, args.dataset.as_deref(), env)?;
     let LibraryFile { manifest, sha256, .. } = LibraryFile::read(&tried.path)?;
     let head = Report {
         plugin: format!("{} {}", manifest.id, manifest.version),
         sha256,
-        extensions: extensions(&tried.path),
+        extensions: extensions(&tried.path, env),
         options: tried.options.clone(),
         seed: tried.seed,
         outcomes: Vec::new(),
@@ -173,31 +176,31 @@ fn check(args: &CheckArgs) -> Result<()> {
     let report = conformance::run(&plan, head, &|| {
         // Several cases run at a time.
         tch::set_num_threads(1);
-        tried.load()
+        tried.load(env)
     })?;
     match args.json {
-        true => console::json(&report)?,
-        false => console::text(&format!("{report}\n"))?,
+        true => env.output.json(&report)?,
+        false => env.output.text(&format!("{report}\n"))?,
     }
     ensure!(report.bad() == 0, "plugin {}: {} of {} cases failed", tried.path.display(), report.bad(), report.outcomes.len());
     Ok(())
 }
 
-fn bench(args: &BenchArgs) -> Result<()> {
-    let tried = Tried::of(&args.subject, None)?;
+fn bench(args: &BenchArgs, env: &Environment) -> Result<()> {
+    let tried = Tried::of(&args.subject, None, env)?;
     let time = |tried: &Tried, fixture: Option<&Path>| {
         apart(&tried.path, TIME_TO_BENCH, || {
-            tried.load().and_then(|subject| conformance::bench(&subject, fixture)).map_err(|finding| finding.to_string())
+            tried.load(env).and_then(|subject| conformance::bench(&subject, fixture)).map_err(|finding| finding.to_string())
         })
     };
     let mut timings: Vec<Timing> = vec![time(&tried, args.fixture.as_deref())?];
     // Recorded outputs have the names of one plugin.
-    if let (None, Ok(base)) = (&args.fixture, plugin::resolve("base")) {
+    if let (None, Ok(base)) = (&args.fixture, resolve("base", &env.plugins)) {
         timings.push(time(&Tried { path: base, options: json!({}), ..tried }, None)?);
     }
     match args.json {
-        true => console::json(&timings)?,
-        false => console::text(&conformance::bench_table(&timings))?,
+        true => env.output.json(&timings)?,
+        false => env.output.text(&conformance::bench_table(&timings))?,
     }
     Ok(())
 }

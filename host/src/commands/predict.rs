@@ -1,11 +1,12 @@
 //! `host predict`: images in, predictions out.
 
 use super::Outcome;
-use super::environment::precision;
 use super::model::find;
+use super::place::precision;
 use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
 use crate::console::say;
 use crate::device;
+use crate::environment::Environment;
 use crate::model::{ModelFolder, TrainedModel};
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, gather, vector_outputs};
@@ -22,10 +23,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// Predicts all cases, and fails at the end if one could not be.
-pub fn execute(args: &PredictArgs) -> Result<Outcome> {
+pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
     let started = Instant::now();
     ensure!(args.step > 0.0 && args.step <= 1.0, "--step is {}; expected more than 0 and at most 1", args.step);
-    let (mut models, _unpacked) = find(&args.model)?;
+    let (mut models, _unpacked) = find(&args.model, env)?;
     let path = models.pop().ok_or_else(|| anyhow!("{} has no model", args.model.display()))?;
     if !models.is_empty() {
         let names: Vec<String> =
@@ -47,7 +48,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
         name => precision(name, device),
     };
     let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
-    let model = folder.load(&paths, args.plugin.as_deref(), device, precision)?;
+    let model = folder.load(&paths, (args.plugin.as_deref(), &env.plugins), device, precision)?;
     check_names(&model, args.separate_regions)?;
     let largest = largest(args, &model)?;
     let mirror = mirror(args, &model)?;
@@ -87,7 +88,7 @@ pub fn execute(args: &PredictArgs) -> Result<Outcome> {
     let predicted: Vec<&Input> = all_inputs.iter().filter(|input| !failed.contains(input.id.as_str())).collect();
     gather(&predicted, &layout, args.preview.as_deref(), args.parts.count > 1)?;
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
-    say!("{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;
+    say!(env, "{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;
     if bad.is_empty() {
         return Ok(Outcome::Done);
     }

@@ -1,9 +1,10 @@
 //! `host fingerprint`, `host plan`, `host preprocess` and `host plan-and-preprocess`: the steps before training, one by one.
 
 use super::Outcome;
-use super::environment::Place;
+use super::place::Place;
 use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 use crate::console::say;
+use crate::environment::Environment;
 use anyhow::{Result, bail, ensure};
 use data::fingerprint::{Fingerprint, median};
 use data::name::Name;
@@ -12,40 +13,40 @@ use data::preprocess::{Prepared, Unused};
 use std::path::Path;
 
 /// Extracts the fingerprint.
-pub fn fingerprint(args: &FingerprintArgs) -> Result<Outcome> {
+pub fn fingerprint(args: &FingerprintArgs, env: &Environment) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
     let (fingerprint, folder) =
         place.prepare(&args.threads, |preparation| Ok((preparation.fingerprint(args.overwrite)?, preparation.folder().to_owned())))?;
-    show_fingerprint(&fingerprint, &folder)?;
+    show_fingerprint(&fingerprint, &folder, env)?;
     Ok(Outcome::Done)
 }
 
 /// Plans.
-pub fn plan(args: &PlanArgs) -> Result<Outcome> {
+pub fn plan(args: &PlanArgs, env: &Environment) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
     let options = options(&args.planner)?;
     let (plans, folder) =
         place.prepare(&args.threads, |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
-    show_plans(&plans, &folder)?;
+    show_plans(&plans, &folder, env)?;
     Ok(Outcome::Done)
 }
 
 /// Preprocesses.
-pub fn preprocess(args: &PreprocessArgs) -> Result<Outcome> {
+pub fn preprocess(args: &PreprocessArgs, env: &Environment) -> Result<Outcome> {
     let place = Place::open(&args.data)?;
     if args.clean {
-        return clean(&place, &args.threads);
+        return clean(&place, &args.threads, env);
     }
     let prepared = place.prepare(&args.threads, |preparation| {
         let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
         Ok(preparation.preprocess(&plans, &chosen(&plans, &args.configuration)?, args.overwrite)?)
     })?;
-    show_prepared(&prepared, place.dataset.cases.len())?;
+    show_prepared(&prepared, place.dataset.cases.len(), env)?;
     Ok(Outcome::Done)
 }
 
 /// Plans and preprocesses.
-pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
+pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs, env: &Environment) -> Result<Outcome> {
     let place = Place::open(&args.plan.data)?;
     let options = options(&args.plan.planner)?;
     let (plans, folder, prepared) = place.prepare(&args.plan.threads, |preparation| {
@@ -53,20 +54,20 @@ pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs) -> Result<Outcome> {
         let prepared = preparation.preprocess(&plans, &chosen(&plans, &args.configuration)?, args.plan.overwrite)?;
         Ok((plans, preparation.folder().to_owned(), prepared))
     })?;
-    show_plans(&plans, &folder)?;
-    show_prepared(&prepared, place.dataset.cases.len())?;
+    show_plans(&plans, &folder, env)?;
+    show_prepared(&prepared, place.dataset.cases.len(), env)?;
     Ok(Outcome::Done)
 }
 
 /// Lists and removes stores that nothing needs any more.
-fn clean(place: &Place, threads: &CaseThreads) -> Result<Outcome> {
+fn clean(place: &Place, threads: &CaseThreads, env: &Environment) -> Result<Outcome> {
     let unused = place.prepare(threads, |preparation| Ok(preparation.clean()?))?;
     for Unused { folder, cases, bytes, left } in &unused {
         let (what, megabytes) = (left.as_ref().map_or_else(|| "removed".to_owned(), |why| format!("left, {why}")), *bytes as f64 / 1e6);
-        say!("{}: {cases} cases, {megabytes:.1} MB: {what}", folder.display())?;
+        say!(env, "{}: {cases} cases, {megabytes:.1} MB: {what}", folder.display())?;
     }
     if unused.is_empty() {
-        say!("Every store belongs to a configuration of the plans; nothing is removed")?;
+        say!(env, "Every store belongs to a configuration of the plans; nothing is removed")?;
     }
     Ok(Outcome::Done)
 }
@@ -91,13 +92,20 @@ fn chosen(plans: &Plans, named: &[String]) -> Result<Vec<String>> {
     Ok(chosen)
 }
 
-fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) -> Result<()> {
+fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path, env: &Environment) -> Result<()> {
     let shapes: Vec<[f64; 3]> = fingerprint.shapes_after_crop.iter().map(|shape| shape.map(|size| size as f64)).collect();
     let medians = |rows: &[[f64; 3]]| [0, 1, 2].map(|axis| median(&rows.iter().map(|row| row[axis]).collect::<Vec<_>>()));
-    say!("{}", folder.join("dataset_fingerprint.json").display())?;
-    say!("  {} cases, median shape {}, median spacing {} mm", shapes.len(), join(medians(&shapes)), join(medians(&fingerprint.spacings)))?;
+    say!(env, "{}", folder.join("dataset_fingerprint.json").display())?;
+    say!(
+        env,
+        "  {} cases, median shape {}, median spacing {} mm",
+        shapes.len(),
+        join(medians(&shapes)),
+        join(medians(&fingerprint.spacings))
+    )?;
     for (channel, found) in &fingerprint.foreground_intensity_properties_per_channel {
         say!(
+            env,
             "  channel {channel}: foreground {:.4} ± {:.4}, 0.5 % to 99.5 %: {:.4} to {:.4}",
             found.mean,
             found.std,
@@ -108,22 +116,22 @@ fn show_fingerprint(fingerprint: &Fingerprint, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn show_plans(plans: &Plans, folder: &Path) -> Result<()> {
-    say!("{}", folder.join(format!("{}.json", plans.plans_name)).display())?;
-    say!("  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch")?;
+fn show_plans(plans: &Plans, folder: &Path, env: &Environment) -> Result<()> {
+    say!(env, "{}", folder.join(format!("{}.json", plans.plans_name)).display())?;
+    say!(env, "  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch")?;
     for name in plans.configurations.keys() {
         // Why one of somebody's own cannot be read is said where it is left out.
         let Ok(configuration) = plans.configuration(name) else { continue };
         let Configuration { spacing, patch_size, batch_size, architecture, .. } = configuration;
         let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));
-        say!("  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages)?;
+        say!(env, "  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages)?;
     }
     Ok(())
 }
 
-fn show_prepared(prepared: &[Prepared], cases: usize) -> Result<()> {
+fn show_prepared(prepared: &[Prepared], cases: usize, env: &Environment) -> Result<()> {
     for Prepared { name, store, .. } in prepared {
-        say!("{name}: {cases} cases in {}", store.folder().display())?;
+        say!(env, "{name}: {cases} cases in {}", store.folder().display())?;
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! `host run`: plans, preprocesses, trains and validates.
 
 use super::Outcome;
-use super::environment::{Place, cores, precision, results};
+use super::place::{Place, cores, precision, results};
 use super::runs::compare_cases;
 use crate::assign::assign;
 use crate::cli::{ArmArg, CaseThreads, Oversampling, RunArgs, SamplingArgs};
 use crate::console::say;
 use crate::device;
+use crate::environment::Environment;
 use crate::loading::Sampling;
 use crate::plugin::{self, Library};
 use crate::session::{self, Existing, Pretrained, Session, Settings, Setup};
@@ -16,19 +17,16 @@ use data::dataset::Dataset;
 use data::dataset::splits::Fold;
 use data::plan::PlanOptions;
 use data::preprocess::Prepared;
+use gate::search::resolve;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Set by the first Ctrl-C.
-static STOP: AtomicBool = AtomicBool::new(false);
-
 /// Runs every fold.
-pub fn execute(args: &RunArgs) -> Result<Outcome> {
-    let run = Run::open(args)?;
-    listen_for_interrupt()?;
+pub fn execute(args: &RunArgs, env: &Environment) -> Result<Outcome> {
+    let run = Run::open(args, env)?;
+    env.stop.listen().map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))?;
     let existing = match (args.resume || args.resume_anyway, args.overwrite) {
         (true, _) => Existing::Resume { anyway: args.resume_anyway },
         (_, true) => Existing::Overwrite,
@@ -36,7 +34,7 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
     };
     // What can be refused is refused before the first of several folds is trained for hours.
     for fold in args.fold.iter().filter(|_| !args.validate_only) {
-        let sessions = run.sessions(*fold, existing)?;
+        let sessions = run.sessions(*fold, existing, env)?;
         run.setups.iter().zip(&sessions).try_for_each(|(setup, session)| of_arm(&setup.name, session.check_existing(existing)))?;
     }
     if !args.validate_only {
@@ -44,20 +42,20 @@ pub fn execute(args: &RunArgs) -> Result<Outcome> {
         libraries.into_values().for_each(plugin::remember);
     }
     for fold in &args.fold {
-        let mut sessions = run.sessions(*fold, existing)?;
-        if !args.validate_only && session::train(&mut sessions, existing, &STOP)? == End::Interrupted {
+        let mut sessions = run.sessions(*fold, existing, env)?;
+        if !args.validate_only && session::train(&mut sessions, existing, &env.stop)? == End::Interrupted {
             return Ok(Outcome::Interrupted);
         }
         for session in sessions.iter_mut().filter(|_| !args.no_validation) {
-            if session.validate(args.val_cases, &STOP)? == End::Interrupted {
+            if session.validate(args.val_cases, &env.stop)? == End::Interrupted {
                 return Ok(Outcome::Interrupted);
             }
         }
     }
     match run.setups.len() {
         1 => {}
-        _ if args.no_validation => say!("The arms are not compared, since they were not validated (--validate-only does both)")?,
-        _ => run.compare(args)?,
+        _ if args.no_validation => say!(env, "The arms are not compared, since they were not validated (--validate-only does both)")?,
+        _ => run.compare(args, env)?,
     }
     Ok(Outcome::Done)
 }
@@ -71,19 +69,20 @@ pub(super) struct Run {
 
 impl Run {
     /// Loads the plugins and prepares the data; nothing is written to the results yet.
-    pub fn open(args: &RunArgs) -> Result<Self> {
+    pub fn open(args: &RunArgs, env: &Environment) -> Result<Self> {
         let wanted = arms(args)?;
         let mut loaded = Vec::new();
         for arm in &wanted {
-            let path = of_arm(&arm.name, plugin::resolve(&arm.plugin))?;
+            let path = of_arm(&arm.name, resolve(&arm.plugin, &env.plugins))?;
             let settings = of_arm(&arm.name, settings(args, arm))?;
-            loaded.push((arm, of_arm(&arm.name, Library::load(&path))?, settings));
+            loaded.push((arm, of_arm(&arm.name, Library::load(&path, &env.plugins))?, settings));
         }
         if let Some(threads) = args.threads {
             tch::set_num_threads(threads.into());
         }
         let place = Place::open(&args.data)?;
         say!(
+            env,
             "Data set {} with {} cases; preprocessed in {}",
             place.dataset.folder.display(),
             place.dataset.cases.len(),
@@ -111,20 +110,20 @@ impl Run {
     }
 
     /// One fold of every run.
-    pub fn sessions(&self, fold: Fold, existing: Existing) -> Result<Vec<Session<'_>>> {
+    pub fn sessions<'a>(&'a self, fold: Fold, existing: Existing, env: &'a Environment) -> Result<Vec<Session<'a>>> {
         let streams = session::streams(&self.setups, fold, existing)?;
-        let session = |setup| Session::new(&self.dataset, &self.prepared, setup, fold, streams);
+        let session = |setup| Session::new(&self.dataset, &self.prepared, setup, fold, streams, env);
         self.setups.iter().map(|setup| of_arm(&setup.name, session(setup))).collect()
     }
 
     /// The report on several runs, beside them.
-    fn compare(&self, args: &RunArgs) -> Result<()> {
+    fn compare(&self, args: &RunArgs, env: &Environment) -> Result<()> {
         let folds = |setup: &Setup| args.fold.iter().map(|fold| setup.folder.join(format!("fold_{fold}"))).collect();
         let runs: Vec<_> = self.setups.iter().map(|setup| (setup.name.clone(), folds(setup))).collect();
         let names = args.name.iter().map(AsRef::as_ref).chain(self.setups.iter().map(|setup| setup.name.as_str()));
         let words: Vec<&str> = ["comparison"].into_iter().chain(names).collect();
         let report = format!("{}__{}__{}", words.join("-"), args.plans, args.configuration);
-        compare_cases(&runs, &self.setups[0].folder.with_file_name(report))
+        compare_cases(&runs, &self.setups[0].folder.with_file_name(report), env)
     }
 }
 
@@ -238,20 +237,4 @@ pub(super) fn options(file: Option<&Path>, set: &[&str]) -> Result<Value> {
         assign(&mut options, assignment).map_err(|e| anyhow!("--set {assignment}: {e}"))?;
     }
     Ok(options)
-}
-
-/// The first Ctrl-C lets the current iteration end and saves; the second one ends the program.
-fn listen_for_interrupt() -> Result<()> {
-    const MESSAGE: &[u8] = b"stopping after this iteration; again to stop at once\n";
-    let interrupted = || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            signal_hook::low_level::exit(130);
-        }
-        // SAFETY: a system call on a string that lives for ever. Should nobody read it, nothing is lost.
-        unsafe { libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len()) };
-    };
-    // SAFETY: this runs inside the signal handler, where an atomic, `write` and `_exit` are allowed.
-    unsafe { signal_hook::low_level::register(signal_hook::consts::SIGINT, interrupted) }
-        .map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))?;
-    Ok(())
 }

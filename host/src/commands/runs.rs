@@ -1,8 +1,9 @@
 //! `host runs list | show | compare`: what trainings have come to.
 
-use super::environment::results;
+use super::place::results;
 use crate::cli::RunsCommand;
-use crate::console::{self, say};
+use crate::console::say;
+use crate::environment::Environment;
 use crate::report::runs::{self, Run};
 use crate::report::{chart, comparison, table};
 use crate::train::EpochRecord;
@@ -14,17 +15,17 @@ use std::path::{Path, PathBuf};
 const ROWS: usize = 20;
 
 /// Lists, shows or compares.
-pub fn execute(command: &RunsCommand) -> Result<()> {
+pub fn execute(command: &RunsCommand, env: &Environment) -> Result<()> {
     match command {
-        RunsCommand::List { place } => list(&results(place.output.as_deref())),
-        RunsCommand::Show { run, place } => show(&Run::find(run, &results(place.output.as_deref()))?),
-        RunsCommand::Compare { runs, png, place } => compare(runs, png, &results(place.output.as_deref())),
-        RunsCommand::Test { runs, report, place } => test(runs, report, &results(place.output.as_deref())),
-        RunsCommand::Schema => Ok(console::json(&schemars::schema_for!(EpochRecord))?),
+        RunsCommand::List { place } => list(&results(place.output.as_deref()), env),
+        RunsCommand::Show { run, place } => show(&Run::find(run, &results(place.output.as_deref()))?, env),
+        RunsCommand::Compare { runs, png, place } => compare(runs, png, &results(place.output.as_deref()), env),
+        RunsCommand::Test { runs, report, place } => test(runs, report, &results(place.output.as_deref()), env),
+        RunsCommand::Schema => Ok(env.output.json(&schemars::schema_for!(EpochRecord))?),
     }
 }
 
-fn list(results: &Path) -> Result<()> {
+fn list(results: &Path, env: &Environment) -> Result<()> {
     let folders: Vec<PathBuf> = runs::folders(results);
     ensure!(!folders.is_empty(), "{}: no runs; train one with host run, or say where they are with --output", results.display());
     let mut rows = vec![["RUN", "EPOCHS", "SCORE", "BEST", "AT", "STATE"].map(str::to_owned).to_vec()];
@@ -40,11 +41,11 @@ fn list(results: &Path) -> Result<()> {
             if run.is_finished() { "finished" } else { "unfinished" }.to_owned(),
         ]);
     }
-    print_table(&rows)
+    print_table(&rows, env)
 }
 
-fn show(run: &Run) -> Result<()> {
-    say!("{}", run.folder.display())?;
+fn show(run: &Run, env: &Environment) -> Result<()> {
+    say!(env, "{}", run.folder.display())?;
     if let Ok(debug) = imaging::io::read_json::<Value>(&run.folder.join("debug.json")) {
         let identity = &debug["identity"];
         let facts = [
@@ -57,9 +58,9 @@ fn show(run: &Run) -> Result<()> {
             ("seed", text(&debug["seed"])),
             ("device", text(&identity["machine"]["device"])),
         ];
-        facts.iter().try_for_each(|(name, value)| say!("{name:<10} {value}"))?;
+        facts.iter().try_for_each(|(name, value)| say!(env, "{name:<10} {value}"))?;
     }
-    let Some(last) = run.records.last() else { return Ok(say!("no epoch yet")?) };
+    let Some(last) = run.records.last() else { return Ok(say!(env, "no epoch yet")?) };
     let names: Vec<String> = last.numbers().into_iter().map(|(name, _)| name).collect();
     // Evenly spread, the last one among them.
     let step = run.records.len().div_ceil(ROWS);
@@ -68,15 +69,15 @@ fn show(run: &Run) -> Result<()> {
     rows.extend(
         names.iter().map(|name| [name.clone()].into_iter().chain(shown.iter().map(|record| number(runs::value(record, name)))).collect()),
     );
-    say!("")?;
-    print_table(&rows)
+    say!(env, "")?;
+    print_table(&rows, env)
 }
 
-fn compare(names: &[String], png: &Path, results: &Path) -> Result<()> {
+fn compare(names: &[String], png: &Path, results: &Path, env: &Environment) -> Result<()> {
     let runs: Vec<Run> = names.iter().map(|name| Run::find(name, results)).collect::<Result<_, _>>()?;
     for (i, run) in runs.iter().enumerate() {
         let epochs = run.records.len();
-        say!("{}: {}, {epochs} epochs", runs::label(i, run), run.folder.display())?;
+        say!(env, "{}: {}, {epochs} epochs", runs::label(i, run), run.folder.display())?;
     }
     let last = |run: &Run, name: &str| run.records.last().and_then(|record| runs::value(record, name));
     let best = |run: &Run, name: &str| run.best().and_then(|record| runs::value(record, name));
@@ -87,11 +88,11 @@ fn compare(names: &[String], png: &Path, results: &Path) -> Result<()> {
         row.extend(runs.iter().flat_map(|run| [number(last(run, &name)), number(best(run, &name))]));
         rows.push(row);
     }
-    say!("")?;
-    print_table(&rows)?;
+    say!(env, "")?;
+    print_table(&rows, env)?;
     chart::write(png, &runs::panels(&runs))?;
-    say!("")?;
-    Ok(say!("Chart: {}", png.display())?)
+    say!(env, "")?;
+    Ok(say!(env, "Chart: {}", png.display())?)
 }
 
 /// Four digits that matter; a dash for what is not there.
@@ -107,11 +108,11 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn print_table(rows: &[Vec<String>]) -> Result<()> {
-    Ok(console::text(&table::lines(rows))?)
+fn print_table(rows: &[Vec<String>], env: &Environment) -> Result<()> {
+    Ok(env.output.text(&table::lines(rows))?)
 }
 
-fn test(names: &[String], report: &Path, results: &Path) -> Result<()> {
+fn test(names: &[String], report: &Path, results: &Path, env: &Environment) -> Result<()> {
     let named: Vec<(String, Vec<PathBuf>)> = names
         .iter()
         .map(|name| {
@@ -120,24 +121,25 @@ fn test(names: &[String], report: &Path, results: &Path) -> Result<()> {
             Ok((model.split("__").next().unwrap_or_default().to_owned(), folds))
         })
         .collect::<Result<_>>()?;
-    compare_cases(&named, report)
+    compare_cases(&named, report, env)
 }
 
 /// Compares the validation cases of the first run with those of every other one.
-pub(super) fn compare_cases(runs: &[(String, Vec<PathBuf>)], report: &Path) -> Result<()> {
+pub(super) fn compare_cases(runs: &[(String, Vec<PathBuf>)], report: &Path, env: &Environment) -> Result<()> {
     let read: Vec<comparison::Results> =
         runs.iter().map(|(name, folds)| comparison::Results::read(name, folds)).collect::<Result<_, _>>()?;
     let (first, others) = read.split_first().expect("at least two");
     for other in others.iter().filter(|other| other.data_keys != first.data_keys) {
         say!(
+            env,
             "{} and {} were trained on different batches or folds: differences are not those of their plugins alone",
             first.name,
             other.name
         )?;
     }
     let comparisons = others.iter().map(|other| comparison::Comparison::new(first, other)).collect::<Result<Vec<_>, _>>()?;
-    say!("")?;
-    console::text(&comparison::write(report, &comparisons)?)?;
-    say!("")?;
-    Ok(say!("Report: {}", report.display())?)
+    say!(env, "")?;
+    env.output.text(&comparison::write(report, &comparisons)?)?;
+    say!(env, "")?;
+    Ok(say!(env, "Report: {}", report.display())?)
 }

@@ -1,31 +1,33 @@
 //! `host plugin trust add | list | remove`: which plugins `--locked` runs. Runs none.
 
 use crate::cli::TrustCommand;
-use crate::console::{self, say};
-use crate::plugin::trust::{self, Pin};
-use crate::plugin::{self, LibraryFile};
+use crate::console::say;
+use crate::environment::Environment;
 use crate::report::table;
 use anyhow::{Result, anyhow, bail};
+use gate::LibraryFile;
+use gate::search::resolve;
+use gate::trust::{self, Pin};
 use std::path::Path;
 
 /// Digits of a sha256 that are shown in tables, and that are enough to name one if no other begins with them.
 const DIGITS: usize = 16;
 
 /// Adds, lists or removes.
-pub fn execute(command: &TrustCommand) -> Result<()> {
+pub fn execute(command: &TrustCommand, env: &Environment) -> Result<()> {
     match command {
-        TrustCommand::Add { plugins } => add(plugins),
-        TrustCommand::List => list(),
-        TrustCommand::Remove { plugins } => remove(plugins),
+        TrustCommand::Add { plugins } => add(plugins, env),
+        TrustCommand::List => list(env),
+        TrustCommand::Remove { plugins } => remove(plugins, env),
     }
 }
 
 /// All of them or none.
-fn add(specs: &[String]) -> Result<()> {
+fn add(specs: &[String], env: &Environment) -> Result<()> {
     let mut new = Vec::new();
     for spec in specs {
-        let file = LibraryFile::read(&plugin::resolve(spec)?)?;
-        file.check()?;
+        let file = LibraryFile::read(&resolve(spec, &env.plugins)?)?;
+        file.check(&env.plugins)?;
         new.push(Pin::of(&file));
     }
     let others = trust::change(|pins| {
@@ -35,18 +37,18 @@ fn add(specs: &[String]) -> Result<()> {
         anyhow::Ok(others)
     })?;
     for Pin { id, version, sha256, path, .. } in &new {
-        say!("pinned {id} {version}, sha256 {sha256}, {}", path.display())?;
+        say!(env, "pinned {id} {version}, sha256 {sha256}, {}", path.display())?;
     }
     for Pin { id, version, sha256, added, .. } in others {
-        say!("{id} {version} of {added} stays pinned, too; to take it back: host plugin trust remove {}", &sha256[..DIGITS])?;
+        say!(env, "{id} {version} of {added} stays pinned, too; to take it back: host plugin trust remove {}", &sha256[..DIGITS])?;
     }
     Ok(())
 }
 
-fn list() -> Result<()> {
+fn list(env: &Environment) -> Result<()> {
     let pins = trust::pins()?;
     if pins.is_empty() {
-        return Ok(say!("No plugin is pinned. Pin one: host plugin trust add ID|PATH")?);
+        return Ok(say!(env, "No plugin is pinned. Pin one: host plugin trust add ID|PATH")?);
     }
     let mut rows = vec![["ID", "VERSION", "SHA256", "ADDED", "FILE", "PATH"].map(str::to_owned).to_vec()];
     rows.extend(pins.iter().map(|pin| {
@@ -54,7 +56,7 @@ fn list() -> Result<()> {
         let path = path.display().to_string();
         vec![id.clone(), version.clone(), sha256[..DIGITS].to_owned(), added.clone(), state(pin), path]
     }));
-    Ok(console::text(&table::lines(&rows))?)
+    Ok(env.output.text(&table::lines(&rows))?)
 }
 
 /// What has become of the file that was pinned.
@@ -70,7 +72,7 @@ fn state(pin: &Pin) -> String {
 }
 
 /// All of them or none.
-fn remove(specs: &[String]) -> Result<()> {
+fn remove(specs: &[String], env: &Environment) -> Result<()> {
     let removed = trust::change(|pins| {
         let mut removed = Vec::new();
         for spec in specs {
@@ -80,7 +82,7 @@ fn remove(specs: &[String]) -> Result<()> {
         anyhow::Ok(removed)
     })?;
     for Pin { id, version, sha256, .. } in removed {
-        say!("{id} {version}, sha256 {sha256}, is not pinned any more")?;
+        say!(env, "{id} {version}, sha256 {sha256}, is not pinned any more")?;
     }
     Ok(())
 }
@@ -88,7 +90,7 @@ fn remove(specs: &[String]) -> Result<()> {
 /// The pins that `spec` names, at least one: by path (of the file as it was pinned, or as it is now), id, or digits of one sha256.
 fn meant(spec: &str, pins: &[Pin]) -> Result<Vec<Pin>> {
     let of = |is_meant: &dyn Fn(&Pin) -> bool| pins.iter().filter(|pin| is_meant(pin)).cloned().collect::<Vec<_>>();
-    let found = if plugin::is_path(spec) {
+    let found = if gate::search::is_path(spec) {
         let path = std::path::absolute(spec).map_err(|e| anyhow!("{spec}: {e}"))?;
         let now = LibraryFile::read(Path::new(spec)).ok().map(|file| file.sha256);
         of(&|pin| pin.path == path || Some(&pin.sha256) == now.as_ref())

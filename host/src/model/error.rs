@@ -1,9 +1,10 @@
 //! Why a model cannot be opened, built or saved.
 
 use crate::network;
-use crate::plugin::{LoadError, SearchError};
 use crate::train::CheckpointError;
 use data::{dataset, plan, pth};
+use gate::LoadError;
+use gate::search::SearchError;
 use std::path::{Path, PathBuf};
 
 /// A model cannot be opened or built.

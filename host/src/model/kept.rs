@@ -7,6 +7,7 @@ use super::{Checkpoint, Error, ModelFolder};
 use crate::network::Precision;
 use crate::plugin::keeps::METHODS;
 use crate::train::Keeps;
+use gate::Host;
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -15,7 +16,7 @@ use tch::Device;
 ///
 /// # Errors
 /// When a checkpoint or the plugin cannot be read, and when `forward` or `activate` are other than nnU-Net's.
-pub fn check_kept(folder: &ModelFolder, checkpoints: &[PathBuf], plugin: Option<&str>, unchecked: bool) -> Result<(), Error> {
+pub fn check_kept(folder: &ModelFolder, checkpoints: &[PathBuf], plugin: (Option<&str>, &Host), unchecked: bool) -> Result<(), Error> {
     for path in checkpoints {
         let origin = Checkpoint::read(path, &folder.plans)?.origin;
         match origin.keeps() {

@@ -25,6 +25,8 @@ use data::dataset::splits::Fold;
 use data::dataset::{Description, TargetKind};
 use data::name::Name;
 use data::plan::{Configuration, Plans, check_patch};
+use gate::Host;
+use gate::search::resolve;
 use imaging::io::Reader;
 use indexmap::IndexMap;
 use plugin_api::Task;
@@ -161,11 +163,17 @@ impl ModelFolder {
         })
     }
 
-    /// Builds one network a checkpoint. `plugin` is an id or path; without one it is that of the checkpoint.
+    /// Builds one network a checkpoint. `plugin` is an id or path, which `host` finds; without one it is that of the checkpoint.
     ///
     /// # Errors
     /// When the plugin is not there, a checkpoint cannot be read, or they do not belong together.
-    pub fn load(&self, checkpoints: &[PathBuf], plugin: Option<&str>, device: Device, precision: Precision) -> Result<TrainedModel, Error> {
+    pub fn load(
+        &self,
+        checkpoints: &[PathBuf],
+        (plugin, host): (Option<&str>, &Host),
+        device: Device,
+        precision: Precision,
+    ) -> Result<TrainedModel, Error> {
         let channels = self.description.channel_names.len();
         let mut first: Option<First> = None;
         let mut folds = Vec::new();
@@ -177,7 +185,7 @@ impl ModelFolder {
                 Some(first) => first,
                 None => {
                     let origin = checkpoint.origin.clone();
-                    let library = Library::load(&find_plugin(plugin, &origin, path)?)?;
+                    let library = Library::load(&find_plugin(plugin, &origin, path, host)?, host)?;
                     warn_of_options(&library, &origin);
                     first.insert(First { path: path.clone(), origin, configuration, task: task.clone(), library })
                 }
@@ -300,12 +308,12 @@ pub fn warn_of_options(library: &Library, origin: &Origin) {
 
 /// The library that is asked for; else the very one that trained `checkpoint`, where this user trained with it; else the one with its id in the search
 /// path. What a file says must not lead to a path: that could be a library which came with the model.
-fn find_plugin(asked: Option<&str>, origin: &Origin, checkpoint: &Path) -> Result<PathBuf, Error> {
+fn find_plugin(asked: Option<&str>, origin: &Origin, checkpoint: &Path, host: &Host) -> Result<PathBuf, Error> {
     if let Some(asked) = asked {
-        return Ok(plugin::resolve(asked)?);
+        return Ok(resolve(asked, host)?);
     }
     let id = &origin.plugin;
-    if plugin::is_path(id) {
+    if gate::search::is_path(id) {
         let reason = format!("names the plugin {id:?}; expected an id. If you trust that library, name it with --plugin");
         return Err(Error::Broken { path: checkpoint.to_owned(), reason });
     }
@@ -313,5 +321,5 @@ fn find_plugin(asked: Option<&str>, origin: &Origin, checkpoint: &Path) -> Resul
         log::info!("plugin {id} as this model was trained with it: {}", path.display());
         return Ok(path);
     }
-    Ok(plugin::resolve(id)?)
+    Ok(resolve(id, host)?)
 }

@@ -5,7 +5,7 @@ use super::{Checkpoint, Error, ModelFolder};
 use crate::train::{LibraryRecord, Origin, Saved, write_weights};
 use data::dataset::splits::Fold;
 use data::fingerprint::Fingerprint;
-use data::scratch::Scratch;
+use data::scratch::Folders;
 use imaging::io::write_json;
 use plugin_api::Output;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ pub fn save(
     folder: &ModelFolder,
     checkpoints: &[(Fold, PathBuf)],
     format: Format,
+    folders: &Folders,
     output: impl Fn(&Origin) -> Result<PathBuf, Error>,
 ) -> Result<PathBuf, Error> {
     let Some((_, first)) = checkpoints.first() else {
@@ -40,7 +41,7 @@ pub fn save(
         return Err(Error::Broken { path: output, reason: "is there already; name another folder, or remove it".to_owned() });
     }
     let failed = |source: std::io::Error| Error::Broken { path: output.clone(), reason: format!("cannot be written ({source})") };
-    let temporary = Scratch::beside(&output, ".model").map_err(failed)?;
+    let temporary = folders.beside(&output, ".model").map_err(failed)?;
     let write = |name: &str, value: &Value| write_json(&temporary.path().join(name), value);
 
     let mut plans = serde_json::to_value(&folder.plans).expect("plain data");

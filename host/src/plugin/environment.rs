@@ -1,7 +1,7 @@
 //! What a plugin must be built against to be loaded here.
 
-use super::shell::quoted;
 use super::template::plugin_api;
+use gate::shell::quoted;
 use plugin_api::manifest::{API_VERSION, LIBTORCH};
 use std::path::{Path, PathBuf};
 
@@ -22,14 +22,13 @@ pub enum EnvironmentError {
 }
 
 /// Assignments that a POSIX shell evaluates: `eval "$(host plugin env)"`.
-pub fn environment() -> Result<String, EnvironmentError> {
+pub fn environment(host: &Path) -> Result<String, EnvironmentError> {
     const HEADER: &str = "include/torch/headeronly/version.h";
     let library = loaded_libtorch()?;
     let folder = library.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned();
     if !folder.join(HEADER).is_file() {
         return Err(EnvironmentError::NoHeaders { folder, header: HEADER });
     }
-    let host = std::env::current_exe().map_err(|e| EnvironmentError::NotFound(e.to_string()))?;
     let lib = quoted(folder.join("lib"));
     let set = |name: &str, value: &str| format!("export {name}={}\n", quoted(value));
     Ok([

@@ -1,12 +1,12 @@
 //! The extensions that this host knows: their tables, found once per trainer, what their sinks collect, and the calls of [`LoadedTrainer`] into them.
 
 use super::error::CallError;
-use super::gate::Reason;
 use super::lent;
 use super::library::null_function;
 use super::marshal::{LentBatch, LentOutputs, step_as_c, take, take_term};
 use super::trainer::{LOSS, LoadedTrainer};
 use crate::shim::mix;
+use gate::Reason;
 use plugin_api::abi::{self, Entry, Named, Str};
 use plugin_api::extensions::{Metric, TermWithGrad, loss_with_grad, metrics, target_transform};
 use plugin_api::{Batch, Manifest, Outputs, Phase, Step, Term};

@@ -1,11 +1,11 @@
 //! Loads a library that has passed the gate, through the Rust door where it has one, else through the C door. Never unloads.
 
-use super::file::LibraryFile;
-use super::gate::{LoadError, Reason};
-use super::trust;
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{LibHeader, lib_header_from_path};
+use gate::LibraryFile;
+use gate::trust;
+use gate::{Host, LoadError, Reason};
 use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::Manifest;
 use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
@@ -41,17 +41,17 @@ impl Library {
     ///
     /// # Errors
     /// When it is refused, or is not what its manifest says.
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Self::load_file(LibraryFile::read(path)?)
+    pub fn load(path: &Path, host: &Host) -> Result<Self, LoadError> {
+        Self::load_file(LibraryFile::read(path)?, host)
     }
 
     /// Checks and loads what was read, whatever has become of the file since.
     ///
     /// # Errors
     /// When it is refused, or is not what its manifest says.
-    pub fn load_file(file: LibraryFile) -> Result<Self, LoadError> {
-        file.check()?;
-        let entry = trust::admit(&file).map_err(Reason::from).and_then(|()| entry(&file));
+    pub fn load_file(file: LibraryFile, host: &Host) -> Result<Self, LoadError> {
+        file.check(host)?;
+        let entry = trust::admit(&file, host).map_err(Reason::from).and_then(|()| entry(&file));
         let LibraryFile { path, manifest, sha256, .. } = file;
         match entry {
             Ok(entry) => Ok(Self { path, manifest, sha256, entry }),

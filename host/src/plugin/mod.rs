@@ -36,3 +36,8 @@ pub use remembered::{remember, remembered};
 pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{LoadedTrainer, Observation};
 pub use transform::LoadedTransform;
+
+/// What plugins find in this host, beside which those lie that ship with it: in `folder`.
+pub fn this_host(folder: Option<std::path::PathBuf>) -> gate::Host {
+    gate::Host { libtorch: plugin_api::manifest::LIBTORCH, extensions: &KNOWN_EXTENSIONS, folder }
+}

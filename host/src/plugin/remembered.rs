@@ -4,10 +4,10 @@
 //! path. Only trainings that this user starts write there. A checkpoint, which may be a stranger's, gives a hash and never a path: it leads to a
 //! library that the user has trained with, and only while that still has the same bytes. What is found passes all gates.
 
-use super::file;
 use super::library::Library;
-use super::permissions;
 use data::hash::sha256;
+use gate::permissions;
+use gate::read_file;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -57,7 +57,7 @@ pub fn remembered(hash: &str) -> Option<PathBuf> {
     let mut path = Vec::new();
     file.read_to_end(&mut path).ok()?;
     let path = PathBuf::from(OsString::from_vec(path));
-    let (_, bytes) = file::read(&path).ok()?;
+    let (_, bytes) = read_file(&path).ok()?;
     (sha256(bytes) == hash).then_some(path)
 }
 

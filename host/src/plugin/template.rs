@@ -1,6 +1,6 @@
 //! New plugins: a folder with all that a first one needs, which builds, has tests, and passes its check as it is.
 
-use super::search::library_file;
+use gate::search::library_file;
 use plugin_api::manifest::API_VERSION;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! Predicts and measures the validation cases of a fold.
 
 use super::{Error, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window, vector_outputs, write};
+use crate::environment::Stop;
 use crate::network::Model;
 use crate::report::Bar;
 use data::dataset::{
@@ -12,7 +13,6 @@ use imaging::io::{ABANDONED, Reader, remove_leftovers};
 use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is validated.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Validation<'a> {
     /// What summaries say of the choice of cases.
     pub notes: Notes,
     /// Set by Ctrl-C.
-    pub stop: &'a AtomicBool,
+    pub stop: &'a Stop,
 }
 
 /// One line a metric, for the log.
@@ -67,7 +67,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let mut left_out = 0;
     let bar = Bar::new("validation", validation.cases.len() as u64);
     for id in validation.cases {
-        if validation.stop.load(Ordering::Relaxed) {
+        if validation.stop.is_asked() {
             return Ok(None);
         }
         let Some(case) = validation.dataset.cases.iter().find(|case| case.id == id.as_str()) else {

@@ -5,7 +5,7 @@
 
 use super::growing::Growing;
 use super::tensorboard::{Batch, Events};
-use crate::console::say;
+use crate::console::Output;
 use crate::train::EpochRecord;
 use data::plain::plain;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ pub struct RunLog {
     pictures: Vec<Vec<u8>>,
     /// Before every line on the console: whose it is.
     prefix: String,
+    output: Output,
 }
 
 fn hint(error: &std::io::Error) -> &'static str {
@@ -52,7 +53,7 @@ impl LogError {
 impl RunLog {
     /// Opens the logs in `folder`, which is made if need be, and cuts them back to `lengths`, as [`RunLog::lengths`] gave them; zeros
     /// start anew. On the console, lines begin with `name`, unless that is empty.
-    pub fn open(folder: &Path, lengths: [u64; 3], name: &str) -> Result<Self, LogError> {
+    pub fn open(folder: &Path, lengths: [u64; 3], name: &str, output: &Output) -> Result<Self, LogError> {
         std::fs::create_dir_all(folder).map_err(|source| LogError::new(folder.to_owned(), source))?;
         let open = |name| Growing::open(folder.join(name));
         let [metrics_length, text_length, events_length] = lengths;
@@ -63,18 +64,18 @@ impl RunLog {
         metrics.cut(metrics_length)?;
         let records = read_records(metrics.path())?;
         let prefix = if name.is_empty() { String::new() } else { format!("[{name}] ") };
-        Ok(Self { text, metrics, events, records, pictures: Vec::new(), prefix })
+        Ok(Self { text, metrics, events, records, pictures: Vec::new(), prefix, output: output.clone() })
     }
 
     /// Opens the logs in `folder` to add to them.
-    pub fn append(folder: &Path, name: &str) -> Result<Self, LogError> {
-        Self::open(folder, [u64::MAX; 3], name)
+    pub fn append(folder: &Path, name: &str, output: &Output) -> Result<Self, LogError> {
+        Self::open(folder, [u64::MAX; 3], name, output)
     }
 
     /// Prints a line and adds it to `log.txt` with the time (UTC). Neither a full disk nor a console that has gone away stops a training.
     pub fn line(&mut self, line: &str) {
         let line = plain(line);
-        let _ = say!("{}{line}", self.prefix);
+        let _ = self.output.line(&format!("{}{line}", self.prefix));
         if let Err(error) = self.text.append(format!("{} {line}\n", timestamp()).as_bytes()) {
             log::warn!("{error}; the line is only on the console");
         }
@@ -138,14 +139,15 @@ mod tests {
     #[test]
     fn resuming_cuts_back() {
         let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(std::io::sink(), None);
         let lengths = {
-            let mut log = RunLog::open(folder.path(), [0; 3], "").unwrap();
+            let mut log = RunLog::open(folder.path(), [0; 3], "", &output).unwrap();
             log.line("kept");
             let lengths = log.lengths().unwrap();
             log.line("cut off");
             lengths
         };
-        let mut log = RunLog::open(folder.path(), lengths, "").unwrap();
+        let mut log = RunLog::open(folder.path(), lengths, "", &output).unwrap();
         log.line("next");
         let text = std::fs::read_to_string(folder.path().join("log.txt")).unwrap();
         let words: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().1).collect();

@@ -9,6 +9,7 @@ mod locking;
 
 use crate::cli::RecipeArgs;
 use crate::device;
+use crate::environment::{Environment, Stop};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
 use crate::model::{Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::network::{Model, Precision, all_told, task};
@@ -32,7 +33,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tch::Device;
 
@@ -133,6 +133,8 @@ pub struct Session<'a> {
     folder: PathBuf,
     /// Held once something is written to the folder.
     lock: Option<Lock>,
+    /// Where lines go.
+    env: &'a Environment,
 }
 
 /// What is done about a fold that is there already.
@@ -177,7 +179,7 @@ pub fn streams(setups: &[Setup], fold: Fold, existing: Existing) -> Result<Strea
 ///
 /// # Errors
 /// Among others, when they would not see the same batches.
-pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) -> Result<End> {
+pub fn train(sessions: &mut [Session], existing: Existing, stop: &Stop) -> Result<End> {
     checks::check_arms(sessions)?;
     let (first_options, _) = sessions[0].loader_options();
     first_options.check(&sessions[0].source(&sessions[0].split.train))?;
@@ -201,7 +203,14 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &AtomicBool) ->
 
 impl<'a> Session<'a> {
     /// Builds the model of `setup` and checks everything. What is random is keyed by `streams`. Writes nothing.
-    pub fn new(dataset: &'a Dataset, prepared: &'a Prepared, setup: &'a Setup, fold: Fold, streams: Streams) -> Result<Self> {
+    pub fn new(
+        dataset: &'a Dataset,
+        prepared: &'a Prepared,
+        setup: &'a Setup,
+        fold: Fold,
+        streams: Streams,
+        env: &'a Environment,
+    ) -> Result<Self> {
         let Setup { name, library, settings, folder } = setup;
         let configuration = &prepared.configuration;
         let (patch_size, patch, mut augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
@@ -249,6 +258,7 @@ impl<'a> Session<'a> {
             settings,
             folder,
             lock: None,
+            env,
         })
     }
 
@@ -325,7 +335,7 @@ impl<'a> Session<'a> {
             self.remove()?;
         }
         self.write_description(&identity.origin)?;
-        let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name)?;
+        let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name, &self.env.output)?;
         // Nobody else writes here: the fold is locked.
         let folders = [&self.folder, &self.folder.join(EXAMPLES)];
         folders.into_iter().for_each(|folder| imaging::io::remove_leftovers(folder, Duration::ZERO));
@@ -392,7 +402,7 @@ impl<'a> Session<'a> {
     }
 
     /// Predicts and measures the validation cases, or the first `most` of them, with the final checkpoint.
-    pub fn validate(&mut self, most: Option<u64>, stop: &AtomicBool) -> Result<End> {
+    pub fn validate(&mut self, most: Option<u64>, stop: &Stop) -> Result<End> {
         if self.folder.is_dir() {
             self.lock()?;
         }
@@ -414,7 +424,7 @@ impl<'a> Session<'a> {
         let Some(lines) = validate(&self.model, &validation)? else {
             return Ok(End::Interrupted);
         };
-        let mut log = RunLog::append(&self.folder, self.name)?;
+        let mut log = RunLog::append(&self.folder, self.name, &self.env.output)?;
         let of = if measured < all { format!(" of {all}") } else { String::new() };
         log.line(&format!("Validation of {measured}{of} cases, {}:", validation.folder.display()));
         lines.iter().for_each(|line| log.line(line));

@@ -24,13 +24,13 @@ mod watch;
 mod weighting;
 mod weights;
 
+use crate::environment::Stop;
 use crate::loading::{self, Loader};
 use crate::network;
 use crate::report::{Bar, LogError, format_duration};
 use arm::DataTimes;
 use imaging::failpoint;
 use plugin_api::{Batch, Task};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use validation::Validated;
 
@@ -142,7 +142,7 @@ pub struct Training<'a> {
     /// Validation batches.
     pub validation: Loader,
     /// Set by Ctrl-C.
-    pub stop: &'a AtomicBool,
+    pub stop: &'a Stop,
 }
 
 impl Training<'_> {
@@ -190,13 +190,13 @@ impl Training<'_> {
 }
 
 /// The steps of an epoch that are left. Every batch is loaded once, for all arms that have come so far.
-fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate: &mut Estimate) -> Result<End, Error> {
+fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &Stop, estimate: &mut Estimate) -> Result<End, Error> {
     let iterations = arms[0].task.iterations;
     let bar = Bar::new(&format!("epoch {}", arms[0].progress.epoch), iterations);
     let first = arms.iter().map(|arm| arm.progress.iteration).min().unwrap_or(0);
     for iteration in first..iterations {
         failpoint::reached(format_args!("train.step"));
-        if stop.load(Ordering::Relaxed) {
+        if stop.is_asked() {
             return Ok(End::Interrupted);
         }
         let start = Instant::now();
@@ -220,10 +220,10 @@ fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &AtomicBool, estimate:
 }
 
 /// The validation batches of an epoch; `None` when stopped.
-fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &AtomicBool) -> Result<Option<Vec<Validated>>, Error> {
+fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &Stop) -> Result<Option<Vec<Validated>>, Error> {
     let mut validated: Vec<Validated> = arms.iter().map(|arm| Validated::new(arm)).collect();
     for iteration in 0..arms[0].identity.validation_iterations {
-        if stop.load(Ordering::Relaxed) {
+        if stop.is_asked() {
             return Ok(None);
         }
         let start = Instant::now();

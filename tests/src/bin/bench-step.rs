@@ -2,8 +2,9 @@
 //! (`base` plugin; forward, loss, backward, clip, SGD) on random data, and prints one line `step SECONDS` each.
 
 use data::plan::Plans;
+use gate::search::resolve;
 use host::network::{Model, Precision, task};
-use host::plugin::{Library, resolve};
+use host::plugin::Library;
 use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
 use plugin_api::task::Target as TargetSpec;
 use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Task};
@@ -23,6 +24,7 @@ fn main() -> Result<()> {
     let batch_size: i64 = args.next().ok_or(usage)?.parse()?;
     let steps: usize = args.next().ok_or(usage)?.parse()?;
 
+    let this_host = tests::artifact::this_host();
     let plans: Plans = serde_json::from_str(include_str!("../../golden/hippocampus_plans.json"))?;
     let configuration = plans.configuration("3d_fullres")?;
     let classes = vec!["anterior".to_owned(), "posterior".to_owned()];
@@ -30,7 +32,7 @@ fn main() -> Result<()> {
     let targets = IndexMap::from([("segmentation".to_owned(), spec)]);
     let (patch_size, spacing) = (&configuration.patch_size, &configuration.spacing);
     let task = Task { batch_size, batch_dice: configuration.batch_dice, ..task(&configuration.architecture, patch_size, spacing, targets) };
-    let library = Library::load(&resolve("base")?)?;
+    let library = Library::load(&resolve("base", &this_host)?, &this_host)?;
     let options = serde_json::json!({});
     let mut model = Model::new(&configuration.architecture, 1, &library, &task, &options, Device::Cpu, precision)?;
     let mut optimiser = Optimiser::new(&model.parameters, &Recipe::default());

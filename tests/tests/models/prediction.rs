@@ -69,7 +69,8 @@ fn images_become_the_logits_that_they_become_there() {
             let folds: Vec<_> = prediction.folds.iter().map(|fold| data::dataset::splits::Fold::Number(*fold)).collect();
             let checkpoints: Vec<_> = model_folder.checkpoints(&folds, "final").expect("there").into_iter().map(|(_, path)| path).collect();
             let base = artifact::plugin("base");
-            let model = model_folder.load(&checkpoints, base.to_str(), tch::Device::Cpu, Precision::Fp32).expect("loads");
+            let model =
+                model_folder.load(&checkpoints, (base.to_str(), &artifact::this_host()), tch::Device::Cpu, Precision::Fp32).expect("loads");
             let mirror: &[usize] = if prediction.mirroring { &model.mirror } else { &[] };
             for (case, file) in &prediction.logits {
                 let channels = model_folder.description.channel_names.len();
@@ -258,7 +259,7 @@ fn a_field_of_vectors_is_put_back_exactly() {
     let patch = [network.patch_size[0], network.patch_size[1], network.patch_size[2]];
     let targets = IndexMap::from([("flow".to_owned(), Target::new(Kind::Regression, 3))]);
     let task = Task { batch_size: 1, ..host::network::task(&network.architecture, &network.patch_size, &[1.0; 3], targets) };
-    let library = Library::load(&artifact::fixture("field")).expect("it loads");
+    let library = Library::load(&artifact::fixture("field"), &artifact::this_host()).expect("it loads");
     let (channels, device) = (network.input_channels, tch::Device::Cpu);
     let model =
         host::network::Model::new(&network.architecture, channels, &library, &task, &json!({}), device, Precision::Fp32).expect("built");

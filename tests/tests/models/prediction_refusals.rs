@@ -1,6 +1,7 @@
 //! What `host predict` makes of bad input: a bad case is told and the rest predicted; a bad model is refused in one line.
 
 use data::dataset::splits::Fold;
+use data::scratch::Folders;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use host::model::{Format, ModelFolder, save};
@@ -155,7 +156,7 @@ fn a_library_in_a_model_folder_is_never_loaded() {
     let source = ModelFolder::open(&folder().join("plain_3d")).expect("a model");
     let checkpoints = source.checkpoints(&[Fold::Number(0)], "final").expect("there");
     let model = bench.folder().join("ours");
-    save(&source, &checkpoints, Format::Safetensors, |_| Ok(model.clone())).expect("writable");
+    save(&source, &checkpoints, Format::Safetensors, &Folders::new(|_| Ok(())), |_| Ok(model.clone())).expect("writable");
     let library = artifact::with_manifest(&artifact::plugin("base"), &model, |manifest| manifest.id = "evil".to_owned());
     let images = folder().join("plain_3d/images");
     let checkpoint = model.join("fold_0/checkpoint_final.safetensors");

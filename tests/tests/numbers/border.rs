@@ -53,7 +53,7 @@ impl Border {
             device: "cpu".to_owned(),
             seed: 0,
         };
-        let library = Library::load(&artifact::fixture("trivial")).expect("loads");
+        let library = Library::load(&artifact::fixture("trivial"), &artifact::this_host()).expect("loads");
         let mut parameters = Parameters::new(Device::Cpu, 0);
         let loaded = LoadedTrainer::create(&library, &task, &serde_json::json!({}), &mut parameters).expect("nothing to go wrong");
         let one = || Tensor::from(1.0f32);

@@ -33,7 +33,7 @@ const CALLS: [&str; 12] = [
 ];
 
 fn subject(library: &Path, fault: &str) -> Subject {
-    let library = Library::load(library).expect("loads");
+    let library = Library::load(library, &artifact::this_host()).expect("loads");
     Subject { library, options: json!({ "fault": fault }), targets: every_kind_of_target(), made_up: true, seed: 0 }
 }
 
@@ -304,7 +304,7 @@ fn a_plugin_in_plain_c_passes_the_kit() {
 
 #[test]
 fn the_manifest_of_plain_c_says_what_the_host_asks_of_it() {
-    let manifest = Library::load(&native::plain_c()).expect("loads").manifest;
+    let manifest = Library::load(&native::plain_c(), &artifact::this_host()).expect("loads").manifest;
     assert_eq!((manifest.id.as_str(), manifest.version.as_str(), manifest.license.as_str()), ("plain-c", "1.0.0", "Apache-2.0"));
     assert_eq!(manifest.api, plugin_api::manifest::API_VERSION);
     assert_eq!(manifest.libtorch, plugin_api::manifest::LIBTORCH);

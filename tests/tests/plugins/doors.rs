@@ -72,8 +72,8 @@ fn what_a_plugin_changes_behind_the_hosts_back_is_put_back() {
 
 #[test]
 fn the_manifest_says_what_was_built_with_what() {
-    let rust = Library::load(&artifact::fixture("two-heads")).expect("loads").manifest;
-    let cpp = Library::load(&artifact::cpp_plugin()).expect("loads").manifest;
+    let rust = Library::load(&artifact::fixture("two-heads"), &artifact::this_host()).expect("loads").manifest;
+    let cpp = Library::load(&artifact::cpp_plugin(), &artifact::this_host()).expect("loads").manifest;
     assert_eq!((rust.id.as_str(), rust.version.as_str()), ("two-heads", "1.0.0"));
     assert_eq!((cpp.id.as_str(), cpp.version.as_str()), ("brier-cpp", "0.1.0"));
     for manifest in [rust, cpp] {

@@ -64,7 +64,7 @@ fn every_method_is_reached_through_both_doors() {
 
 /// Value of the one term on random outputs, and its gradient by the finest level.
 fn dice(autograd: bool) -> (f64, Tensor) {
-    let library = Library::load(&artifact::fixture("hand-dice")).expect("loads");
+    let library = Library::load(&artifact::fixture("hand-dice"), &artifact::this_host()).expect("loads");
     let subject = Subject { library, options: json!({ "autograd": autograd }), targets: every_kind_of_target(), made_up: true, seed: 0 };
     let mut rig = subject.usual().expect("a trainer");
     let (logits, step) = (rig.logits().expect("outputs"), rig.step(0));

@@ -49,7 +49,7 @@ fn transform(fixture: &str, options: Value) -> Result<LoadedTransform, String> {
 }
 
 fn transform_of(plugin: &Path, dims: usize, options: Value) -> Result<LoadedTransform, String> {
-    let library = Library::load(plugin).expect("loads");
+    let library = Library::load(plugin, &artifact::this_host()).expect("loads");
     let made = LoadedTransform::create(&library, &mut task(dims), &options).map_err(|error| error.to_string())?;
     Ok(made.expect("the fixture has one"))
 }

@@ -1,6 +1,6 @@
 //! Plugins that were changed at random: reading them never panics, and whatever a child process that loads one does, the host says so in order.
 
-use host::plugin::{LibraryFile, read_manifest};
+use gate::LibraryFile;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -98,7 +98,7 @@ fn changed_at_random() {
     for round in 0.. {
         let original = &originals[random.below(originals.len())];
         let bytes = mutate(&mut random, original);
-        if let Err(error) = read_manifest(&bytes) {
+        if let Err(error) = gate::manifest::read(&bytes) {
             let message = error.to_string();
             assert!(message.len() < 1000 && !message.contains(char::is_control), "{message}");
         }
@@ -107,7 +107,7 @@ fn changed_at_random() {
         }
         let path = bench.folder().join("libchanged.so");
         fs::write(&path, &bytes).expect("writable");
-        let end = match LibraryFile::read(&path).and_then(|file| file.check()) {
+        let end = match LibraryFile::read(&path).and_then(|file| file.check(&artifact::this_host())) {
             Err(error) => format!("refused: {}", error.reason).chars().take(70).collect(),
             Ok(()) => {
                 passed += 1;

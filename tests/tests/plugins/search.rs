@@ -1,6 +1,6 @@
 //! How plugins are found: in which folders, in which order, by which names; and what is said of those that are broken.
 
-use host::plugin::LibraryFile;
+use gate::LibraryFile;
 use std::env;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

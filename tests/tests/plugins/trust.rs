@@ -1,6 +1,7 @@
 //! Which plugins run: pinned ones, shipped ones, what nobody else can have written; that what was checked is what runs; that what ran is on record.
 
-use host::plugin::{Library, LibraryFile, LoadedTrainer};
+use gate::LibraryFile;
+use host::plugin::{Library, LoadedTrainer};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -215,8 +216,8 @@ fn options(library: &Library) -> Value {
 fn what_was_checked_is_what_runs() {
     let folder = artifact::folder();
     let (good, other) = (artifact::fixture("brier"), artifact::fixture("two-heads"));
-    let expected = options(&Library::load(&good).expect("loads"));
-    assert_ne!(options(&Library::load(&other).expect("loads")), expected);
+    let expected = options(&Library::load(&good, &artifact::this_host()).expect("loads"));
+    assert_ne!(options(&Library::load(&other, &artifact::this_host()).expect("loads")), expected);
     let path = folder.path().join("libplugin.so");
     type Change = fn(&Path, &Path);
     let renamed: Change = |other, path| {
@@ -231,10 +232,10 @@ fn what_was_checked_is_what_runs() {
         let before = artifact::with_manifest(&good, folder.path(), |manifest| manifest.version = number.to_string());
         fs::rename(before, &path).expect("ours");
         let checked = LibraryFile::read(&path).expect("a plugin");
-        checked.check().expect("nobody else's");
+        checked.check(&artifact::this_host()).expect("nobody else's");
         let sha256 = checked.sha256.clone();
         change(&other, &path);
-        let library = Library::load_file(checked).expect("loads");
+        let library = Library::load_file(checked, &artifact::this_host()).expect("loads");
         assert_eq!((library.manifest.id.as_str(), &library.sha256), ("brier", &sha256), "change {number}");
         assert_eq!(options(&library), expected, "change {number}");
         // Nor does what runs already change, or crash, with its file.

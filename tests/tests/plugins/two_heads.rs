@@ -42,7 +42,7 @@ impl Case {
     }
 
     fn trainer(&self) -> LoadedTrainer {
-        let library = Library::load(&artifact::fixture("two-heads")).expect("it loads");
+        let library = Library::load(&artifact::fixture("two-heads"), &artifact::this_host()).expect("it loads");
         let options = serde_json::json!({"weight": self.w2});
         LoadedTrainer::create(&library, &self.task(), &options, &mut Parameters::new(Device::Cpu, 0)).expect("valid options")
     }

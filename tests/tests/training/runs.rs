@@ -1,6 +1,6 @@
 //! What a run leaves for a person: records that keep to their schema, pictures, tables, and checkpoints that know where they belong.
 
-use host::plugin::LibraryFile;
+use gate::LibraryFile;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

@@ -11,8 +11,8 @@
 
 mod pins;
 
-use super::file::LibraryFile;
 use super::Host;
+use super::file::LibraryFile;
 use super::permissions::{PermissionError, Unknown};
 use super::search::library_file;
 use super::shell::quoted;

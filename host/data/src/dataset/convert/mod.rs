@@ -13,7 +13,7 @@ pub use error::Error;
 pub use msd::from_msd;
 
 use super::resolve;
-use crate::scratch::Scratch;
+use crate::scratch::Folders;
 
 /// What a conversion came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,13 @@ pub struct Converted {
 }
 
 /// Makes `<raw_root>/Dataset<id>_<name>`: `write` fills a folder that gets this name when it is complete.
-fn write_dataset(raw_root: &Path, id: u16, name: &str, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+fn write_dataset(
+    raw_root: &Path,
+    id: u16,
+    name: &str,
+    folders: &Folders,
+    write: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| Error::Write { path, source }
@@ -42,7 +48,7 @@ fn write_dataset(raw_root: &Path, id: u16, name: &str, write: impl FnOnce(&Path)
         }
     }
     let folder = raw_root.join(format!("Dataset{id:03}_{name}"));
-    let unfinished = Scratch::beside(&folder, ".converting-").map_err(failed(raw_root))?;
+    let unfinished = folders.beside(&folder, ".converting-").map_err(failed(raw_root))?;
     write(unfinished.path())?;
     // Refused by the system when somebody has made a data set of this name meanwhile.
     unfinished.rename(&folder).map_err(failed(&folder))?;

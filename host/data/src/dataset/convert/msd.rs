@@ -14,6 +14,7 @@ use super::{Converted, Error, write_dataset};
 use crate::dataset::description::Entry;
 use crate::dataset::{Description, Error as DatasetError, Progress, Rules, Stage, for_each_case, guarded, resolve};
 use crate::name::Name;
+use crate::scratch::Folders;
 use imaging::io::write_json;
 
 /// The only ending that the Decathlon has.
@@ -32,12 +33,13 @@ pub fn from_msd(
     raw_root: &Path,
     id: Option<u16>,
     threads: usize,
+    folders: &Folders,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Converted, Error> {
     let task = Task::read(folder)?;
     let channels = task.description.channel_names.len();
     let (id, name) = (id.unwrap_or(task.number), &task.name);
-    let target = write_dataset(raw_root, id, name, |target| {
+    let target = write_dataset(raw_root, id, name, folders, |target| {
         for folder in ["imagesTr", "imagesTs", "labelsTr"].map(|name| target.join(name)) {
             fs::create_dir(&folder).map_err(|source| Error::Write { path: folder, source })?;
         }
@@ -269,7 +271,7 @@ mod tests {
     }
 
     fn convert(folder: &Path, id: Option<u16>) -> Result<Converted, Error> {
-        from_msd(folder, &folder.parent().expect("a parent").join("raw"), id, 2, &|_| {})
+        from_msd(folder, &folder.parent().expect("a parent").join("raw"), id, 2, &Folders::new(|_| Ok(())), &|_| {})
     }
 
     #[test]
