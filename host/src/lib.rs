@@ -4,9 +4,11 @@
 //! [`loading`] → [`network`] with a [`plugin`]'s trainer → [`train`] → [`model`] → [`predict`] → [`evaluate`] → [`report`].
 //! [`session`] puts one fold together, [`cli`] and [`commands`] are the program, [`shim`] is what libtorch offers only to C++.
 
+pub mod artifact;
 mod assign;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod conformance;
 pub mod console;
 pub mod device;

@@ -3,7 +3,8 @@
 use crate::artifact;
 use crate::golden::Golden;
 use data::plan::Architecture;
-use host::network::{Error, Model, Precision, task};
+use host::model::{Error, Model};
+use host::network::{Precision, task};
 use host::plugin::Library;
 use plugin_api::task::Target;
 use plugin_api::{IndexMap, Kind, Task};

@@ -1,6 +1,6 @@
 //! Arguments that say how weights are moved. A plugin may give some of them in its manifest; those of the command line win.
 
-use crate::train::{OptimiserName, Recipe, Schedule, Weighting, WeightingArg};
+use crate::config::{OptimiserName, Recipe, Schedule, Weighting, WeightingArg};
 use clap::{Args, Parser, ValueEnum};
 
 /// How weights are moved; nnU-Net's way unless told otherwise.

@@ -2,10 +2,10 @@
 
 use super::Outcome;
 use super::place::results;
+use crate::artifact::{Format, ModelFolder, check_kept, save, unpack};
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
 use crate::console::say;
 use crate::environment::Environment;
-use crate::model::{Format, ModelFolder, check_kept, save, unpack};
 use anyhow::{Result, anyhow};
 use data::scratch::Scratch;
 use std::path::{Path, PathBuf};

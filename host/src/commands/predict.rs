@@ -3,11 +3,11 @@
 use super::Outcome;
 use super::model::find;
 use super::place::precision;
+use crate::artifact::{ModelFolder, TrainedModel};
 use crate::cli::{FOREGROUND, PrecisionName, PredictArgs, Tta};
 use crate::console::say;
 use crate::device;
 use crate::environment::Environment;
-use crate::model::{ModelFolder, TrainedModel};
 use crate::network::Precision;
 use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, gather, vector_outputs};
 use crate::report::Bar;

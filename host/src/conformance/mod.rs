@@ -32,8 +32,9 @@ mod shapes;
 mod state;
 mod targets;
 
-use crate::network;
 use crate::plugin::CallError;
+use crate::train::StepError;
+use crate::{model, network};
 
 pub use bench::{Timing, bench, table as bench_table};
 pub use problem::{Content, Problem, World, every_kind_of_target};
@@ -96,6 +97,18 @@ impl From<CallError> for Finding {
 
 impl From<network::Error> for Finding {
     fn from(error: network::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<model::Error> for Finding {
+    fn from(error: model::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<StepError> for Finding {
+    fn from(error: StepError) -> Self {
         Self::Failed(error.to_string())
     }
 }

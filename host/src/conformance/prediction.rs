@@ -3,8 +3,9 @@
 use super::given::{Given, apart, predicting};
 use super::rig::Rig;
 use super::{Content, Finding, Subject, must};
-use crate::plugin::keeps::Trained;
-use crate::plugin::{Observation, Probe};
+use crate::model::Probe;
+use crate::model::keeps::Trained;
+use crate::plugin::Observation;
 use plugin_api::{Features, Outputs, Pass, Phase, Step, Task};
 use tch::Tensor;
 

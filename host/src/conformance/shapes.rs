@@ -3,7 +3,7 @@
 use super::ideal::ideal;
 use super::rig::{gradient, levels, map};
 use super::{Finding, Problem, Rig, Subject, World, must};
-use crate::plugin::keeps::{METHODS, Trained, check_claims};
+use crate::model::keeps::{METHODS, Trained, check_claims};
 use plugin_api::{Kind, Pass, Phase, Step, Weight};
 use tch::Kind as Dtype;
 

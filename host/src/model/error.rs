@@ -1,88 +1,33 @@
-//! Why a model cannot be opened, built or saved.
+//! Why a model cannot be built or run.
 
-use crate::network;
-use crate::train::CheckpointError;
-use data::{dataset, plan, pth};
-use gate::LoadError;
-use gate::search::SearchError;
-use std::path::{Path, PathBuf};
+use crate::{network, plugin, shim};
 
-/// A model cannot be opened or built.
+/// A model cannot be built or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No model.
-    #[error(
-        "{}: {reason}; a model folder has plans.json, dataset.json, and fold_0/checkpoint_final.safetensors (ours) or .pth (nnU-Net's)",
-        path.display()
-    )]
-    NoModel {
-        /// The folder.
-        path: PathBuf,
-        /// What is missing.
-        reason: String,
-    },
-    /// A file that is not what it should be.
-    #[error("{}: {reason}", path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Folds that do not belong together.
-    #[error("{} and {} differ in {what}; predict with folds of one model", first.display(), second.display())]
-    Folds {
-        /// A checkpoint.
-        first: PathBuf,
-        /// Another one.
-        second: PathBuf,
-        /// What is not the same.
-        what: &'static str,
-    },
-    /// Its `dataset.json`.
-    #[error(transparent)]
-    Dataset(#[from] dataset::Error),
-    /// Its plans.
-    #[error(transparent)]
-    Plans(#[from] plan::Error),
-    /// A checkpoint of ours.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// A checkpoint of nnU-Net's.
-    #[error(transparent)]
-    Pth(#[from] pth::Error),
-    /// The plugin is not there.
-    #[error(transparent)]
-    Search(#[from] SearchError),
-    /// The plugin is refused.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The network cannot be built.
+    /// Its trunk, its parameters, or libtorch.
     #[error(transparent)]
     Network(#[from] network::Error),
-    /// A file cannot be written.
+    /// The plugin failed.
     #[error(transparent)]
-    Io(#[from] imaging::io::Error),
+    Plugin(#[from] plugin::CallError),
 }
 
-/// What to do about a model whose files are not what they should be: whoever downloaded it cannot plan or train it anew.
-const GET_AGAIN: &str = "the model is damaged or was edited: get it again, or ask whoever made it";
-
 impl Error {
-    /// What is wrong with the plans of the model whose file is `path`.
-    pub(super) fn of_plans(path: &Path, error: plan::Error) -> Self {
-        let broken = |reason: String| Self::Broken { path: path.to_owned(), reason: format!("{reason}; {GET_AGAIN}") };
-        match error {
-            plan::Error::Json { source, .. } => broken(format!("is no plans file ({source})")),
-            plan::Error::Configuration { name, source } => broken(format!("configuration {name:?} of its plans: {source}")),
-            other => other.into(),
-        }
+    /// Whether numbers ran out of range, rather than anything being wrong with the call.
+    pub fn is_nonfinite(&self) -> bool {
+        matches!(self, Self::Plugin(error) if error.nonfinite)
     }
+}
 
-    pub(super) fn of_description(error: dataset::Error) -> Self {
-        match error {
-            dataset::Error::Json { path, source } => Self::Broken { path, reason: format!("{source}; {GET_AGAIN}") },
-            other => other.into(),
-        }
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Network(error.into())
+    }
+}
+
+impl From<shim::Error> for Error {
+    fn from(error: shim::Error) -> Self {
+        Self::Network(error.into())
     }
 }

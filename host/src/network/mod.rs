@@ -1,18 +1,15 @@
 //! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
-//! `task` is what the plugin is told, and what it tells of its targets; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `model` joins trunk and trainer: image in, named outputs
-//! back, in the arithmetic of `precision`.
+//! `task` is what the plugin is told, and what it tells of its targets; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `precision` is the arithmetic.
 
 mod blocks;
-mod model;
 mod parameters;
 mod precision;
 mod spec;
 mod task;
 mod unet;
 
-pub use model::Model;
 pub use parameters::{Group, Parameter, Parameters};
 pub use precision::Precision;
 pub use task::{all_told, made_kind, output_kind, task, told};
@@ -54,31 +51,6 @@ pub enum Error {
     /// libtorch's modes or generators.
     #[error(transparent)]
     Shim(#[from] crate::shim::Error),
-    /// A step would ruin every weight.
-    #[error("gradients are NaN or infinite, first that of '{0}'; try a smaller loss weight or learning rate, or --precision fp32")]
-    Gradients(String),
-    /// A term that trains nothing.
-    #[error(
-        "term '{0}' has a weight but no gradient: it was computed under no_grad or from detached tensors; give it weight 0 to only log it"
-    )]
-    NoGradient(String),
-    /// Terms cannot be weighted as asked for.
-    #[error("--weighting: {0}")]
-    Weighting(String),
-    /// The plugin failed.
-    #[error(transparent)]
-    Plugin(#[from] crate::plugin::CallError),
-}
-
-impl Error {
-    /// Whether numbers ran out of range, rather than anything being wrong with the call.
-    pub fn is_nonfinite(&self) -> bool {
-        match self {
-            Self::Gradients(_) => true,
-            Self::Plugin(error) => error.nonfinite,
-            _ => false,
-        }
-    }
 }
 
 /// What libtorch says, without the C++ backtrace that it appends.

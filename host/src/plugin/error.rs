@@ -19,7 +19,7 @@ pub struct CallError {
 
 impl CallError {
     /// What `call` into `library` did wrong.
-    pub(super) fn new(library: &Library, call: &'static str, message: String) -> Self {
+    pub(crate) fn new(library: &Library, call: &'static str, message: String) -> Self {
         let plugin = format!("{} {}", library.manifest.id, library.manifest.version);
         Self { plugin, call, message, nonfinite: false, panicked: false }
     }

@@ -4,21 +4,17 @@
 //! can write to it, `gate` whether this host has what it needs, `trust` whether the user wants it; `library` loads it through one of its two
 //! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors
 //! into borrowed C structures and back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `error` is how
-//! a call fails, [`lent`] notices writes to what is only lent, [`keeps`] compares methods with the defaults that they are said to be, `probe` a trainer with
-//! the one that trained, both on made-up `maps`; `options` asks a schema about options. `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
+//! a call fails, [`lent`] notices writes to what is only lent; `options` asks a schema about options. `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
 //! they paste.
 
 mod child;
 mod environment;
 mod error;
 mod extensions;
-pub mod keeps;
 pub mod lent;
 mod library;
-mod maps;
 mod marshal;
 mod options;
-mod probe;
 mod remembered;
 mod services;
 mod template;
@@ -31,7 +27,6 @@ pub use error::CallError;
 pub use extensions::KNOWN as KNOWN_EXTENSIONS;
 pub use library::Library;
 pub use options::refused_by_schema;
-pub use probe::{Form as ProbeForm, Probe, accepted as accepted_maps};
 pub use remembered::{remember, remembered};
 pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{LoadedTrainer, Observation};

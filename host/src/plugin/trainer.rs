@@ -116,7 +116,7 @@ impl LoadedTrainer {
     }
 
     /// Where its tensors live.
-    pub(super) fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.device
     }
 
@@ -150,7 +150,7 @@ impl LoadedTrainer {
     }
 
     /// The same, whatever it returns.
-    pub(super) fn forward_unchecked(&self, features: &Features, pass: &Pass, seed: u64) -> Result<Outputs, CallError> {
+    pub(crate) fn forward_unchecked(&self, features: &Features, pass: &Pass, seed: u64) -> Result<Outputs, CallError> {
         let lent = LentFeatures::new(features);
         let c_pass =
             abi::Pass { levels: u32::try_from(pass.levels).unwrap_or(u32::MAX), training: pass.training.into(), amp: pass.amp.into() };
@@ -303,7 +303,7 @@ impl LoadedTrainer {
         Err(CallError::returned(&self.library, call, status, &message))
     }
 
-    pub(super) fn error(&self, call: &'static str, message: String) -> CallError {
+    pub(crate) fn error(&self, call: &'static str, message: String) -> CallError {
         CallError::new(&self.library, call, message)
     }
 

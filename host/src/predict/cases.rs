@@ -9,8 +9,8 @@
 //! others. Everything that calls the plugin stays on the caller's thread.
 
 use super::{BadInput, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window};
-use crate::model::{ModelFolder, TrainedModel};
-use crate::network;
+use crate::artifact::{ModelFolder, TrainedModel};
+use crate::model;
 use data::dataset::guarded;
 use data::preprocess::{Properties, preprocess_image};
 use imaging::Volume;
@@ -78,7 +78,7 @@ impl Cases<'_> {
     ///
     /// # Errors
     /// When the plugin fails at what concerns all cases.
-    pub fn predict(&self, tell: impl Fn() + Sync) -> Result<Done, network::Error> {
+    pub fn predict(&self, tell: impl Fn() + Sync) -> Result<Done, model::Error> {
         let TrainedModel { folds, configuration, targets, .. } = self.model;
         let exporter = Exporter::new(&folds[0], targets, &self.folder.plans, configuration, self.extras);
         // Of what threads share, nothing may hold a network: libtorch's tensors stay with one thread at a time.
@@ -116,7 +116,7 @@ impl Cases<'_> {
         for Prepared { input, image, properties, geometry } in prepared {
             let started = Instant::now();
             let outputs = guarded(&input.id, || {
-                let told = |error: network::Error| error.to_string();
+                let told = |error: model::Error| error.to_string();
                 let logits = sliding_window(&self.model.folds, image.view(), &self.window).map_err(told)?;
                 time += started.elapsed();
                 if exporter.needs_no_plugin() {

@@ -1,7 +1,8 @@
 //! From logits on the preprocessed grid to a prediction in the raw image's frame, and to its file.
 
 use super::Error;
-use crate::network::{self, Model};
+use crate::model::{self, Model};
+use crate::network::output_kind;
 use data::dataset::{Labels, TargetKind};
 use data::plan::{Configuration, Plans};
 use data::preprocess::Properties;
@@ -97,7 +98,7 @@ impl<'a> Exporter<'a> {
         model: &Model,
         logits: IndexMap<String, Tensor>,
         properties: &Properties,
-    ) -> Result<IndexMap<String, Exported>, network::Error> {
+    ) -> Result<IndexMap<String, Exported>, model::Error> {
         if self.by_kind {
             return self.export_without_plugin(logits, properties);
         }
@@ -119,14 +120,14 @@ impl<'a> Exporter<'a> {
         &self,
         logits: IndexMap<String, Tensor>,
         properties: &Properties,
-    ) -> Result<IndexMap<String, Exported>, network::Error> {
+    ) -> Result<IndexMap<String, Exported>, model::Error> {
         let mut exported = IndexMap::new();
         for (name, logits) in logits {
             let Some(kind) = self.targets.get(&name) else { continue };
             let done = match kind {
                 TargetKind::Labels(labels) if !self.extras.probabilities => self.stream(&logits, labels, properties)?,
                 _ => {
-                    let active = network::output_kind(kind).activate(&self.resampled(&logits, properties)?)?;
+                    let active = output_kind(kind).activate(&self.resampled(&logits, properties)?)?;
                     self.finish(&active, kind, properties)?
                 }
             };
@@ -136,7 +137,7 @@ impl<'a> Exporter<'a> {
     }
 
     /// A label map in small pieces: what is largest, or above one half, already is so among the logits.
-    fn stream(&self, logits: &Tensor, labels: &Labels, properties: &Properties) -> Result<Exported, network::Error> {
+    fn stream(&self, logits: &Tensor, labels: &Labels, properties: &Properties) -> Result<Exported, model::Error> {
         let (planned, spacing, rule) = self.spacings(properties);
         let (volume, shape) = (to_volume(logits)?, properties.shape_after_crop);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -168,7 +169,7 @@ impl<'a> Exporter<'a> {
     }
 
     /// Logits at the raw spacing, in the shapes that the plugin knows: (1, C, Z, Y, X), or (Z, C, Y, X) from a 2D network; (1, C).
-    fn resampled(&self, logits: &Tensor, properties: &Properties) -> Result<Tensor, network::Error> {
+    fn resampled(&self, logits: &Tensor, properties: &Properties) -> Result<Tensor, model::Error> {
         if logits.dim() == 1 {
             return Ok(logits.f_unsqueeze(0)?);
         }
@@ -180,7 +181,7 @@ impl<'a> Exporter<'a> {
     }
 
     /// What is predicted, from activated logits in the plugin's shapes.
-    fn finish(&self, active: &Tensor, kind: &TargetKind, properties: &Properties) -> Result<Exported, network::Error> {
+    fn finish(&self, active: &Tensor, kind: &TargetKind, properties: &Properties) -> Result<Exported, model::Error> {
         let dense = || if self.configuration.dims() == 2 { active.f_permute([1, 0, 2, 3]) } else { active.f_squeeze_dim(0) };
         let (mut probabilities, mut regions) = (None, IndexMap::new());
         let prediction = match kind {
@@ -272,7 +273,7 @@ fn region_order(labels: &Labels) -> Option<&[i16]> {
 
 /// The most probable class; or regions painted in their order, later over earlier
 /// (`label_handling.py`, `convert_probabilities_to_segmentation`).
-fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, network::Error> {
+fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, model::Error> {
     let size = active.size();
     let shape = [1, size[1] as usize, size[2] as usize, size[3] as usize];
     match region_order(labels) {
@@ -295,7 +296,7 @@ fn decide(active: &Tensor, labels: &Labels) -> Result<Volume<i16>, network::Erro
     }
 }
 
-fn to_volume(tensor: &Tensor) -> Result<Volume<f32>, network::Error> {
+fn to_volume(tensor: &Tensor) -> Result<Volume<f32>, model::Error> {
     let size = tensor.size();
     let shape = std::array::from_fn(|axis| size[axis] as usize);
     Ok(Volume::new(shape, Vec::<f32>::try_from(tensor.f_contiguous()?.f_view(-1)?)?))

@@ -38,11 +38,11 @@ pub enum Error {
         /// Which image.
         case: String,
         /// Why.
-        source: crate::network::Error,
+        source: crate::model::Error,
     },
     /// The same, at what concerns all cases.
     #[error(transparent)]
-    Model(#[from] crate::network::Error),
+    Model(#[from] crate::model::Error),
     /// A case of the store cannot be read.
     #[error(transparent)]
     Preprocess(Box<data::preprocess::Error>),

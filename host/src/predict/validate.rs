@@ -2,7 +2,7 @@
 
 use super::{Error, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window, vector_outputs, write};
 use crate::environment::Stop;
-use crate::network::Model;
+use crate::model::Model;
 use crate::report::Bar;
 use data::dataset::{
     Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,

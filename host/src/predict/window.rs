@@ -1,7 +1,7 @@
 //! Sliding-window prediction.
 
 use super::{gaussian, tiles};
-use crate::network::{Error, Model};
+use crate::model::{Error, Model};
 use imaging::VolumeView;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output, Outputs};

@@ -7,10 +7,12 @@ pub mod comparison;
 mod growing;
 pub mod picture;
 pub mod progress;
+mod record;
 mod run_log;
 pub mod runs;
 pub mod table;
 mod tensorboard;
 
 pub use bar::Bar;
+pub use record::{EpochRecord, TermMean};
 pub use run_log::{LogError, RunLog, format_duration, read_records};

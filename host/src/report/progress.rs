@@ -1,7 +1,7 @@
 //! `progress.png`: the whole training at a glance, as nnU-Net draws it, with one panel a term and an output.
 
+use super::EpochRecord;
 use super::chart::{self, Line, Panel};
-use crate::train::EpochRecord;
 use std::path::Path;
 
 /// As many metrics can be told apart in one panel.

@@ -3,10 +3,10 @@
 //! All only grow. A checkpoint remembers their lengths, and resuming cuts them back to it, so that no epoch appears twice. `log.txt` is
 //! locked while it is open: two programs must not train one fold.
 
+use super::EpochRecord;
 use super::growing::Growing;
 use super::tensorboard::{Batch, Events};
 use crate::console::Output;
-use crate::train::EpochRecord;
 use data::plain::plain;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,9 +1,9 @@
 //! Finished and unfinished runs, read back from what they left: for tables and charts of one or several.
 
+use super::EpochRecord;
 use super::chart::{Line, Panel};
 use super::{LogError, read_records};
-use crate::session::REPLACED;
-use crate::train::EpochRecord;
+use crate::artifact::{REPLACED, checkpoint_path};
 use std::path::{Path, PathBuf};
 
 /// One fold of one run.
@@ -65,7 +65,7 @@ impl Run {
 
     /// Whether it has come to its end.
     pub fn is_finished(&self) -> bool {
-        crate::train::checkpoint_path(&self.folder, "final").is_file()
+        checkpoint_path(&self.folder, "final").is_file()
     }
 
     /// The best epoch so far.

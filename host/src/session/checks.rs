@@ -2,10 +2,11 @@
 
 use super::{Session, Settings};
 use crate::cli::RecipeArgs;
+use crate::config::Recipe;
 use crate::loading::check_foreground;
-use crate::network::{Model, Unet};
+use crate::model::Model;
+use crate::network::Unet;
 use crate::plugin::Library;
-use crate::train::Recipe;
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::splits::Split;
 use data::dataset::{Case, Dataset, TargetSource};

@@ -1,11 +1,12 @@
 //! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
 
 use super::{Pretrained, Session};
+use crate::artifact::{self, Checkpoint, Identity, ModelFolder, Origin, Treatment, pretrain};
+use crate::config::{OptimiserName, Recipe, Weighting};
 use crate::loading::PipelineChoice;
-use crate::model::{self, Checkpoint, ModelFolder, Treatment, pretrain};
-use crate::network::Model;
+use crate::model::Model;
 use crate::report::{RunLog, table};
-use crate::train::{Identity, OptimiserName, Origin, Progress, Recipe, Weighting};
+use crate::train::Progress;
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 impl Session<'_> {
     /// What prediction needs, beside the folds.
     pub(super) fn write_description(&self, origin: &Origin) -> Result<()> {
-        let plugin = model::describe_plugin(origin, Some(self.model.trainer.outputs()));
+        let plugin = artifact::describe_plugin(origin, Some(self.model.trainer.outputs()));
         let folder = self.folder.parent().unwrap_or(&self.folder);
         let files = [
             ("plans.json", serde_json::to_value(&self.prepared.plans)?),
@@ -82,7 +83,7 @@ impl Session<'_> {
         let resumed = progress.epoch > 0 || progress.iteration > 0;
         if let Some(inherited) = self.inherited.as_ref().filter(|_| !resumed) {
             log.line(&format!("Begins with {}:", inherited.path.display()));
-            table::lines(&model::table(&inherited.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
+            table::lines(&artifact::table(&inherited.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
         }
         if resumed {
             log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));

@@ -1,12 +1,12 @@
 //! One program at a time in a fold: the lock beside its folder, and how the folder goes when it is replaced.
 
 use super::Session;
+use crate::artifact::REPLACED;
 use anyhow::{Result, anyhow, ensure};
 use data::lock::{Lock, Sharing};
 use std::io::ErrorKind;
 
 /// What the name of a fold's folder ends with while it is replaced.
-pub(crate) const REPLACED: &str = "removed";
 
 impl Session<'_> {
     /// Keeps other programs from the fold. The lock lies beside its folder, which may be removed.

@@ -7,19 +7,20 @@ mod checks;
 mod description;
 mod locking;
 
+use crate::artifact::{
+    self, Checkpoint, Identity, LibraryRecord, Machine, Origin, REPLACED, Streams, target_kinds, trained_task, warn_of_options,
+};
 use crate::cli::RecipeArgs;
+use crate::config::Recipe;
 use crate::device;
 use crate::environment::{Environment, Stop};
 use crate::loading::{Loader, LoaderOptions, PipelineChoice, Sampling, Source, data_key};
-use crate::model::{Checkpoint, target_kinds, trained_task, warn_of_options};
-use crate::network::{Model, Precision, all_told, task};
+use crate::model::Model;
+use crate::network::{Precision, all_told, task};
 use crate::plugin::{self, Library};
 use crate::predict::{Validation, validate};
 use crate::report::RunLog;
-use crate::train::{
-    self, Arm, Average, EXAMPLES, End, Identity, Keeping, LibraryRecord, Machine, Optimiser, Origin, Reach, Recipe, SharedLayer, Streams,
-    Training, Watchdogs,
-};
+use crate::train::{self, Arm, Average, EXAMPLES, End, Keeping, Optimiser, Reach, SharedLayer, Training, Watchdogs};
 use anyhow::{Result, bail, ensure};
 use data::dataset::{Dataset, TargetKind, splits::Fold, splits::Split, splits::split_for};
 use data::evaluate::{Notes, Share};
@@ -37,7 +38,6 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 pub use checks::check;
-pub(crate) use locking::REPLACED;
 
 /// What a user decides about training, beyond data set and plugin.
 #[derive(Clone, Debug)]
@@ -165,8 +165,8 @@ struct Begun {
 /// When a checkpoint cannot be read.
 pub fn streams(setups: &[Setup], fold: Fold, existing: Existing) -> Result<Streams> {
     if matches!(existing, Existing::Resume { .. }) {
-        for path in setups.iter().filter_map(|setup| train::newest_checkpoint(&setup.folder.join(format!("fold_{fold}")))) {
-            let found = train::checkpoint_streams(&path)?;
+        for path in setups.iter().filter_map(|setup| artifact::newest_checkpoint(&setup.folder.join(format!("fold_{fold}")))) {
+            let found = artifact::checkpoint_streams(&path)?;
             if found != Streams::NEW {
                 return Ok(found);
             }
@@ -321,9 +321,9 @@ impl<'a> Session<'a> {
         let optimiser = Optimiser::new(&self.model.parameters, &self.recipe);
         let average = self.recipe.ema.map(|decay| Average::new(&self.model.parameters, decay));
         let mut progress = train::Progress::default();
-        if let (Existing::Resume { anyway }, Some(path)) = (existing, train::newest_checkpoint(&self.folder)) {
+        if let (Existing::Resume { anyway }, Some(path)) = (existing, artifact::newest_checkpoint(&self.folder)) {
             let state = optimiser.state().chain(average.iter().flat_map(Average::state));
-            progress = train::load_checkpoint(&path, &mut self.model, state, &identity, anyway)?;
+            progress = artifact::load_checkpoint(&path, &mut self.model, state, &identity, anyway)?;
         }
         Ok(Begun { identity, optimiser, average, progress })
     }
@@ -370,7 +370,7 @@ impl<'a> Session<'a> {
     /// Builds the network of the final checkpoint as prediction does, and loads its weights. Patch and mirroring are those that it was trained with,
     /// whatever was asked for.
     pub fn load_final(&mut self) -> Result<()> {
-        let path = train::checkpoint_path(&self.folder, "final");
+        let path = artifact::checkpoint_path(&self.folder, "final");
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
         let checkpoint = Checkpoint::read(&path, &self.prepared.plans)?;
         let trained = &checkpoint.origin;

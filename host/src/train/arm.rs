@@ -2,14 +2,12 @@
 
 use super::validation::Validated;
 use super::weighting::{Cosines, SharedLayer};
-use super::{
-    Average, EpochRecord, Error, Identity, Keeping, Optimiser, Progress, Reach, TermMean, TermSums, Watchdogs, checkpoint, metrics,
-};
+use super::{Average, Error, Keeping, Optimiser, Progress, Reach, StepError, TermSums, Watchdogs, metrics};
+use crate::artifact::{Identity, checkpoint_path, save_checkpoint};
 use crate::loading::Loader;
 use crate::memory;
-use crate::network::Model;
-use crate::plugin::Probe;
-use crate::report::{RunLog, progress};
+use crate::model::{Model, Probe};
+use crate::report::{EpochRecord, RunLog, TermMean, progress};
 use plugin_api::{Epoch, EpochReport, Manifest, Task};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -103,7 +101,7 @@ impl Arm<'_> {
     pub(super) fn start_epoch(&mut self) -> Result<(), Error> {
         // Not again after an interruption: the plugin's state already knows.
         if !self.progress.epoch_started {
-            self.model.trainer.epoch_start(&Epoch { epoch: self.progress.epoch, epochs: self.task.epochs })?;
+            self.model.trainer.epoch_start(&Epoch { epoch: self.progress.epoch, epochs: self.task.epochs }).map_err(StepError::from)?;
             self.progress.epoch_started = true;
         }
         Ok(())
@@ -139,7 +137,7 @@ impl Arm<'_> {
             validation: unweighted(&record.validation),
             metrics: record.metrics.clone(),
         };
-        self.model.trainer.epoch_end(&report)?;
+        self.model.trainer.epoch_end(&report).map_err(StepError::from)?;
         self.look_at_scores();
         let best = record.best;
         self.log.record(record)?;
@@ -251,10 +249,10 @@ impl Arm<'_> {
 
     pub(super) fn checkpoint(&mut self, which: &str) -> Result<(), Error> {
         self.progress.log_lengths = self.log.lengths()?;
-        let path = checkpoint::path(&self.folder, which);
+        let path = checkpoint_path(&self.folder, which);
         let probe = self.probe()?;
         let state = self.optimiser.state().chain(self.average.iter().flat_map(Average::state));
-        checkpoint::save(&path, self.model, state, &self.progress, &self.identity, probe.as_ref())?;
+        save_checkpoint(&path, self.model, state, &self.progress, &self.identity, probe.as_ref())?;
         self.saved = Instant::now();
         Ok(())
     }
@@ -301,7 +299,7 @@ impl Arm<'_> {
         let (live, anew) = match both {
             // At the next checkpoint.
             Err(error) if error.is_nonfinite() => return Ok(false),
-            both => both?,
+            both => both.map_err(StepError::from)?,
         };
         if let Some(difference) = anew.difference(&live) {
             let Manifest { id, version, .. } = &self.model.trainer.library().manifest;

@@ -1,6 +1,7 @@
 //! Exponential moving average of weights (Polyak averaging; torch's `swa_utils.get_ema_multi_avg_fn`).
 
-use crate::network::{Error, Parameters};
+use super::StepError;
+use crate::network::Parameters;
 use crate::shim;
 use tch::Tensor;
 
@@ -22,12 +23,12 @@ impl Average {
     }
 
     /// After an optimiser step: `average ← decay · average + (1 − decay) · weight`; a copy after the first one.
-    pub fn update(&self, first: bool) -> Result<(), Error> {
+    pub fn update(&self, first: bool) -> Result<(), StepError> {
         Ok(shim::lerp(&self.averages, &self.weights, if first { 1.0 } else { 1.0 - self.decay })?)
     }
 
     /// Puts the averages in the weights' place, and back when called again.
-    pub fn swap(&self) -> Result<(), Error> {
+    pub fn swap(&self) -> Result<(), StepError> {
         Ok(shim::swap(&self.weights, &self.averages)?)
     }
 

@@ -3,7 +3,8 @@
 //! Labels and regions: nnU-Net's pseudo Dice (counts summed over all batches, then 2TP / (2TP + FP + FN) for every class).
 //! Regression: mean absolute error where the target is valid. Class: accuracy.
 
-use crate::network::Error;
+use super::StepError;
+use crate::network;
 use crate::plugin::LoadedTrainer;
 use indexmap::IndexMap;
 use plugin_api::extensions::Metric;
@@ -22,7 +23,7 @@ pub struct Predicted {
 impl Predicted {
     /// Of `outputs` (logits) of `trainer`. Logits decide as their softmax or sigmoid would, so they are taken as they are where the plugin keeps that;
     /// else it is asked.
-    pub fn of(trainer: &LoadedTrainer, outputs: &Outputs) -> Result<Self, Error> {
+    pub fn of(trainer: &LoadedTrainer, outputs: &Outputs) -> Result<Self, StepError> {
         let mut logits = Outputs::new();
         for output in trainer.outputs().iter().filter(|output| output.kind != Kind::Aux) {
             if let Some(finest) = outputs.get(&output.name).ok().and_then(|levels| levels.first()) {
@@ -81,11 +82,12 @@ impl Online {
     }
 
     /// Adds a validation batch.
-    pub fn add(&mut self, predicted: &Predicted, batch: &Batch, task: &Task) -> Result<(), Error> {
+    pub fn add(&mut self, predicted: &Predicted, batch: &Batch, task: &Task) -> Result<(), StepError> {
         for (output, sums) in &mut self.sums {
             let target = output.target.as_ref().and_then(|name| Some((batch.targets.get(name)?, task.targets.get(name)?)));
             let (Some((target, spec)), Some(map)) = (target, predicted.get(&output.name)) else { continue };
-            let level = Level::new(map, target, spec, 0).map_err(|e| Error::Architecture(format!("output '{}': {e}", output.name)))?;
+            let level =
+                Level::new(map, target, spec, 0).map_err(|e| network::Error::Architecture(format!("output '{}': {e}", output.name)))?;
             if let Some(level) = level {
                 count(output.kind, sums, &level, predicted)?;
             }
@@ -147,7 +149,7 @@ pub fn score(metrics: &IndexMap<String, IndexMap<String, f64>>, ema: &IndexMap<S
 }
 
 /// Adds what `level`, whose logits are what is `predicted` for its output, says of that.
-fn count(kind: Kind, sums: &mut Sums, level: &Level, predicted: &Predicted) -> Result<(), Error> {
+fn count(kind: Kind, sums: &mut Sums, level: &Level, predicted: &Predicted) -> Result<(), StepError> {
     match (kind, sums) {
         (Kind::Labels, Sums::Overlap(classes)) => {
             let (prediction, target) = (level.logits.f_argmax(1, true)?, &level.target);
@@ -186,7 +188,7 @@ fn count(kind: Kind, sums: &mut Sums, level: &Level, predicted: &Predicted) -> R
     Ok(())
 }
 
-fn overlap([both, all]: &mut [f64; 2], prediction: &Tensor, target: &Tensor, mask: Option<&Tensor>) -> Result<(), Error> {
+fn overlap([both, all]: &mut [f64; 2], prediction: &Tensor, target: &Tensor, mask: Option<&Tensor>) -> Result<(), StepError> {
     let masked = |map: &Tensor| mask.map_or_else(|| Ok(map.shallow_clone()), |mask| map.f_logical_and(mask));
     let (prediction, target) = (masked(prediction)?, masked(target)?);
     *both += 2.0 * total(&prediction.f_logical_and(&target)?)?;
@@ -194,7 +196,7 @@ fn overlap([both, all]: &mut [f64; 2], prediction: &Tensor, target: &Tensor, mas
     Ok(())
 }
 
-fn total(tensor: &Tensor) -> Result<f64, Error> {
+fn total(tensor: &Tensor) -> Result<f64, StepError> {
     Ok(f64::try_from(tensor.f_sum(Dtype::Double)?)?)
 }
 

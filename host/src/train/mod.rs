@@ -2,32 +2,28 @@
 //!
 //! [`Training::run`] is the loop, over one [`Arm`] or several that see the same batches. An epoch is `iterations` steps (`step`: forward, the
 //! plugin's terms, their weighted sum, backward, clip, `optimiser`, `average`), then validation batches (`validation`) for the online
-//! `metrics`, a `record`, and a `checkpoint`. What a run is made with is its `recipe`; `weighting` says how much terms count; `watch` looks
-//! after it. Everything random is keyed by (seed, fold, epoch, iteration), so a checkpoint needs no generator's state.
+//! `metrics`, a record, and a checkpoint of its `progress`. `weighting` says how much terms count; `watch` looks after it. Everything random is keyed by (seed, fold, epoch, iteration), so a checkpoint needs no generator's state.
 
 mod arm;
 mod average;
 mod batch;
-mod checkpoint;
+mod deep_supervision;
+mod error;
 mod example;
-mod identity;
 mod loss_scale;
 mod metrics;
 mod optimiser;
-mod recipe;
-mod record;
-mod schedule;
+mod progress;
 mod step;
 mod terms;
 mod validation;
 mod watch;
 mod weighting;
-mod weights;
 
+use crate::artifact::checkpoint_path;
 use crate::environment::Stop;
 use crate::loading::{self, Loader};
-use crate::network;
-use crate::report::{Bar, LogError, format_duration};
+use crate::report::{Bar, format_duration};
 use arm::DataTimes;
 use imaging::failpoint;
 use plugin_api::{Batch, Task};
@@ -37,91 +33,17 @@ use validation::Validated;
 pub use arm::Arm;
 pub use average::Average;
 pub use batch::Loaded;
-pub use checkpoint::{
-    Error as CheckpointError, Keeping, Progress, load as load_checkpoint, newest as newest_checkpoint, path as checkpoint_path,
-    streams as checkpoint_streams,
-};
-pub use identity::{Identity, Keeps, LibraryRecord, Machine, Origin, Streams};
+pub use deep_supervision::deep_supervision_weights;
+pub use error::{Error, StepError};
 pub use optimiser::Optimiser;
-pub use recipe::{OptimiserName, Recipe};
-pub use record::EpochRecord;
-pub use schedule::{Schedule, deep_supervision_weights};
-pub use terms::{TermMean, TermSums, total};
+pub use progress::{Keeping, Progress};
+pub use terms::{TermSums, total};
 pub use validation::EXAMPLES;
 pub use watch::{OnNonfinite, Reach, Watchdogs};
-pub use weighting::{SharedLayer, Strategy, Weighting, WeightingArg};
-pub use weights::{Saved, Weights, read_weights, write_weights};
+pub use weighting::SharedLayer;
 
 /// After so many iterations their mean time says when training will end.
 const ITERATIONS_TO_ESTIMATE: u64 = 20;
-
-/// Training cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A loader worker failed.
-    #[error(transparent)]
-    Loading(#[from] loading::Error),
-    /// libtorch or the plugin failed.
-    #[error(transparent)]
-    Network(#[from] network::Error),
-    /// A checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] checkpoint::Error),
-    /// The logs cannot be written.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// One of several arms failed.
-    #[error("arm {name}: {source}")]
-    Arm {
-        /// Which.
-        name: String,
-        /// Why.
-        source: Box<Error>,
-    },
-    /// Predictions will not be those of what was trained.
-    #[error(
-        "plugin {plugin}: a new trainer with the same weights, as prediction makes it, does not predict what the one that was trained does: {difference}. \
-         Prediction has parameters and buffers, and what `new` makes of task and options, nothing else: neither what `new` draws by a generator of its own, \
-         nor fields that training changes, nor save_state"
-    )]
-    NotReproduced {
-        /// Id and version.
-        plugin: String,
-        /// In what they differ.
-        difference: String,
-    },
-    /// An epoch in which nothing was trained.
-    #[error(
-        "plugin {plugin}: loss gave no term in any of the {steps} steps of epoch {epoch}, although their cases had the targets of its outputs: nothing was \
-         trained; a misspelt name of a target, or a term that is only added on a condition, does that"
-    )]
-    NoTerms {
-        /// Id and version.
-        plugin: String,
-        /// Which.
-        epoch: u64,
-        /// How many.
-        steps: u64,
-    },
-    /// A step failed.
-    #[error("{source} (epoch {epoch}, iteration {iteration}, cases {cases}); checkpoints from before are kept")]
-    Step {
-        /// Where.
-        epoch: u64,
-        /// Where.
-        iteration: u64,
-        /// The batch's cases.
-        cases: String,
-        /// Why.
-        source: network::Error,
-    },
-}
-
-impl From<crate::plugin::CallError> for Error {
-    fn from(error: crate::plugin::CallError) -> Self {
-        Self::Network(error.into())
-    }
-}
 
 /// How a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +84,7 @@ impl Training<'_> {
         for arm in &mut self.arms {
             arm.checkpoint("final").map_err(|error| arm.named(error))?;
             // It would hold the same; nnU-Net removes it, too.
-            let _ = std::fs::remove_file(checkpoint::path(&arm.folder, "latest"));
+            let _ = std::fs::remove_file(checkpoint_path(&arm.folder, "latest"));
         }
         Ok(End::Finished)
     }
@@ -250,7 +172,7 @@ fn next_batch(arms: &[&mut Arm], loader: &mut Loader, iteration: u64) -> Result<
     })?;
     let Arm { task, model, progress, .. } = &*arms[0];
     let failed = |source| Error::Step { epoch: progress.epoch, iteration, cases: batch.cases.join(", "), source };
-    Loaded::new(batch, task.dims, model.parameters.device()).map_err(failed)
+    Loaded::new(batch, task.dims, model.parameters.device()).map_err(|error| failed(error.into()))
 }
 
 /// Gives memory that is free back to the system: what every epoch leaves between longer-lived pieces would add up.

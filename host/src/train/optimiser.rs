@@ -1,7 +1,8 @@
 //! The optimiser: groups of parameters, what it remembers of each, and the clipping of their gradients.
 
-use super::recipe::{OptimiserName, Recipe};
-use crate::network::{Error, Group, Parameters};
+use super::StepError;
+use crate::config::{OptimiserName, Recipe};
+use crate::network::{Group, Parameters};
 use crate::shim::{self, Adam, AdamState};
 use tch::{Device, Kind, Tensor};
 
@@ -52,7 +53,7 @@ impl Optimiser {
     }
 
     /// Removes all gradients.
-    pub fn clear_gradients(&self) -> Result<(), Error> {
+    pub fn clear_gradients(&self) -> Result<(), StepError> {
         shim::clear_gradients(&self.clipped)?;
         Ok(shim::clear_gradients(&self.others)?)
     }
@@ -60,14 +61,14 @@ impl Optimiser {
     /// Divides all gradients by `scale`, and clips the norm of all but those of loss weights; returns the norm before clipping.
     ///
     /// # Errors
-    /// [`Error::Gradients`] where one is not finite; then no gradient has changed.
-    pub fn clip_gradients(&self, scale: f64) -> Result<f64, Error> {
+    /// [`StepError::Gradients`] where one is not finite; then no gradient has changed.
+    pub fn clip_gradients(&self, scale: f64) -> Result<f64, StepError> {
         let norm = shim::clip_gradients(&self.clipped, &self.others, self.recipe.clip_norm, scale)?;
-        if norm.is_finite() { Ok(norm) } else { Err(Error::Gradients(self.first_nonfinite()?)) }
+        if norm.is_finite() { Ok(norm) } else { Err(StepError::Gradients(self.first_nonfinite()?)) }
     }
 
     /// The parameter whose gradient is not finite; the first one, as parameters were created.
-    fn first_nonfinite(&self) -> Result<String, Error> {
+    fn first_nonfinite(&self) -> Result<String, StepError> {
         let named = self.slots.iter().flat_map(|slot| slot.names.iter().zip(&slot.tensors));
         for (name, tensor) in named.filter(|(_, tensor)| tensor.grad().defined()) {
             if !f64::try_from(tensor.grad().f_sum(Kind::Double)?)?.is_finite() {
@@ -78,7 +79,7 @@ impl Optimiser {
     }
 
     /// One step with learning rate `lr`.
-    pub fn step(&mut self, lr: f64) -> Result<(), Error> {
+    pub fn step(&mut self, lr: f64) -> Result<(), StepError> {
         let Recipe { optimiser, momentum, betas: [beta1, beta2], eps, amsgrad, .. } = self.recipe;
         for Slot { rate, weight_decay, tensors, state, .. } in &self.slots {
             let lr = lr * rate;

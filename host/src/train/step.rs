@@ -3,8 +3,8 @@
 use super::terms::{TermSums, total};
 use super::watch::{self, KeptBuffers, MOST_SKIPS, OnNonfinite};
 use super::weighting::{Seen, SeenSums};
-use super::{Arm, Error};
-use crate::network::{self, Precision};
+use super::{Arm, Error, StepError};
+use crate::network::Precision;
 use crate::shim::mix;
 use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term, Weight};
 use tch::Tensor;
@@ -19,7 +19,7 @@ struct Looks {
 /// A step that was not taken.
 struct Failure {
     cases: Vec<String>,
-    source: network::Error,
+    source: StepError,
 }
 
 impl Arm<'_> {
@@ -29,8 +29,8 @@ impl Arm<'_> {
         let half = self.model.precision == Precision::Fp16;
         let forgiving = half || self.watchdogs.nonfinite == OnNonfinite::Skip;
         let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
-        self.look_for_targets(batches).map_err(Error::Network)?;
-        self.optimiser.clear_gradients().map_err(Error::Network)?;
+        self.look_for_targets(batches).map_err(Error::Model)?;
+        self.optimiser.clear_gradients().map_err(Error::Model)?;
         let mut looks = Looks::default();
         let backward = batches.iter().zip(0..).try_for_each(|(batch, micro_step)| {
             let step = self.step_info(Phase::Train, self.progress.iteration, micro_step);
@@ -54,7 +54,7 @@ impl Arm<'_> {
             return Err(self.failed(failure.cases, failure.source));
         }
         if let Some(buffers) = buffers {
-            buffers.restore().map_err(Error::Network)?;
+            buffers.restore().map_err(Error::Model)?;
         }
         // Not worth a word: it is how the scale is found.
         if half && self.progress.loss_scale.overflowed() {
@@ -64,7 +64,7 @@ impl Arm<'_> {
     }
 
     /// Notes which targets some sample has. A look costs nothing once all were there.
-    fn look_for_targets(&mut self, batches: &[Batch]) -> Result<(), network::Error> {
+    fn look_for_targets(&mut self, batches: &[Batch]) -> Result<(), StepError> {
         for target in self.unseen.clone() {
             for batch in batches {
                 if batch
@@ -82,7 +82,7 @@ impl Arm<'_> {
     }
 
     /// Whether some sample of `batch` has the target of some output.
-    fn has_target(&self, batch: &Batch) -> Result<bool, network::Error> {
+    fn has_target(&self, batch: &Batch) -> Result<bool, StepError> {
         let names = self.model.trainer.outputs().iter().filter_map(|output| output.target.as_ref());
         for target in names.filter_map(|name| batch.targets.get(name)) {
             if target.presence.f_any()?.int64_value(&[]) != 0 {
@@ -93,7 +93,7 @@ impl Arm<'_> {
     }
 
     /// Notes what learned weights begin with.
-    fn note_first_weights(&mut self, terms: &[Term]) -> Result<(), network::Error> {
+    fn note_first_weights(&mut self, terms: &[Term]) -> Result<(), StepError> {
         for term in terms {
             if let Weight::Learned(weight) = &term.weight
                 && !self.progress.first_weights.contains_key(&term.name)
@@ -105,7 +105,7 @@ impl Arm<'_> {
     }
 
     /// Gradients of one batch's loss, added to those that are there.
-    fn backward(&mut self, batch: &Batch, step: &Step, looks: &mut Looks) -> Result<(), network::Error> {
+    fn backward(&mut self, batch: &Batch, step: &Step, looks: &mut Looks) -> Result<(), StepError> {
         let levels = supervised_levels(step);
         let (outputs, features) = self.model.forward_with_features(&batch.image, levels, true, step.seed)?;
         let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
@@ -141,7 +141,7 @@ impl Arm<'_> {
 
     /// Refuses schedules of terms that do not exist, by the `terms` of the first batch. Where cases lack targets, their terms are not among these: then
     /// by those of another trainer, on the same batch as if nothing lacked.
-    fn check_names(&mut self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), network::Error> {
+    fn check_names(&mut self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), StepError> {
         let weighting = &self.identity.recipe.weighting;
         let names = |terms: &[Term]| terms.iter().map(|term| term.name.clone()).collect::<Vec<_>>();
         let mut known = names(terms);
@@ -171,12 +171,12 @@ impl Arm<'_> {
     }
 
     /// Gives terms the weights of the recipe.
-    pub(super) fn weigh(&self, terms: &mut [Term]) -> Result<(), network::Error> {
+    pub(super) fn weigh(&self, terms: &mut [Term]) -> Result<(), StepError> {
         self.identity.recipe.weighting.apply(terms, &self.progress.weighting, self.progress.epoch, self.task.epochs)
     }
 
     /// What the weighting and the report of conflicts want to know of terms as the plugin gives them.
-    fn look_at_terms(&mut self, terms: &[Term], step: &Step, seen: &mut SeenSums) -> Result<(), network::Error> {
+    fn look_at_terms(&mut self, terms: &[Term], step: &Step, seen: &mut SeenSums) -> Result<(), StepError> {
         let weighting = &self.identity.recipe.weighting;
         let compare = terms.len() > 1 && step.micro_step == 0 && self.conflicts.is_some_and(|every| step.iteration.is_multiple_of(every));
         let gradients = match compare || weighting.looks_at_gradients() {
@@ -184,7 +184,7 @@ impl Arm<'_> {
                 let factor = self.loss_factor();
                 match self.shared.gradients(terms, &mut self.progress.weighting.shared_layer, factor) {
                     // A report is not worth a training.
-                    Err(network::Error::Weighting(reason)) if !weighting.looks_at_gradients() => {
+                    Err(StepError::Weighting(reason)) if !weighting.looks_at_gradients() => {
                         self.progress.weighting.shared_layer = 0;
                         self.warn(&format!("--conflicts: {reason}"));
                         None
@@ -209,7 +209,7 @@ impl Arm<'_> {
         Ok(())
     }
 
-    fn update(&mut self) -> Result<(), network::Error> {
+    fn update(&mut self) -> Result<(), StepError> {
         let norm = self.optimiser.clip_gradients(self.loss_factor())?;
         self.optimiser.step(self.learning_rate())?;
         if let Some(average) = &self.average {
@@ -236,7 +236,7 @@ impl Arm<'_> {
                 let mut files = Vec::new();
                 for (i, batch) in batches.iter().enumerate() {
                     let path = self.folder.join(format!("nonfinite_epoch_{epoch}_iteration_{iteration}_batch_{i}.safetensors"));
-                    watch::dump(&path, batch).map_err(Error::Network)?;
+                    watch::dump(&path, batch).map_err(Error::Model)?;
                     files.push(path.display().to_string());
                 }
                 self.log.line(&format!("The batch is in {}", files.join(", ")));
@@ -252,7 +252,7 @@ impl Arm<'_> {
         }
     }
 
-    pub(super) fn failed(&self, cases: Vec<String>, source: network::Error) -> Error {
+    pub(super) fn failed(&self, cases: Vec<String>, source: StepError) -> Error {
         Error::Step { epoch: self.progress.epoch, iteration: self.progress.iteration, cases: cases.join(", "), source }
     }
 
@@ -270,13 +270,13 @@ impl Arm<'_> {
 }
 
 /// `batch` as if all cases had all targets.
-fn with_all_targets(batch: &Batch) -> Result<Batch, network::Error> {
+fn with_all_targets(batch: &Batch) -> Result<Batch, StepError> {
     let targets = batch.targets.iter().map(|(name, target)| {
         let levels = target.levels.iter().map(Tensor::shallow_clone).collect();
         let target = Target { levels, valid: Vec::new(), presence: target.presence.f_ones_like()? };
         Ok((name.clone(), target))
     });
-    let targets = targets.collect::<Result<_, network::Error>>()?;
+    let targets = targets.collect::<Result<_, StepError>>()?;
     Ok(Batch { image: batch.image.shallow_clone(), cases: batch.cases.clone(), targets })
 }
 

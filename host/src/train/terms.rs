@@ -1,10 +1,9 @@
 //! Loss terms: the host's sum Σ weight · value, and their means over an epoch.
 
-use crate::network::Error;
+use super::StepError;
+use crate::report::TermMean;
 use indexmap::IndexMap;
-use plugin_api::task::nullable;
 use plugin_api::{Term, Weight};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -13,7 +12,7 @@ use tch::Tensor;
 ///
 /// # Errors
 /// A term with a weight but without a graph: it would train nothing, and nobody would notice.
-pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
+pub fn total(terms: &[Term]) -> Result<Option<Tensor>, StepError> {
     let mut total: Option<Tensor> = None;
     for term in terms {
         let weighted = match &term.weight {
@@ -24,7 +23,7 @@ pub fn total(terms: &[Term]) -> Result<Option<Tensor>, Error> {
             Weight::Learned(weight) => term.value.f_mul(weight)?,
         };
         if !weighted.requires_grad() {
-            return Err(Error::NoGradient(term.name.clone()));
+            return Err(StepError::NoGradient(term.name.clone()));
         }
         total = Some(match total {
             Some(total) => total.f_add(&weighted)?,
@@ -59,33 +58,12 @@ struct Sum {
     only: Option<f64>,
 }
 
-/// Means of one term over an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TermMean {
-    /// Unweighted.
-    #[serde(deserialize_with = "nullable::number")]
-    pub value: f64,
-    /// weight · value.
-    #[serde(deserialize_with = "nullable::number")]
-    pub weighted: f64,
-    /// The weight.
-    #[serde(default = "not_told", deserialize_with = "nullable::number")]
-    pub weight: f64,
-    /// Samples that it was about; with targets that cases may lack, fewer than there were.
-    #[serde(default)]
-    pub samples: u64,
-}
-
-fn not_told() -> f64 {
-    f64::NAN
-}
-
 /// A term with the same value in so many steps of an epoch, and no other, is said never to change.
 const EQUAL_VALUES: u64 = 5;
 
 impl TermSums {
     /// Adds the terms of one batch of so many samples.
-    pub fn add(&mut self, terms: &[Term], batch: usize) -> Result<(), Error> {
+    pub fn add(&mut self, terms: &[Term], batch: usize) -> Result<(), StepError> {
         self.samples += batch as u64;
         for term in terms {
             let value = f64::try_from(&term.value)?;

@@ -4,8 +4,7 @@ use super::metrics::{Online, Predicted};
 use super::step::supervised_levels;
 use super::terms::TermSums;
 use super::watch::OnNonfinite;
-use super::{Arm, Error, example};
-use crate::network;
+use super::{Arm, Error, StepError, example};
 use plugin_api::{Batch, Phase, Step};
 
 /// Folder of the example pictures, in that of a fold.
@@ -38,7 +37,7 @@ impl Arm<'_> {
         Ok(())
     }
 
-    fn validate_on(&mut self, batch: &Batch, step: &Step, validated: &mut Validated) -> Result<(), network::Error> {
+    fn validate_on(&mut self, batch: &Batch, step: &Step, validated: &mut Validated) -> Result<(), StepError> {
         let outputs = self.model.forward(&batch.image, supervised_levels(step), false, step.seed)?;
         let mut terms = self.model.trainer.loss(&outputs, batch, step)?;
         self.weigh(&mut terms)?;

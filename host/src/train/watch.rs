@@ -1,7 +1,8 @@
 //! Watchdogs: what a person would notice too late. Numbers that ran out of range, terms that train nothing, scores that rise no more.
 
+use super::StepError;
 use super::weighting::trains;
-use crate::network::{Error, Parameters};
+use crate::network::Parameters;
 use clap::ValueEnum;
 use indexmap::IndexMap;
 use plugin_api::{Batch, Features, Term};
@@ -47,7 +48,7 @@ pub struct Reach {
 impl Reach {
     /// Looks at the terms that are not settled yet, and returns those that have reached nothing in several steps. Costs one backward
     /// pass through their heads in the first step, and nothing later.
-    pub fn dead(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
+    pub fn dead(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, StepError> {
         let mut dead = Vec::new();
         for term in terms.iter().filter(|term| trains(term)) {
             if look(&mut self.looks, term, features)? == Some(false) && self.looks[&term.name] == LOOKS {
@@ -58,7 +59,7 @@ impl Reach {
     }
 
     /// Terms that are about no sample by what they say, but reach the trunk.
-    pub fn about_nothing(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, Error> {
+    pub fn about_nothing(&mut self, terms: &[Term], features: &Features) -> Result<Vec<String>, StepError> {
         let mut found = Vec::new();
         for term in terms.iter().filter(|term| term.samples == Some(0) && term.value.requires_grad()) {
             if look(&mut self.about_nothing, term, features)? == Some(true) {
@@ -70,7 +71,7 @@ impl Reach {
 }
 
 /// Whether the trunk gets a gradient of `term`; `None` once that is settled.
-fn look(looks: &mut IndexMap<String, u32>, term: &Term, features: &Features) -> Result<Option<bool>, Error> {
+fn look(looks: &mut IndexMap<String, u32>, term: &Term, features: &Features) -> Result<Option<bool>, StepError> {
     let looks = looks.entry(term.name.clone()).or_default();
     if *looks == LOOKS {
         return Ok(None);
@@ -85,7 +86,7 @@ fn look(looks: &mut IndexMap<String, u32>, term: &Term, features: &Features) -> 
 
 /// Whether `value` has a gradient that is not zero on any feature map. The finest map comes first: nearly always it has one, and
 /// nothing behind it need be computed.
-fn reaches(value: &Tensor, features: &Features) -> Result<bool, Error> {
+fn reaches(value: &Tensor, features: &Features) -> Result<bool, StepError> {
     for map in features.decoder.iter().chain([&features.bottleneck]).chain(&features.skips).filter(|map| map.requires_grad()) {
         let gradient = Tensor::f_run_backward(&[value], &[map], true, false)?.swap_remove(0);
         if gradient.defined() && f64::try_from(gradient.f_count_nonzero(None)?)? > 0.0 {
@@ -106,14 +107,14 @@ impl KeptBuffers {
     }
 
     /// Puts them back.
-    pub fn restore(self) -> Result<(), Error> {
+    pub fn restore(self) -> Result<(), StepError> {
         let _no_grad = tch::no_grad_guard();
         self.0.into_iter().try_for_each(|(mut buffer, copy)| Ok(buffer.f_copy_(&copy)?))
     }
 }
 
 /// Writes `batch` to `path` (safetensors: `image`, `<target>.<level>`), for a look at what broke a step.
-pub fn dump(path: &Path, batch: &Batch) -> Result<(), Error> {
+pub fn dump(path: &Path, batch: &Batch) -> Result<(), StepError> {
     let mut tensors = vec![("image".to_owned(), batch.image.shallow_clone())];
     for (name, target) in &batch.targets {
         tensors.extend(target.levels.iter().enumerate().map(|(level, tensor)| (format!("{name}.{level}"), tensor.shallow_clone())));

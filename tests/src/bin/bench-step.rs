@@ -3,9 +3,11 @@
 
 use data::plan::Plans;
 use gate::search::resolve;
-use host::network::{Model, Precision, task};
+use host::config::Recipe;
+use host::model::Model;
+use host::network::{Precision, task};
 use host::plugin::Library;
-use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
+use host::train::{Optimiser, deep_supervision_weights, total};
 use plugin_api::task::Target as TargetSpec;
 use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Task};
 use std::time::Instant;

@@ -62,7 +62,7 @@ fn models_of_nnunet_predict_what_they_predict_there() {
 #[test]
 fn images_become_the_logits_that_they_become_there() {
     use data::preprocess::preprocess_image;
-    use host::model::ModelFolder;
+    use host::artifact::ModelFolder;
     for (name, golden) in GoldenModel::all() {
         let model_folder = ModelFolder::open(&folder().join(&name)).expect("a model");
         for prediction in &golden.predictions {
@@ -262,7 +262,7 @@ fn a_field_of_vectors_is_put_back_exactly() {
     let library = Library::load(&artifact::fixture("field"), &artifact::this_host()).expect("it loads");
     let (channels, device) = (network.input_channels, tch::Device::Cpu);
     let model =
-        host::network::Model::new(&network.architecture, channels, &library, &task, &json!({}), device, Precision::Fp32).expect("built");
+        host::model::Model::new(&network.architecture, channels, &library, &task, &json!({}), device, Precision::Fp32).expect("built");
     let image = vec![0.5; channels * patch.iter().product::<usize>()];
     let view = || VolumeView { shape: [channels, patch[0], patch[1], patch[2]], data: &image };
     let vectors = ["flow".to_owned()];

@@ -1,6 +1,7 @@
 //! Trunk and heads against nnU-Net's PlainConvUNet and ResidualEncoderUNet: same weights, same input, same output.
 
-use host::network::{Model, Parameter};
+use host::model::Model;
+use host::network::Parameter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tch::{Device, Tensor};
 use tests::golden::{Golden, distance, largest};

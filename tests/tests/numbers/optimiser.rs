@@ -1,7 +1,8 @@
 //! Optimisers, clipping, averaging and schedules against torch's and nnU-Net's. Gradients are given.
 
+use host::config::{OptimiserName, Recipe, Schedule};
 use host::network::Parameters;
-use host::train::{Average, Optimiser, OptimiserName, Recipe, Schedule};
+use host::train::{Average, Optimiser};
 use plugin_api::Init;
 use serde::Deserialize;
 use std::collections::BTreeMap;

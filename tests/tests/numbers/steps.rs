@@ -1,6 +1,7 @@
 //! Twenty optimiser steps follow nnU-Net's: the same weights, batches and settings give the same losses.
 
-use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
+use host::config::Recipe;
+use host::train::{Optimiser, deep_supervision_weights, total};
 use plugin_api::{Batch, IndexMap, Phase, Step, Target};
 use serde::Deserialize;
 use tch::{Kind, Tensor};

@@ -1,7 +1,8 @@
 //! Terms of several outputs and losses: sums, weights, what is missing, what is learned.
 
-use host::network::Model;
-use host::train::{Optimiser, Recipe, deep_supervision_weights, total};
+use host::config::Recipe;
+use host::model::Model;
+use host::train::{Optimiser, deep_supervision_weights, total};
 use plugin_api::task::Target as Spec;
 use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Term, Weight};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! The plugins that teach one thing each: every one trains and leaves the files that it should, and does what it is there to show.
 
-use host::network::Model;
+use host::model::Model;
 use plugin_api::task::Target as Spec;
 use plugin_api::{Batch, IndexMap, Kind, Outputs, Phase, Step, Target, Term, Weight};
 use serde::Deserialize;

@@ -4,7 +4,7 @@
 
 use data::dataset::{Dataset, check};
 use data::pth::Pth;
-use host::model::unpack;
+use host::artifact::unpack;
 use imaging::io::read_image;
 use serde_json::{Map, json};
 use std::fs;

@@ -1,15 +1,15 @@
 //! Weights of terms beyond those that the plugin gives: factors over epochs, and strategies that balance terms by what they do.
 //!
 //! A [`Weighting`] is what was asked for. In every step [`Weighting::apply`] multiplies the terms' weights before the host sums them; what it
-//! has to remember is a [`State`], which every checkpoint holds. `schedule` are factors over epochs, `dwa` looks at how fast losses fall from epoch
-//! to epoch, `gradnorm` at their gradients in every step, which `shared` measures.
+//! has to remember is a [`State`], which every checkpoint holds. `dwa` looks at how fast losses fall from epoch to epoch, `gradnorm` at their
+//! gradients in every step, which `shared` measures.
 
 mod dwa;
 mod gradnorm;
-mod schedule;
 mod shared;
 
-use crate::network::Error;
+use super::StepError;
+use crate::config::{FactorSchedule, Strategy, Weighting};
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
 use plugin_api::{Term, Weight};
@@ -17,97 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use dwa::Dwa;
 use gradnorm::GradNorm;
-pub use schedule::FactorSchedule;
 pub use shared::{Cosines, SharedLayer};
 
-/// What was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Weighting {
-    /// Balances all terms that have no schedule.
-    pub strategy: Strategy,
-    /// Factors of the given weights, by term.
-    pub schedules: IndexMap<String, FactorSchedule>,
-}
-
-/// How terms are balanced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// As the plugin gives them.
-    #[default]
-    Given,
-    /// Dynamic weight average.
-    Dwa {
-        /// The larger, the more even.
-        temperature: f64,
-    },
-    /// Gradient normalisation.
-    GradNorm {
-        /// How much slower terms are preferred.
-        alpha: f64,
-        /// Learning rate of the weights.
-        rate: f64,
-    },
-}
-
-/// One `--weighting`.
-#[derive(Clone, Debug, PartialEq)]
-pub enum WeightingArg {
-    /// `given`, `dwa[:TEMPERATURE]`, `gradnorm[:ALPHA[:RATE]]`.
-    Strategy(Strategy),
-    /// `TERM=SCHEDULE`.
-    Schedule(String, FactorSchedule),
-}
-
-impl std::str::FromStr for WeightingArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some((term, schedule)) = text.split_once('=') {
-            return Ok(Self::Schedule(term.to_owned(), schedule.parse()?));
-        }
-        let mut words = text.split(':');
-        let name = words.next().unwrap_or_default();
-        let numbers: Vec<f64> = words.map(schedule::number).collect::<Result<_, _>>()?;
-        let strategy = match (name, &numbers[..]) {
-            ("given", []) => Strategy::Given,
-            ("dwa", []) => Strategy::Dwa { temperature: 2.0 },
-            ("dwa", [temperature]) if *temperature > 0.0 => Strategy::Dwa { temperature: *temperature },
-            ("gradnorm", []) => Strategy::GradNorm { alpha: 1.5, rate: 0.025 },
-            ("gradnorm", [alpha]) => Strategy::GradNorm { alpha: *alpha, rate: 0.025 },
-            ("gradnorm", [alpha, rate]) if *rate > 0.0 => Strategy::GradNorm { alpha: *alpha, rate: *rate },
-            _ => return Err("expected given, dwa[:TEMPERATURE], gradnorm[:ALPHA[:RATE]], or TERM=SCHEDULE".to_owned()),
-        };
-        Ok(Self::Strategy(strategy))
-    }
-}
-
 impl Weighting {
-    /// All that was asked for; of several strategies, or schedules of one term, the last.
-    pub fn new(arguments: &[WeightingArg]) -> Self {
-        let mut weighting = Self::default();
-        for argument in arguments {
-            match argument {
-                WeightingArg::Strategy(strategy) => weighting.strategy = *strategy,
-                WeightingArg::Schedule(term, schedule) => {
-                    weighting.schedules.insert(term.clone(), schedule.clone());
-                }
-            }
-        }
-        weighting
-    }
-
-    /// Whether it looks at gradients in every step.
-    pub fn looks_at_gradients(&self) -> bool {
-        matches!(self.strategy, Strategy::GradNorm { .. })
-    }
-
     /// Multiplies the weights of `terms` as `epoch` of `epochs` and `state` say.
-    pub fn apply(&self, terms: &mut [Term], state: &State, epoch: u64, epochs: u64) -> Result<(), Error> {
+    pub fn apply(&self, terms: &mut [Term], state: &State, epoch: u64, epochs: u64) -> Result<(), StepError> {
         for term in terms {
             let factor = match self.schedules.get(&term.name) {
                 Some(schedule) if matches!(term.weight, Weight::Learned(_)) && *schedule != FactorSchedule::Constant(1.0) => {
-                    return Err(Error::Weighting(format!(
+                    return Err(StepError::Weighting(format!(
                         "term '{}' has a learned weight, which would make up for a factor of it; leave its schedule away",
                         term.name
                     )));
@@ -130,28 +48,31 @@ impl Weighting {
     ///
     /// # Errors
     /// When it should, and cannot.
-    pub fn balances(&self, term: &Term) -> Result<Option<f64>, Error> {
+    pub fn balances(&self, term: &Term) -> Result<Option<f64>, StepError> {
         if self.strategy == Strategy::Given || !trains(term) || self.schedules.contains_key(&term.name) {
             return Ok(None);
         }
         let name = self.strategy.name();
         let remedy = format!("give it a schedule (--weighting {}=constant:1), or leave {name} away", term.name);
         let Weight::Number(given) = term.weight else {
-            return Err(Error::Weighting(format!("term '{}' has a learned weight, which {name} would balance again; {remedy}", term.name)));
+            return Err(StepError::Weighting(format!(
+                "term '{}' has a learned weight, which {name} would balance again; {remedy}",
+                term.name
+            )));
         };
         if !term.lowest.is_finite() {
             let why = format!("term '{}' has no lower bound, so a ratio of its values says nothing to {name}", term.name);
-            return Err(Error::Weighting(format!("{why}; {remedy}")));
+            return Err(StepError::Weighting(format!("{why}; {remedy}")));
         }
         Ok(Some(given))
     }
 
     /// How far the value of `term` is above the least that it can be.
-    pub fn above_lowest(&self, term: &Term) -> Result<f64, Error> {
+    pub fn above_lowest(&self, term: &Term) -> Result<f64, StepError> {
         let above = f64::try_from(&term.value)? - term.lowest;
         if above < -1e-6 {
             let found = above + term.lowest;
-            return Err(Error::Weighting(format!(
+            return Err(StepError::Weighting(format!(
                 "term '{}' is {found}, below {}, which its plugin says is the least that it can be; {} needs the right bound: the plugin gives it with \
                  Base::supervise_by or Value::lowest",
                 term.name,
@@ -163,21 +84,10 @@ impl Weighting {
     }
 
     /// Refuses schedules of terms that are not among `terms`.
-    pub fn check_names<'a>(&self, terms: impl Iterator<Item = &'a str> + Clone) -> Result<(), Error> {
+    pub fn check_names<'a>(&self, terms: impl Iterator<Item = &'a str> + Clone) -> Result<(), StepError> {
         match self.schedules.keys().find(|name| !terms.clone().any(|term| term == *name)) {
-            Some(unknown) => Err(Error::Weighting(format!("there is no term '{unknown}'{}", suggestion(unknown, terms)))),
+            Some(unknown) => Err(StepError::Weighting(format!("there is no term '{unknown}'{}", suggestion(unknown, terms)))),
             None => Ok(()),
-        }
-    }
-}
-
-impl Strategy {
-    /// As the command line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Given => "given",
-            Self::Dwa { .. } => "dwa",
-            Self::GradNorm { .. } => "gradnorm",
         }
     }
 }
@@ -324,17 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_read_or_named() {
-        let read = |text: &str| text.parse::<WeightingArg>();
-        assert_eq!(read("dwa:3"), Ok(WeightingArg::Strategy(Strategy::Dwa { temperature: 3.0 })));
-        assert_eq!(read("gradnorm:0.5"), Ok(WeightingArg::Strategy(Strategy::GradNorm { alpha: 0.5, rate: 0.025 })));
-        let arguments = ["gradnorm", "a=constant:2", "a=constant:3"].map(|text| read(text).expect("valid"));
-        let weighting = Weighting::new(&arguments);
-        assert_eq!(weighting.schedules["a"], FactorSchedule::Constant(3.0));
-        assert!(weighting.looks_at_gradients());
-        for text in ["dwa:0", "dwa:x", "gradnorm:1:2:3", "pcgrad", "a=", "a=linear:1", "a=constant:nan"] {
-            assert!(read(text).is_err(), "{text}");
-        }
+    fn a_schedule_of_no_term_is_named() {
+        let weighting = Weighting::new(&["a=constant:2".parse().expect("valid")]);
         let error = weighting.check_names(["parts", "whole"].into_iter()).expect_err("unknown").to_string();
         assert_eq!(error, "--weighting: there is no term 'a'; there are: parts, whole");
     }

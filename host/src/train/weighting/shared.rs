@@ -1,7 +1,8 @@
 //! Gradients of single terms at the last layer that all of them share: how long they are, and whether they pull in one direction.
 
 use super::trains;
-use crate::network::{Error, Group, Parameters};
+use crate::network::{Group, Parameters};
+use crate::train::StepError;
 use indexmap::IndexMap;
 use plugin_api::Term;
 use serde::{Deserialize, Serialize};
@@ -37,15 +38,15 @@ impl SharedLayer {
 
     /// Unweighted gradients there of all `terms` that have a weight and samples. `layer` is which one it is, counted from the output; it moves on
     /// when a term has no gradient there. `scale` keeps small ones alive in float16. The graph is kept.
-    pub fn gradients(&self, terms: &[Term], layer: &mut usize, scale: f64) -> Result<TermGradients, Error> {
+    pub fn gradients(&self, terms: &[Term], layer: &mut usize, scale: f64) -> Result<TermGradients, StepError> {
         let terms: Vec<&Term> = terms.iter().filter(|term| trains(term)).collect();
         if let Some(term) = terms.iter().find(|term| !term.value.requires_grad()) {
-            return Err(Error::NoGradient(term.name.clone()));
+            return Err(StepError::NoGradient(term.name.clone()));
         }
         loop {
             let Some(weight) = self.candidates.get(*layer) else {
                 let names: Vec<&str> = terms.iter().map(|term| term.name.as_str()).collect();
-                return Err(Error::Weighting(format!(
+                return Err(StepError::Weighting(format!(
                     "the terms {} share no layer of the trunk, so that their gradients cannot be compared; leave one out of gradnorm with \
                      --weighting TERM=constant:1",
                     names.join(", ")
@@ -55,12 +56,12 @@ impl SharedLayer {
                 let value = if scale == 1.0 { term.value.shallow_clone() } else { term.value.f_mul_scalar(scale)? };
                 Ok(Tensor::f_run_backward(&[value], &[weight], true, false)?.swap_remove(0))
             });
-            let gradients: Vec<Tensor> = gradients.collect::<Result<_, Error>>()?;
+            let gradients: Vec<Tensor> = gradients.collect::<Result<_, StepError>>()?;
             if gradients.iter().all(Tensor::defined) {
                 let flat = terms.iter().zip(gradients).map(|(term, gradient)| {
                     Ok((term.name.clone(), gradient.f_to_kind(Kind::Double)?.f_flatten(0, -1)?.f_div_scalar(scale)?))
                 });
-                return Ok(TermGradients(flat.collect::<Result<_, Error>>()?));
+                return Ok(TermGradients(flat.collect::<Result<_, StepError>>()?));
             }
             *layer += 1;
         }
@@ -69,14 +70,14 @@ impl SharedLayer {
 
 impl TermGradients {
     /// Their norms, by term.
-    pub fn norms(&self) -> Result<IndexMap<String, f64>, Error> {
+    pub fn norms(&self) -> Result<IndexMap<String, f64>, StepError> {
         self.0.iter().map(|(name, gradient)| Ok((name.clone(), f64::try_from(gradient.f_norm()?)?))).collect()
     }
 }
 
 impl Cosines {
     /// Adds one look; `norms` are those of `gradients`.
-    pub fn add(&mut self, gradients: &TermGradients, norms: &IndexMap<String, f64>) -> Result<(), Error> {
+    pub fn add(&mut self, gradients: &TermGradients, norms: &IndexMap<String, f64>) -> Result<(), StepError> {
         for (i, (first, a)) in gradients.0.iter().enumerate() {
             for (second, b) in &gradients.0[i + 1..] {
                 let cosine = f64::try_from(a.f_dot(b)?)? / (norms[first] * norms[second]);

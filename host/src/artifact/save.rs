@@ -1,8 +1,7 @@
 //! Writes a model folder in the format of either program.
 
 use super::nnunet::{self, InitArgs};
-use super::{Checkpoint, Error, ModelFolder};
-use crate::train::{LibraryRecord, Origin, Saved, write_weights};
+use super::{Checkpoint, Error, LibraryRecord, ModelFolder, Origin, Saved, write_weights};
 use data::dataset::splits::Fold;
 use data::fingerprint::Fingerprint;
 use data::scratch::Folders;

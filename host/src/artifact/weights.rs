@@ -1,8 +1,8 @@
 //! Weights without what training remembers of them: to predict with, to begin another training with, to hand on.
 
-use super::checkpoint::{Error, open, probe_of, write};
-use super::identity::Origin;
-use crate::plugin::{Probe, ProbeForm};
+use super::format::{open, probe_of, write};
+use super::{CheckpointError as Error, Origin};
+use crate::model::{Probe, ProbeForm};
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Small made-up feature maps, to ask heads about: the same numbers on every machine, without a draw.
 
-use crate::network::Error;
+use super::Error;
 use plugin_api::{Features, Task};
 use tch::{Device, Kind as Dtype, Tensor};
 

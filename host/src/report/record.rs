@@ -1,7 +1,6 @@
 //! What an epoch leaves in `metrics.jsonl`, and how a person reads it.
 
-use super::TermMean;
-use crate::report::format_duration;
+use super::format_duration;
 use indexmap::IndexMap;
 use plugin_api::task::nullable;
 use schemars::JsonSchema;
@@ -69,6 +68,27 @@ pub struct EpochRecord {
     #[schemars(extend("x-varies" = true))]
     #[serde(default)]
     pub allocated: f64,
+}
+
+/// Means of one term over an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TermMean {
+    /// Unweighted.
+    #[serde(deserialize_with = "nullable::number")]
+    pub value: f64,
+    /// weight · value.
+    #[serde(deserialize_with = "nullable::number")]
+    pub weighted: f64,
+    /// The weight.
+    #[serde(default = "not_told", deserialize_with = "nullable::number")]
+    pub weight: f64,
+    /// Samples that it was about; with targets that cases may lack, fewer than there were.
+    #[serde(default)]
+    pub samples: u64,
+}
+
+fn not_told() -> f64 {
+    f64::NAN
 }
 
 impl EpochRecord {

@@ -1,9 +1,9 @@
 //! A checkpoint of either program: what was trained, and its weights under our names.
 
-use super::{Error, nnunet};
-use crate::network::{self, Model, Parameters, Precision};
-use crate::plugin::{Library, Probe};
-use crate::train::{Origin, Saved, Weights, read_weights};
+use super::{Error, Origin, Saved, Weights, nnunet, read_weights};
+use crate::model::{self, Model, Probe};
+use crate::network::{self, Parameters, Precision};
+use crate::plugin::Library;
 use data::hash::{sha256, sha256_of_file};
 use data::plan::{Architecture, Plans};
 use plugin_api::Task;
@@ -88,7 +88,9 @@ impl Checkpoint {
         let parameters = Parameters::of_stored(device, task.seed, stored);
         let built = Model::with_parameters(architecture, channels, library, task, options, precision, parameters);
         let model = built.map_err(|error| match error {
-            stored @ network::Error::Stored { .. } => Error::Broken { path: self.path.clone(), reason: stored.to_string() },
+            model::Error::Network(stored @ network::Error::Stored { .. }) => {
+                Error::Broken { path: self.path.clone(), reason: stored.to_string() }
+            }
             other => other.into(),
         })?;
         self.copy_to(&model.parameters)?;
@@ -108,7 +110,7 @@ impl Checkpoint {
                 let other = network::Error::Stored { name: name.to_owned(), found: stored.map(Tensor::size), expected };
                 return Err(broken(other.to_string()));
             };
-            parameter.tensor.shallow_clone().f_copy_(stored).map_err(network::Error::from)?;
+            parameter.tensor.shallow_clone().f_copy_(stored).map_err(model::Error::from)?;
         }
         match self.weights.keys().find(|name| parameters.get(name).is_none()) {
             Some(unknown) => Err(broken(format!("has {unknown}, which the network of its plans and its plugin has not"))),

@@ -4,8 +4,8 @@
 //! lists a module under every name that it is reached by. One of each is read, all are written; the segmentation layers,
 //! `decoder.seg_layers.…` there, are the head of our output `segmentation`.
 
-use super::Error;
-use crate::train::{Origin, Weights};
+use super::{Error, Origin, Weights};
+use crate::model;
 use data::dataset::splits::Fold;
 use data::plan::Plans;
 use data::pth::{Pth, TensorRef, Value, write};
@@ -40,7 +40,7 @@ pub fn read(path: &Path, plans: &Plans) -> Result<(Origin, Weights), Error> {
         let (Some(name), Value::Tensor(tensor)) = (key.as_str().and_then(our_name), value) else { continue };
         let shape: Vec<i64> = tensor.shape.iter().map(|size| *size as i64).collect();
         let values = file.tensor_f32(tensor)?;
-        weights.insert(name, Tensor::f_from_slice(&values).and_then(|flat| flat.f_view(&*shape)).map_err(crate::network::Error::from)?);
+        weights.insert(name, Tensor::f_from_slice(&values).and_then(|flat| flat.f_view(&*shape)).map_err(model::Error::from)?);
     }
     let origin = Origin {
         plugin: "base".to_owned(),

@@ -4,11 +4,10 @@
 //! again, and one that counts its calls must not notice. It gives that trainer made-up logits, or maps, and looks at every bit of what comes back: on the
 //! CPU, where equal numbers give equal bits.
 
-use super::error::CallError;
-use super::library::Library;
+use super::Error;
 use super::maps::{features, sizes, waves};
-use super::trainer::LoadedTrainer;
-use crate::network::{Error, Parameters};
+use crate::network::Parameters;
+use crate::plugin::{CallError, Library, LoadedTrainer};
 use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Features, Kind, Outputs, Pass, Task};
 use serde_json::Value;

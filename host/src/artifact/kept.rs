@@ -3,10 +3,9 @@
 //! nnU-Net knows neither the plugin's `forward` nor its `activate`. A checkpoint says what its plugin keeps of both; where it does not, the plugin is
 //! loaded and compared.
 
-use super::{Checkpoint, Error, ModelFolder};
+use super::{Checkpoint, Error, Keeps, ModelFolder};
+use crate::model::keeps::METHODS;
 use crate::network::Precision;
-use crate::plugin::keeps::METHODS;
-use crate::train::Keeps;
 use gate::Host;
 use std::path::{Path, PathBuf};
 use tch::Device;

@@ -5,11 +5,10 @@
 //! a trainer at the first checkpoint and [compares](Probe::difference) it with the live one, on the device of the training. The probe in the checkpoint is one of
 //! such a trainer on the CPU, whatever trained it, and is compared again whenever a model is loaded, maybe years later, with another build of the plugin.
 
-use super::error::CallError;
+use super::Error;
 use super::keeps::Trained;
 use super::maps::{features, sizes};
-use super::trainer::LoadedTrainer;
-use crate::network::Error;
+use crate::plugin::{CallError, LoadedTrainer};
 use plugin_api::manifest::FORWARD;
 use plugin_api::{Kind, Outputs, Pass, Task};
 use serde::{Deserialize, Serialize};

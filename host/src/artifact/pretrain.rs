@@ -1,6 +1,7 @@
 //! A network that begins with the weights of another.
 
 use super::{Checkpoint, Error};
+use crate::model;
 use crate::network::{Group, Parameters};
 
 /// What became of one tensor of a checkpoint, or of the network.
@@ -30,7 +31,7 @@ pub fn pretrain(checkpoint: &Checkpoint, parameters: &Parameters, heads: bool) -
             None => Some("is not in the checkpoint".to_owned()),
             Some(stored) if stored.size() != expected => Some(format!("is {:?} in the checkpoint, {expected:?} here", stored.size())),
             Some(stored) => {
-                parameter.tensor.shallow_clone().f_copy_(stored).map_err(crate::network::Error::from)?;
+                parameter.tensor.shallow_clone().f_copy_(stored).map_err(model::Error::from)?;
                 loaded += usize::from(is_trunk);
                 None
             }
