@@ -5,7 +5,7 @@
 //! predictions, references ─ evaluate ─→ summary.json
 //! nnU-Net's checkpoint_*.pth ─ pth ─→ names, tensors as bytes
 //! ```
-//! Nothing here needs libtorch. [`demo`] writes a data set of its own; [`name`], [`nearest`], [`hash`], [`lock`], [`scratch`], [`csv`] and [`plain`] are what
+//! Nothing here needs libtorch. [`demo`] writes a data set of its own; [`name`], [`nearest`], [`hash`], [`lock`], [`mod@median`], [`scratch`], [`csv`] and [`plain`] are what
 //! the folders above, and the program, share.
 
 pub mod csv;
@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod fingerprint;
 pub mod hash;
 pub mod lock;
+pub mod median;
 pub mod name;
 pub mod nearest;
 pub mod plain;

@@ -6,7 +6,8 @@ use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, 
 use crate::console::say;
 use crate::environment::Environment;
 use anyhow::{Result, bail, ensure};
-use data::fingerprint::{Fingerprint, median};
+use data::fingerprint::Fingerprint;
+use data::median::median;
 use data::name::Name;
 use data::plan::{Configuration, PlanOptions, Plans};
 use data::preprocess::{Prepared, Unused};

@@ -18,6 +18,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{self, Dataset, Progress, Stage, for_each_case, guarded};
+use crate::median::median;
 use case::{CaseStatistics, case_statistics};
 use pool::pool;
 
@@ -140,16 +141,4 @@ fn extract_from(dataset: &Dataset, draws: usize, threads: usize, progress: &(dyn
         spacings: cases.iter().map(|case| case.spacing).collect(),
         written_by: None,
     })
-}
-
-/// `numpy.median(values)`, NaN without values.
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[middle],
-        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
-    }
 }

@@ -114,10 +114,3 @@ fn hippocampus_agrees_with_nnunet() {
     let found = extract(&dataset, 2, &|_| {}).expect("extracted");
     assert_agree("Hippocampus", &found, &expected);
 }
-
-#[test]
-fn median_is_numpys() {
-    assert_eq!(median(&[3.0, 1.0, 2.0, 10.0]), 2.5);
-    assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-    assert!(median(&[]).is_nan());
-}

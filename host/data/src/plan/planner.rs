@@ -17,7 +17,8 @@ use super::spacing::FullRes;
 use super::statistics::per_axis;
 use super::{ArchKwargs, Architecture, Configuration, Error, PlanOptions, PlannerKind, Plans, Resampling};
 use crate::dataset::Description;
-use crate::fingerprint::{Fingerprint, median};
+use crate::fingerprint::Fingerprint;
+use crate::median::median;
 
 const MIN_BATCH_SIZE: f64 = 2.0;
 /// Below this ratio of patch to image nnU-Net plans a low-resolution configuration.

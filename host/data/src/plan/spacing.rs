@@ -2,7 +2,8 @@
 
 use super::Error;
 use super::statistics::{per_axis, percentile};
-use crate::fingerprint::{Fingerprint, median};
+use crate::fingerprint::Fingerprint;
+use crate::median::median;
 use imaging::resample::ANISOTROPY_THRESHOLD;
 
 /// Longer axes are taken for a mistake in the spacing.
