@@ -4,7 +4,7 @@ use super::{Outcome, run};
 use crate::cli::{Cli, Command, DemoArgs};
 use crate::console::say;
 use crate::environment::Environment;
-use crate::predict::{Exporter, Extras, Prediction, Window, sliding_window, vector_outputs};
+use crate::predict::{Extras, Prediction, Predictor, Preprocessed, Window};
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
 use crate::session::{Existing, Session};
@@ -12,7 +12,6 @@ use anyhow::Result;
 use clap::Parser;
 use data::dataset::TargetKind;
 use data::demo;
-use data::preprocess::preprocess_image;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -77,15 +76,13 @@ fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {
     let unseen = demo::unseen_case();
     let image_path: PathBuf = raw.join(format!("imagesTs/{unseen}_0000.nii.gz"));
     let (plans, configuration) = (&session.prepared.plans, &session.prepared.configuration);
-    let (image, properties, _) = preprocess_image(std::slice::from_ref(&image_path), plans, configuration)?;
     let targets: IndexMap<String, TargetKind> = session.targets();
-    let (dims, patch, mirror, vectors) = (configuration.dims(), session.patch, &session.mirror, vector_outputs(&targets));
-    let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
-    let logits = sliding_window(std::slice::from_ref(&session.model), image.view(), &window)?;
-    let exporter = Exporter::new(&session.model, &targets, plans, configuration, Extras::default());
-    let exported = exporter.export(&session.model, logits, &properties)?;
-
+    let window = Window::new(configuration, session.patch, &session.mirror, &targets);
+    let models = std::slice::from_ref(&session.model);
+    let predictor = Predictor::new(models, plans, configuration, &targets, window, Extras::default());
     let raw_image = read_image(&image_path)?;
+    let exported = predictor.predict(&Preprocessed::from_image(raw_image.clone(), &image_path, plans, configuration)?)?;
+
     let organs = read_labels(&raw.join(format!("labelsTs/{unseen}.nii.gz")))?.volume;
     let distance = read_image(&raw.join(format!("targetsTs/distance/{unseen}.nii.gz")))?.volume;
     let rows: Vec<Row> = exported

@@ -9,7 +9,7 @@ use crate::console::say;
 use crate::device;
 use crate::environment::Environment;
 use crate::network::Precision;
-use crate::predict::{Cases, Done, Extras, Input, Layout, Window, find_inputs, gather, vector_outputs};
+use crate::predict::{CaseFiles, Done, Extras, Layout, Predictor, Window, find_cases, gather, predict_files};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::TargetKind;
@@ -35,8 +35,8 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
     }
     let folder = ModelFolder::open(&path)?;
     let checkpoints = folder.checkpoints(&args.folds, args.checkpoint.name())?;
-    let (all_inputs, mut bad) = find_inputs(&args.input, folder.description.channel_names.len(), &folder.description.file_ending);
-    ensure!(!all_inputs.is_empty() || !bad.is_empty(), "--input: no file ends in {}", folder.description.file_ending);
+    let (all_cases, mut bad) = find_cases(&args.input, folder.description.channel_names.len(), &folder.description.file_ending);
+    ensure!(!all_cases.is_empty() || !bad.is_empty(), "--input: no file ends in {}", folder.description.file_ending);
     if let Some(threads) = args.threads {
         tch::set_num_threads(threads.into());
     }
@@ -56,36 +56,24 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
     let extras = Extras { probabilities: args.save_probabilities, regions: args.separate_regions };
     let (ending, plans) = (&folder.description.file_ending, &folder.plans);
     let layout = Layout { output: &args.output, targets: &model.targets, ending, reader: folder.reader, plans, extras };
-    let own = all_inputs.iter().skip(args.parts.index).step_by(args.parts.count);
-    let wanted: Vec<Input> = own.filter(|input| !args.go_on || !layout.is_complete(&input.id)).cloned().collect();
+    let own = all_cases.iter().skip(args.parts.index).step_by(args.parts.count);
+    let wanted: Vec<CaseFiles> = own.filter(|case| !args.go_on || !layout.is_complete(&case.id)).cloned().collect();
     write_description(args, &folder, &layout)?;
     let folds: Vec<String> = checkpoints.iter().map(|(fold, _)| fold.to_string()).collect();
     log::info!("{} cases, folds {}, {} on {}", wanted.len(), folds.join(", "), precision.name(), device::name(device));
 
-    let cases = Cases {
-        folder: &folder,
-        model: &model,
-        inputs: &wanted,
-        output: &args.output,
-        window: Window {
-            dims: model.configuration.dims(),
-            patch: model.patch,
-            step: args.step,
-            mirror: &mirror,
-            vectors: &vector_outputs(&model.targets),
-            half: args.nnunet_exact,
-        },
-        extras,
-        largest,
-    };
+    let configuration = &model.configuration;
+    let window = Window { step: args.step, half: args.nnunet_exact, ..Window::new(configuration, model.patch, &mirror, &model.targets) };
+    let predictor = Predictor::new(&model.folds, plans, configuration, &model.targets, window, extras);
     let bar = Bar::new("predicting", wanted.len() as u64);
-    let Done { bad: unpredicted, network } = cases.predict(|| bar.step())?;
+    let Done { bad: unpredicted, network } =
+        predict_files(&predictor, configuration, &wanted, &layout, &largest, &env.stop, || bar.step())?;
     drop(bar);
     let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
     // What lies there of a case that could not be predicted is an earlier run's.
     let failed: HashSet<&str> = bad.iter().map(|bad| bad.case.as_str()).collect();
-    let predicted: Vec<&Input> = all_inputs.iter().filter(|input| !failed.contains(input.id.as_str())).collect();
+    let predicted: Vec<&CaseFiles> = all_cases.iter().filter(|case| !failed.contains(case.id.as_str())).collect();
     gather(&predicted, &layout, args.preview.as_deref(), args.parts.count > 1)?;
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
     say!(env, "{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;

@@ -231,12 +231,6 @@ impl<'a> Exporter<'a> {
     }
 }
 
-/// Outputs whose channels are components of vectors.
-pub fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
-    let is_vectors = |kind: &TargetKind| matches!(kind, TargetKind::Regression { vectors: true, .. });
-    targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
-}
-
 /// Components (z, y, x) along the axes of the raw image, from those along the transposed ones, of which vectors in a slice lack the first: it is 0.
 fn components_back(values: &Volume<f32>, transpose_backward: [usize; 3]) -> Volume<f32> {
     let [channels, z, y, x] = values.shape();

@@ -1,125 +1,64 @@
-//! The images that are to be predicted: which files belong to one case.
+//! What a network sees of a case, and what leads from its outputs back to the raw image.
 
-use data::dataset::{split_channel, visible_names};
-use data::name::Name;
-use std::collections::BTreeMap;
+use super::Error;
+use data::plan::{Configuration, Plans};
+use data::preprocess::{Properties, StoredCase, preprocess_image, preprocess_raw};
+use imaging::io::{Geometry, Image};
+use imaging::{BoundingBox, Volume};
 use std::path::{Path, PathBuf};
 
-/// One case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// Its id, which names what is predicted.
-    pub id: Name,
-    /// Its files, one a channel, or fewer that hold several.
-    pub images: Vec<PathBuf>,
+/// What a network sees.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The preprocessed image (C, Z, Y, X).
+    pub image: Volume<f32>,
 }
 
-/// An input that cannot be taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{case}: {reason}")]
-pub struct BadInput {
-    /// The case, or the file.
-    pub case: String,
-    /// What is wrong, and what to do.
-    pub reason: String,
+/// A case that is ready for the network.
+#[derive(Debug)]
+pub struct Preprocessed {
+    /// What the network sees.
+    pub inputs: Inputs,
+    /// What preprocessing did, which is undone afterwards.
+    pub properties: Properties,
+    /// Where the raw image lies in the patient.
+    pub geometry: Geometry,
 }
 
-/// The cases in `paths`, each a folder of images or an image, sorted by id, and what cannot be taken.
-///
-/// Names are nnU-Net's: `<case>_0000<ending>`, the number being that of the channel. A file that is named itself need not have one.
-pub fn find_inputs(paths: &[PathBuf], channels: usize, ending: &str) -> (Vec<Input>, Vec<BadInput>) {
-    let mut found: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
-    let mut bad = Vec::new();
-    for (path, is_named) in paths.iter().flat_map(|path| files(path, ending, &mut bad)).collect::<Vec<_>>() {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let Some(stem) = name.strip_suffix(ending) else {
-            let reason = format!("does not end in {ending}, as the images do that the model was trained on; convert it");
-            bad.push(BadInput { case: path.display().to_string(), reason });
-            continue;
-        };
-        let (id, channel) = match split_channel(stem) {
-            Some(named) => named,
-            None if is_named => (stem, 0),
-            None => {
-                let reason = format!("its name has no channel number; expected {stem}_0000{ending}");
-                bad.push(BadInput { case: path.display().to_string(), reason });
-                continue;
-            }
-        };
-        let files = found.entry(id.to_owned()).or_default();
-        if let Some(other) = files.get(&channel) {
-            let reason = format!("is channel {channel} of case {id}, as {} is; rename one of them", other.display());
-            bad.push(BadInput { case: path.display().to_string(), reason });
-        } else {
-            files.insert(channel, path);
-        }
+impl Preprocessed {
+    /// Reads and preprocesses the image files of a case.
+    ///
+    /// # Errors
+    /// When one cannot be read, they do not fit each other or the plans, or a channel cannot be normalised.
+    pub fn from_files(paths: &[PathBuf], plans: &Plans, configuration: &Configuration) -> Result<Self, Error> {
+        Self::new(preprocess_image(paths, plans, configuration)?, &paths[0], configuration)
     }
-    let mut inputs = Vec::new();
-    for (id, files) in found {
-        // Files may hold several channels, which shows when they are opened; a gap shows here.
-        match (0..files.len()).find(|channel| !files.contains_key(channel)) {
-            Some(missing) => {
-                let there: Vec<String> = files.keys().map(|channel| format!("{channel:04}")).collect();
-                let reason = format!("has channels {}, but no {id}_{missing:04}{ending}; add it", there.join(", "));
-                bad.push(BadInput { case: id, reason });
-            }
-            None if files.len() > channels => {
-                let reason =
-                    format!("has {} files, but the model takes {channels} channels; remove those that are not its own", files.len());
-                bad.push(BadInput { case: id, reason });
-            }
-            None => match Name::new(id) {
-                Ok(id) => inputs.push(Input { id, images: files.into_values().collect() }),
-                Err(error) => bad.push(BadInput { case: String::new(), reason: error.to_string() }),
-            },
-        }
+
+    /// Preprocesses an image that has been read: all channels at their own spacing. `path` is what errors call it.
+    ///
+    /// # Errors
+    /// When it does not fit the plans, or a channel cannot be normalised.
+    pub fn from_image(image: Image, path: &Path, plans: &Plans, configuration: &Configuration) -> Result<Self, Error> {
+        Self::new(preprocess_raw(image, path, plans, configuration)?, path, configuration)
     }
-    (inputs, bad)
-}
 
-/// The images that `path` means, and whether each was named itself.
-fn files(path: &Path, ending: &str, bad: &mut Vec<BadInput>) -> Vec<(PathBuf, bool)> {
-    if path.is_file() {
-        return vec![(path.to_owned(), true)];
+    /// A case of the store, whose raw image has this geometry.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn stored(case: &StoredCase, geometry: Geometry) -> Result<Self, Error> {
+        let image = case.image(&BoundingBox::whole(case.spatial()))?;
+        Ok(Self { inputs: Inputs { image }, properties: case.properties().clone(), geometry })
     }
-    match visible_names(path) {
-        Ok(names) => names.iter().filter(|name| name.ends_with(ending)).map(|name| (path.join(name), false)).collect(),
-        Err(error) => {
-            bad.push(BadInput { case: path.display().to_string(), reason: error.to_string() });
-            Vec::new()
+
+    fn new(
+        (image, properties, geometry): (Volume<f32>, Properties, Geometry),
+        path: &Path,
+        configuration: &Configuration,
+    ) -> Result<Self, Error> {
+        if configuration.dims() == 3 && geometry.is_planar() {
+            return Err(Error::Planar { path: path.to_owned() });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_become_cases() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        for name in
-            ["b_0000.nii", "b_0001.nii", "a_0000.nii", "a_0001.nii", "gap_0001.nii", "many_0000.nii", "many_0001.nii", "many_0002.nii"]
-        {
-            std::fs::write(folder.path().join(name), []).expect("written");
-        }
-        std::fs::write(folder.path().join("plain.nii"), []).expect("written");
-        std::fs::write(folder.path().join("notes.txt"), []).expect("written");
-        let (inputs, bad) = find_inputs(&[folder.path().to_owned()], 2, ".nii");
-        assert_eq!(inputs.iter().map(|input| (&*input.id, input.images.len())).collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
-        let reasons: Vec<String> = bad.iter().map(ToString::to_string).collect();
-        assert_eq!(reasons.len(), 3);
-        assert!(reasons[0].contains("plain.nii") && reasons[0].contains("expected plain_0000.nii"), "{reasons:?}");
-        assert!(reasons[1].contains("gap: has channels 0001, but no gap_0000.nii"), "{reasons:?}");
-        assert!(reasons[2].contains("many: has 3 files"), "{reasons:?}");
-
-        let again = [folder.path().to_owned(), folder.path().join("a_0000.nii")];
-        let (_, bad) = find_inputs(&again, 2, ".nii");
-        assert!(bad.iter().any(|bad| bad.reason.contains("is channel 0 of case a, as")), "{bad:?}");
-
-        let named = [folder.path().join("plain.nii"), folder.path().join("notes.txt"), folder.path().join("absent.nii")];
-        let (inputs, bad) = find_inputs(&named, 1, ".nii");
-        assert_eq!(inputs[0].id, "plain");
-        assert!(bad[0].to_string().contains("absent.nii") && bad[1].to_string().contains("does not end in .nii"), "{bad:?}");
+        Ok(Self { inputs: Inputs { image }, properties, geometry })
     }
 }

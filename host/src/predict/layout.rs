@@ -1,10 +1,9 @@
 //! Which files a prediction becomes.
 
-use super::{Exported, Extras, Input, npz, pickled, write};
+use super::{CaseFiles, Error, Exported, Extras, Predicted, npz, pickled, write};
 use data::dataset::TargetKind;
 use data::evaluate::folder::BESIDE_PREDICTIONS;
 use data::plan::Plans;
-use data::preprocess::Properties;
 use imaging::io::{Geometry, Reader};
 use indexmap::IndexMap;
 use std::collections::HashSet;
@@ -48,17 +47,17 @@ impl Layout<'_> {
     /// folder whatever its cases are called.
     ///
     /// # Errors
-    /// In one line.
-    pub fn check(&self, input: &Input, geometry: &Geometry) -> Result<(), String> {
+    /// When it would.
+    pub fn check(&self, case: &CaseFiles, geometry: &Geometry) -> Result<(), Error> {
         let folders: HashSet<PathBuf> = self.targets.keys().map(|output| self.folder(output)).chain(self.region_folders()).collect();
         let is_own = |path: &PathBuf| BESIDE_PREDICTIONS.iter().any(|name| path.ends_with(name)) || folders.contains(path);
-        let written = self.files(&input.id, geometry);
+        let written = self.files(&case.id, geometry);
         if let Some(own) = written.iter().find(|path| is_own(path)) {
-            return Err(format!("would be written to {}, which is the run's own file; rename the case", own.display()));
+            return Err(Error::OwnFile { path: own.clone() });
         }
         let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
-        match input.images.iter().find(|image| written.iter().any(|path| same(path, image))) {
-            Some(image) => Err(format!("its prediction would replace its image {}; give another --output", image.display())),
+        match case.images.iter().find(|image| written.iter().any(|path| same(path, image))) {
+            Some(image) => Err(Error::ReplacesImage { path: image.clone() }),
             None => Ok(()),
         }
     }
@@ -88,26 +87,22 @@ impl Layout<'_> {
     }
 
     /// Writes the files of one case; the one that says that an output is complete comes after what is beside it.
-    pub(super) fn write(
-        &self,
-        input: &Input,
-        exported: &IndexMap<String, Exported>,
-        geometry: &Geometry,
-        properties: &Properties,
-    ) -> Result<(), String> {
-        for (name, Exported { prediction, probabilities, regions }) in exported {
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn write(&self, case: &CaseFiles, predicted: &Predicted) -> Result<(), Error> {
+        let Predicted { outputs, properties, geometry } = predicted;
+        for (name, Exported { prediction, probabilities, regions }) in outputs {
             let folder = self.folder(name);
             for (region, mask) in regions {
-                let path = folder.join(region).join(format!("{}{}", input.id, self.ending));
-                imaging::io::write_labels(&path, mask, geometry).map_err(|error| error.to_string())?;
+                imaging::io::write_labels(&folder.join(region).join(format!("{}{}", case.id, self.ending)), mask, geometry)?;
             }
             if let Some(probabilities) = probabilities {
-                let path = folder.join(format!("{}.npz", input.id));
-                npz::write(&path, "probabilities", probabilities).map_err(|error| error.to_string())?;
-                let path = path.with_extension("pkl");
-                pickled::write(&path, properties, geometry, self.plans).map_err(|error| error.to_string())?;
+                let path = folder.join(format!("{}.npz", case.id));
+                npz::write(&path, "probabilities", probabilities)?;
+                pickled::write(&path.with_extension("pkl"), properties, geometry, self.plans)?;
             }
-            write(&self.path(name, &input.id), prediction, &self.targets[name.as_str()], geometry).map_err(|error| error.to_string())?;
+            write(&self.path(name, &case.id), prediction, &self.targets[name.as_str()], geometry)?;
         }
         Ok(())
     }

@@ -1,32 +1,37 @@
 //! Prediction: a preprocessed image in, files in the geometry of the raw image out.
 //!
-//! [`find_inputs`] groups image files into cases, and [`Cases`] takes one after another through the rest: [`sliding_window`] covers the
-//! image with `tiles`, runs the model on each (and on its mirror images), and averages the outputs with the weights of `gaussian`: all
-//! outputs at once, each by its kind. An [`Exporter`] resamples an output's logits to the raw spacing, turns them into predictions, and
-//! pastes these into the raw image's frame. [`validate`] does the same for the validation cases of a fold and measures the result.
+//! A [`Predictor`] takes [`Preprocessed`] cases, one or many: [`sliding_window`] covers the image with `tiles`, runs the model on each (and on its mirror
+//! images), and averages the outputs with the weights of `gaussian`: all outputs at once, each by its kind. Its `export` resamples an output's logits
+//! to the raw spacing, turns them into predictions, and pastes these into the raw image's frame. [`predict_files`] feeds it with the image files that
+//! [`find_cases`] found and writes files in a [`Layout`]; [`validate`] feeds it with the validation cases of a fold, and measures the result.
 //!
 //! Logits are resampled before they are activated, as nnU-Net does: probabilities would give other borders.
 
-mod cases;
 mod export;
+mod files;
+mod folder;
 mod gather;
 mod gaussian;
 mod inputs;
 mod layout;
 mod npz;
 mod pickled;
+mod predictor;
 mod tiles;
 mod validate;
 mod window;
 
-pub use cases::{Cases, Done};
-pub use export::{Exported, Exporter, Extras, Prediction, vector_outputs, write};
+pub use export::{Exported, Exporter, Extras, Prediction, write};
+pub use files::{BadCase, CaseFiles, find_cases};
+pub use folder::{Done, predict_files};
 pub use gather::gather;
-pub use inputs::{BadInput, Input, find_inputs};
+pub use inputs::{Inputs, Preprocessed};
 pub use layout::Layout;
+pub use predictor::{Predicted, Predictor};
 pub use validate::{Validation, validate};
 pub use window::{Window, sliding_window};
 
+use data::dataset::Panicked;
 use std::path::PathBuf;
 
 /// Prediction failed.
@@ -46,6 +51,27 @@ pub enum Error {
     /// A case of the store cannot be read.
     #[error(transparent)]
     Preprocess(Box<data::preprocess::Error>),
+    /// The program has a fault.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+    /// A slice for a network of volumes.
+    #[error("{} has two dimensions, but the model takes volumes; predict it with a model of configuration 2d", path.display())]
+    Planar {
+        /// The image.
+        path: PathBuf,
+    },
+    /// The case has the name of a file that is always there.
+    #[error("would be written to {}, which is the run's own file; rename the case", path.display())]
+    OwnFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Image and prediction have the same name.
+    #[error("its prediction would replace its image {}; give another --output", path.display())]
+    ReplacesImage {
+        /// The image.
+        path: PathBuf,
+    },
     /// Every validation case was left out, for reasons that were said.
     #[error("none of the {cases} validation cases could be predicted; why is said above, case by case")]
     NothingValidated {

@@ -1,6 +1,6 @@
 //! Predicts and measures the validation cases of a fold.
 
-use super::{Error, Exported, Exporter, Extras, Input, Layout, Prediction, Window, sliding_window, vector_outputs, write};
+use super::{CaseFiles, Error, Exported, Extras, Layout, Predicted, Prediction, Predictor, Preprocessed, Window, write};
 use crate::environment::Stop;
 use crate::model::Model;
 use crate::report::Bar;
@@ -9,10 +9,12 @@ use data::dataset::{
 };
 use data::evaluate::{Files, Notes, classification, regression, segmentation};
 use data::preprocess::{self, Prepared};
+use imaging::Volume;
 use imaging::io::{ABANDONED, Reader, remove_leftovers};
-use imaging::{BoundingBox, Volume};
 use indexmap::IndexMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is validated.
 #[derive(Debug)]
@@ -61,42 +63,53 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         remove_leftovers(&folder, ABANDONED);
         summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder, reader));
     }
-    let Prepared { plans, configuration, .. } = validation.prepared;
-    let exporter = Exporter::new(model, targets, plans, configuration, Extras::default());
-    let vectors = vector_outputs(targets);
-    let mut left_out = 0;
-    let bar = Bar::new("validation", validation.cases.len() as u64);
+    let Prepared { plans, configuration, store, .. } = validation.prepared;
+    let window = Window::new(configuration, validation.patch, validation.mirror, targets);
+    let predictor = Predictor::new(std::slice::from_ref(model), plans, configuration, targets, window, Extras::default());
+    let left_out = AtomicUsize::new(0);
+    let leave_out = |id: &str, reason: &dyn Display| {
+        log::warn!("validation case {id} {reason}; left out");
+        left_out.fetch_add(1, Ordering::Relaxed);
+    };
+    let of_dataset = |id: &str| validation.dataset.cases.iter().find(|case| case.id == id);
+    let mut cases = Vec::new();
     for id in validation.cases {
-        if validation.stop.is_asked() {
+        match of_dataset(id) {
+            Some(case) => cases.push(CaseFiles { id: case.id.clone(), images: case.images.clone() }),
+            None => leave_out(id, &"is in the splits but not in the data set"),
+        }
+    }
+    let bar = Bar::new("validation", cases.len() as u64);
+    let read = |case: &CaseFiles| {
+        let geometry = reader.read_geometry(&case.images[0])?;
+        if let Err(reason) = layout.check(case, &geometry) {
+            leave_out(&case.id, &reason);
             return Ok(None);
         }
-        let Some(case) = validation.dataset.cases.iter().find(|case| case.id == id.as_str()) else {
-            log::warn!("validation case {id} is in the splits but not in the data set; left out");
-            left_out += 1;
-            continue;
-        };
-        let network = |source| Error::Network { case: id.clone(), source };
-        let geometry = reader.read_image(&case.images[0])?.geometry;
-        let input = Input { id: case.id.clone(), images: case.images.clone() };
-        if let Err(reason) = layout.check(&input, &geometry) {
-            log::warn!("validation case {id} {reason}; left out");
-            left_out += 1;
-            continue;
-        }
-        let stored = validation.prepared.store.open(id)?;
-        let image = stored.image(&BoundingBox::whole(stored.spatial()))?;
-        let (dims, patch, mirror) = (configuration.dims(), validation.patch, validation.mirror);
-        let window = Window { dims, patch, step: 0.5, mirror, vectors: &vectors, half: false };
-        let logits = sliding_window(std::slice::from_ref(model), image.view(), &window).map_err(network)?;
-        let exported = exporter.export(model, logits, stored.properties()).map_err(network)?;
-        for (name, Exported { prediction, .. }) in exported {
+        Preprocessed::stored(&store.open(&case.id)?, geometry).map(Some)
+    };
+    let finish = |files: &CaseFiles, Predicted { outputs, geometry, .. }: Predicted| {
+        let case = of_dataset(&files.id).expect("found above");
+        for (name, Exported { prediction, .. }) in outputs {
             let Some(summary) = summaries.get_mut(name.as_str()) else { continue };
-            let path = layout.path(&name, id);
+            let path = layout.path(&name, &case.id);
             write(&path, &prediction, &targets[&name], &geometry)?;
             summary.add(validation.dataset, case, path, &prediction)?;
         }
         bar.step();
+        Ok(())
+    };
+    let failed = |case: &CaseFiles, error: Error| {
+        Err(match error {
+            Error::Model(source) => Error::Network { case: case.id.to_string(), source },
+            other => other,
+        })
+    };
+    predictor.run(&cases, read, finish, failed, validation.stop)?;
+    if validation.stop.is_asked() {
+        return Ok(None);
     }
+    let left_out = left_out.into_inner();
     if left_out > 0 && left_out == validation.cases.len() {
         return Err(Error::NothingValidated { cases: left_out });
     }

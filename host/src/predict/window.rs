@@ -2,14 +2,16 @@
 
 use super::{gaussian, tiles};
 use crate::model::{Error, Model};
+use data::dataset::TargetKind;
+use data::plan::Configuration;
 use imaging::VolumeView;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output, Outputs};
 use tch::{Device, Kind as Dtype, Tensor};
 
 /// How an image is covered.
-#[derive(Clone, Copy, Debug)]
-pub struct Window<'a> {
+#[derive(Clone, Debug)]
+pub struct Window {
     /// 2 or 3; a 2D network sees the image slice by slice.
     pub dims: usize,
     /// (z, y, x).
@@ -17,11 +19,25 @@ pub struct Window<'a> {
     /// From one tile to the next, as a share of the patch; at most so much, since tiles are spread evenly.
     pub step: f64,
     /// Predictions are averaged over all mirror images along these axes (test-time augmentation), counted from z for 3D and from y for 2D.
-    pub mirror: &'a [usize],
+    pub mirror: Vec<usize>,
     /// Outputs whose channels are the components `([z,] y, x)` of vectors: a mirror image of these has other signs, too.
-    pub vectors: &'a [String],
+    pub vectors: Vec<String>,
     /// Sums of logits in float16, as nnU-Net has them.
     pub half: bool,
+}
+
+impl Window {
+    /// As nnU-Net has it, for networks of `configuration` that were trained with such patches (z, y, x) and mirror images, and whose outputs have
+    /// these `targets`.
+    pub fn new(configuration: &Configuration, patch: [usize; 3], mirror: &[usize], targets: &IndexMap<String, TargetKind>) -> Self {
+        Self { dims: configuration.dims(), patch, step: 0.5, mirror: mirror.to_vec(), vectors: vector_outputs(targets), half: false }
+    }
+}
+
+/// Outputs whose channels are components of vectors.
+fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
+    let is_vectors = |kind: &TargetKind| matches!(kind, TargetKind::Regression { vectors: true, .. });
+    targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
 }
 
 /// Tiles that go through a network at once: slices are small. On CPUs, whose threads share the work within a tile, more of them gain nothing.
@@ -123,7 +139,7 @@ fn part(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tensor,
 
 /// The finest level of every output, averaged over all mirror images of `batch` `(B, C, [Z,] Y, X)`.
 fn mirrored(model: &Model, batch: &Tensor, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
-    let axes = window.mirror;
+    let axes = &window.mirror;
     let mut sums: IndexMap<String, Tensor> = IndexMap::new();
     let variants = 1u32 << axes.len();
     for variant in 0..variants {

@@ -82,7 +82,7 @@ fn images_become_the_logits_that_they_become_there() {
                 assert!(off < 1e-4, "{name} {case}: the preprocessed image is off by {off}");
 
                 let dims = model.configuration.dims();
-                let window = Window { dims, patch: model.patch, step: 0.5, mirror, vectors: &[], half: true };
+                let window = Window { dims, patch: model.patch, step: 0.5, mirror: mirror.to_vec(), vectors: Vec::new(), half: true };
                 let logits = sliding_window(&model.folds, image.view(), &window).expect("runs");
                 let (_, theirs) = read_npz(&folder().join(file), "logits");
                 let ours = Vec::<f32>::try_from(logits["segmentation"].to_kind(tch::Kind::Float).view(-1)).expect("one dimension");
@@ -267,7 +267,7 @@ fn a_field_of_vectors_is_put_back_exactly() {
     let view = || VolumeView { shape: [channels, patch[0], patch[1], patch[2]], data: &image };
     let vectors = ["flow".to_owned()];
     let field = |mirror: &[usize]| {
-        let window = Window { dims: 3, patch, step: 0.5, mirror, vectors: &vectors, half: false };
+        let window = Window { dims: 3, patch, step: 0.5, mirror: mirror.to_vec(), vectors: vectors.to_vec(), half: false };
         sliding_window(std::slice::from_ref(&model), view(), &window).expect("runs").swap_remove("flow").expect("there")
     };
     let plain = field(&[]);

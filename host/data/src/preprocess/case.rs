@@ -168,12 +168,23 @@ pub fn preprocess_image(
     plans: &Plans,
     configuration: &Configuration,
 ) -> Result<(Volume<f32>, Properties, Geometry), Error> {
-    let preprocess = || {
-        let raw = read_images(plans.reader()?, paths, configuration.normalization_schemes.len())?;
-        let (cropped, geometry) = CroppedImage::new(raw, &paths[0], plans);
-        Ok((cropped.preprocess(None, plans, configuration)?, cropped.properties, geometry))
-    };
-    preprocess().map_err(Error::of_prediction)
+    let read = || Ok(read_images(plans.reader()?, paths, configuration.normalization_schemes.len())?);
+    preprocess_raw(read().map_err(Error::of_prediction)?, &paths[0], plans, configuration)
+}
+
+/// The same with an image that has been read: all channels at their own spacing. `path` is what errors call it.
+///
+/// # Errors
+/// When it does not fit the plans, or a channel cannot be normalised.
+pub fn preprocess_raw(
+    raw: Image,
+    path: &Path,
+    plans: &Plans,
+    configuration: &Configuration,
+) -> Result<(Volume<f32>, Properties, Geometry), Error> {
+    let (cropped, geometry) = CroppedImage::new(raw, path, plans);
+    let image = cropped.preprocess(None, plans, configuration).map_err(Error::of_prediction)?;
+    Ok((image, cropped.properties, geometry))
 }
 
 /// An image in transposed axes without its empty border.

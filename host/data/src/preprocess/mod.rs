@@ -21,7 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use case::{CroppedCase, Inputs, PreprocessedCase, Properties, preprocess_image};
+pub use case::{CroppedCase, Inputs, PreprocessedCase, Properties, preprocess_image, preprocess_raw};
 pub use case_store::{CaseStore, Unused};
 pub use error::Error;
 pub use prepare::{Preparation, Prepared};

@@ -100,6 +100,15 @@ impl Reader {
         self.labels(path, self.open(path, Purpose::Labels)?)
     }
 
+    /// Reads an image's spacing, position and orientation, and no voxels.
+    ///
+    /// # Errors
+    /// When it cannot be read, or this reader does not open it.
+    pub fn read_geometry(self, path: &Path) -> Result<Geometry, Error> {
+        let Stored { geometry, shape: [_, z, y, x], .. } = self.open(path, Purpose::Image)?;
+        Ok(self.turn(geometry, [z, y, x]).0)
+    }
+
     pub(super) fn image(self, path: &Path, stored: Stored) -> Result<Image, Error> {
         let (volume, geometry) = self.voxels(path, stored)?;
         Ok(Image { volume, geometry })
@@ -116,15 +125,23 @@ impl Reader {
 
     fn voxels<T: Voxel>(self, path: &Path, stored: Stored) -> Result<(Volume<T>, Geometry), Error> {
         let (volume, geometry) = stored.read(path)?;
+        let (geometry, orientation) = self.turn(geometry, volume.spatial());
+        Ok(match orientation {
+            Some(orientation) => (orientation.turn(volume), geometry),
+            None => (volume, geometry),
+        })
+    }
+
+    /// The geometry of an image of shape `spatial` (z, y, x) as this reader shows it, and how the image is turned for that.
+    fn turn(self, geometry: Geometry, spatial: [usize; 3]) -> (Geometry, Option<Orientation>) {
         if !self.reorients() {
-            return Ok((volume, geometry));
+            return (geometry, None);
         }
         let orientation = Orientation::to_ras(geometry.direction());
         // nibabel goes by the steps of the matrix once it has turned an image, and by those that the header lists before.
         let by_matrix = self == Self::NibabelReoriented && orientation != Orientation::RAS;
         let geometry = if by_matrix { geometry.spaced_by_matrix() } else { geometry };
-        let geometry = geometry.turned(orientation, volume.spatial());
-        Ok((orientation.turn(volume), geometry))
+        (geometry.turned(orientation, spatial), Some(orientation))
     }
 
     /// Whether it turns images so that their axes lead to the patient's right, front and top, as nearly as a turn by quarters can.

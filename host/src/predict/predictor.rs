@@ -1,0 +1,194 @@
+//! The one way to predict: preprocessed images in, named outputs out, with reading and writing beside the network.
+//!
+//! ```text
+//! thread:  read, preprocess ─┐ (1 waits)
+//! caller:                    └ sliding window ─┐ (1 waits)
+//! thread:                                      └ resample, decide, finish
+//! ```
+//! So at most three images and three sets of logits are in memory. Everything that calls the plugin stays on the caller's thread.
+
+use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window, sliding_window};
+use crate::environment::Stop;
+use crate::model::{self, Model};
+use data::dataset::{TargetKind, guarded};
+use data::plan::{Configuration, Plans};
+use data::preprocess::Properties;
+use imaging::io::Geometry;
+use indexmap::IndexMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+use tch::Tensor;
+
+/// Networks, and how they predict.
+#[derive(Debug)]
+pub struct Predictor<'a> {
+    /// Folds of one network.
+    models: &'a [Model],
+    window: Window,
+    exporter: Exporter<'a>,
+}
+
+/// What is predicted of a case.
+#[derive(Debug)]
+pub struct Predicted {
+    /// By output, in the raw image's frame.
+    pub outputs: IndexMap<String, Exported>,
+    /// What preprocessing did.
+    pub properties: Properties,
+    /// Where the raw image lies in the patient.
+    pub geometry: Geometry,
+}
+
+/// What the network has made of a case.
+struct Computed<'c> {
+    case: &'c CaseFiles,
+    properties: Properties,
+    geometry: Geometry,
+    outputs: Outputs,
+}
+
+enum Outputs {
+    /// What is left does not need the plugin.
+    Logits(IndexMap<String, Tensor>),
+    /// What the plugin has activated.
+    Exported(IndexMap<String, Exported>),
+}
+
+impl<'a> Predictor<'a> {
+    /// For `models`, the folds of one network, whose outputs have these `targets`.
+    pub fn new(
+        models: &'a [Model],
+        plans: &'a Plans,
+        configuration: &'a Configuration,
+        targets: &'a IndexMap<String, TargetKind>,
+        window: Window,
+        extras: Extras,
+    ) -> Self {
+        Self { models, window, exporter: Exporter::new(&models[0], targets, plans, configuration, extras) }
+    }
+
+    /// Predicts one case on the caller's thread.
+    ///
+    /// # Errors
+    /// When libtorch or the plugin fails.
+    pub fn predict(&self, case: &Preprocessed) -> Result<IndexMap<String, Exported>, model::Error> {
+        let logits = sliding_window(self.models, case.inputs.image.view(), &self.window)?;
+        self.exporter.export(&self.models[0], logits, &case.properties)
+    }
+
+    /// Predicts one case after another: `read` prepares a case, or leaves it out with `None`, `finish` takes what is predicted, each on a thread of
+    /// its own. `failed` says whether to go on after an error. Returns the time that the network took; a `stop` ends the run after the cases
+    /// that the network has seen.
+    ///
+    /// # Errors
+    /// What `failed` returns, of the first case for which it does.
+    pub fn run(
+        &self,
+        cases: &[CaseFiles],
+        read: impl Fn(&CaseFiles) -> Result<Option<Preprocessed>, Error> + Send,
+        finish: impl FnMut(&CaseFiles, Predicted) -> Result<(), Error> + Send,
+        failed: impl Fn(&CaseFiles, Error) -> Result<(), Error> + Sync,
+        stop: &Stop,
+    ) -> Result<Duration, Error> {
+        let (to_network, prepared) = sync_channel(1);
+        let (to_finish, computed) = sync_channel(1);
+        // Threads share no network: libtorch's tensors stay with one thread at a time.
+        let (exporter, failed) = (&self.exporter, &failed);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(move || read_all(cases, read, failed, stop, &to_network));
+            let finisher = scope.spawn(move || finish_all(&computed, exporter, finish, failed));
+            let computed = self.compute_all(prepared, failed, stop, &to_finish);
+            drop(to_finish);
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let finished = finisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // The later the stage, the earlier the case.
+            finished?;
+            let time = computed?;
+            read?;
+            Ok(time)
+        })
+    }
+
+    /// Takes what is read until that ends, or nobody takes what it makes of that.
+    fn compute_all<'c>(
+        &self,
+        prepared: Receiver<(&'c CaseFiles, Preprocessed)>,
+        failed: impl Fn(&CaseFiles, Error) -> Result<(), Error>,
+        stop: &Stop,
+        to_finish: &SyncSender<Computed<'c>>,
+    ) -> Result<Duration, Error> {
+        let mut time = Duration::ZERO;
+        for (case, preprocessed) in prepared {
+            if stop.is_asked() {
+                break;
+            }
+            let outputs = guarded(&case.id, || self.compute(&preprocessed, &mut time));
+            let Preprocessed { properties, geometry, .. } = preprocessed;
+            match outputs {
+                Ok(outputs) => {
+                    if to_finish.send(Computed { case, properties, geometry, outputs }).is_err() {
+                        break;
+                    }
+                }
+                Err(error) => failed(case, error)?,
+            }
+        }
+        Ok(time)
+    }
+
+    fn compute(&self, case: &Preprocessed, time: &mut Duration) -> Result<Outputs, Error> {
+        let started = Instant::now();
+        let logits = sliding_window(self.models, case.inputs.image.view(), &self.window)?;
+        *time += started.elapsed();
+        if self.exporter.needs_no_plugin() {
+            return Ok(Outputs::Logits(logits));
+        }
+        Ok(Outputs::Exported(self.exporter.export(&self.models[0], logits, &case.properties)?))
+    }
+}
+
+/// Reads until all cases are read, or nobody takes them.
+fn read_all<'c>(
+    cases: &'c [CaseFiles],
+    read: impl Fn(&CaseFiles) -> Result<Option<Preprocessed>, Error>,
+    failed: impl Fn(&CaseFiles, Error) -> Result<(), Error>,
+    stop: &Stop,
+    to_network: &SyncSender<(&'c CaseFiles, Preprocessed)>,
+) -> Result<(), Error> {
+    for case in cases {
+        if stop.is_asked() {
+            break;
+        }
+        match guarded(&case.id, || read(case)) {
+            Ok(None) => {}
+            Ok(Some(preprocessed)) => {
+                if to_network.send((case, preprocessed)).is_err() {
+                    break;
+                }
+            }
+            Err(error) => failed(case, error)?,
+        }
+    }
+    Ok(())
+}
+
+fn finish_all(
+    computed: &Receiver<Computed>,
+    exporter: &Exporter,
+    mut finish: impl FnMut(&CaseFiles, Predicted) -> Result<(), Error>,
+    failed: impl Fn(&CaseFiles, Error) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for Computed { case, properties, geometry, outputs } in computed {
+        let done = guarded(&case.id, || {
+            let outputs = match outputs {
+                Outputs::Logits(logits) => exporter.export_without_plugin(logits, &properties)?,
+                Outputs::Exported(exported) => exported,
+            };
+            finish(case, Predicted { outputs, properties, geometry })
+        });
+        if let Err(error) = done {
+            failed(case, error)?;
+        }
+    }
+    Ok(())
+}
