@@ -22,7 +22,7 @@ pub struct EvaluateArgs {
     pub target: String,
 
     /// Surfaces that are at most so many mm apart count as equal (NSD)
-    #[arg(long, default_value_t = 1.0, value_name = "MM")]
+    #[arg(long, default_value_t = data::evaluate::TOLERANCE, value_name = "MM")]
     pub tolerance: f64,
 
     /// Compare files voxel by voxel although their headers say that they do not lie on each other

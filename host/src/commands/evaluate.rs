@@ -8,7 +8,9 @@ use crate::environment::Environment;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::{Description, TargetKind};
+use data::evaluate::Notes;
 use data::evaluate::folder::{self, Evaluated, Folders};
+use data::evaluate::metric::{Column, Shown};
 use data::evaluate::paired::mean_interval;
 use data::plan::Plans;
 use imaging::io::Reader;
@@ -54,18 +56,18 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
     let show = |progress: data::dataset::Progress| bar.set(progress.done as u64, progress.total as u64);
     let evaluated = folder::evaluate(&folders, case_threads(&args.threads)?, &show);
     drop(bar);
-    let Evaluated { evaluation, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;
+    let Evaluated { summary, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;
 
-    ensure!(evaluation.cases() > 0 || !bad.is_empty(), "{} has a prediction for none of the references", args.prediction.display());
+    ensure!(summary.cases() > 0 || !bad.is_empty(), "{} has a prediction for none of the references", args.prediction.display());
 
     let output = args.output.as_ref().unwrap_or(&args.prediction);
     std::fs::create_dir_all(output).map_err(|e| anyhow!("cannot write to {}: {e}", output.display()))?;
-    evaluation.write(&output.join("summary.json"))?;
-    let table = evaluation.table();
+    summary.write(&output.join("summary.json"), &Notes::default())?;
+    let table = summary.table();
     imaging::io::write_atomically(&output.join("cases.csv"), |file| file.write_all(table.as_bytes()))?;
 
     let mut lines = vec![["LABEL", "METRIC", "CASES", "MEAN", "95 % INTERVAL"].map(str::to_owned).to_vec()];
-    for (label, metric, values) in evaluation.values() {
+    for Column { label, metric, values, .. } in summary.columns().into_iter().filter(|column| column.shown > Shown::InFiles) {
         let known: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         let mean = known.iter().sum::<f64>() / known.len() as f64;
         let interval = mean_interval(&known, SEED).map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
@@ -78,7 +80,7 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
     let missing = bad.len() + unpredicted.len();
     if !bad.is_empty() || !unpredicted.is_empty() && !args.chill {
         let hint = if bad.is_empty() { " (--chill: those that were not predicted are no failure)" } else { "" };
-        bail!("{missing} of {} cases could not be measured; the others are in the summary{hint}", missing + evaluation.cases());
+        bail!("{missing} of {} cases could not be measured; the others are in the summary{hint}", missing + summary.cases());
     }
     Ok(Outcome::Done)
 }

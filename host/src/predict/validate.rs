@@ -4,16 +4,14 @@ use super::{CaseFiles, Error, Exported, Extras, Layout, Predicted, Prediction, P
 use crate::environment::Stop;
 use crate::model::Model;
 use crate::report::Bar;
-use data::dataset::{
-    Case, CaseTarget, Dataset, DeriveMemory, Derived, Labels, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive,
-};
-use data::evaluate::{Files, Notes, classification, regression, segmentation};
+use data::dataset::{Case, CaseTarget, Dataset, DeriveMemory, Derived, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive};
+use data::evaluate::{Case as Measure, Files, Notes, Summary, TOLERANCE, classification, regression, segmentation};
 use data::preprocess::{self, Prepared};
 use imaging::Volume;
 use imaging::io::{ABANDONED, Reader, remove_leftovers};
 use indexmap::IndexMap;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is validated.
@@ -48,7 +46,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let outputs = model.trainer.outputs();
     let targets = &validation.targets;
     let reader = validation.prepared.plans.reader().map_err(preprocess::Error::from)?;
-    let mut summaries: IndexMap<&str, Summary> = IndexMap::new();
+    let mut measured: IndexMap<&str, Measured> = IndexMap::new();
     let layout = Layout {
         output: &validation.folder,
         targets,
@@ -61,7 +59,8 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let Some(kind) = targets.get(&output.name) else { continue };
         let folder = layout.folder(&output.name);
         remove_leftovers(&folder, ABANDONED);
-        summaries.insert(&output.name, Summary::new(kind, output.target.as_deref().unwrap_or_default(), folder, reader));
+        let (target, summary) = (output.target.as_deref().unwrap_or_default(), Summary::new(kind));
+        measured.insert(&output.name, Measured { folder, reader, kind, target, summary });
     }
     let Prepared { plans, configuration, store, .. } = validation.prepared;
     let window = Window::new(configuration, validation.patch, validation.mirror, targets);
@@ -91,10 +90,10 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let finish = |files: &CaseFiles, Predicted { outputs, geometry, .. }: Predicted| {
         let case = of_dataset(&files.id).expect("found above");
         for (name, Exported { prediction, .. }) in outputs {
-            let Some(summary) = summaries.get_mut(name.as_str()) else { continue };
+            let Some(measured) = measured.get_mut(name.as_str()) else { continue };
             let path = layout.path(&name, &case.id);
             write(&path, &prediction, &targets[&name], &geometry)?;
-            summary.add(validation.dataset, case, path, &prediction)?;
+            measured.add(validation.dataset, case, path, &prediction)?;
         }
         bar.step();
         Ok(())
@@ -114,63 +113,52 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         return Err(Error::NothingValidated { cases: left_out });
     }
     let mut lines = Lines::new();
-    for (name, summary) in &summaries {
-        let result = summary.finish(&validation.notes)?;
+    for (name, Measured { folder, target, summary, .. }) in &measured {
+        summary.write(&folder.join("summary.json"), &validation.notes)?;
         // Such a target is made of patches in training, never of whole cases.
-        let of_plugin = !validation.dataset.description.targets.contains_key(&summary.target);
-        let result = if of_plugin { format!("not measured: the plugin makes its target '{}'", summary.target) } else { result };
+        let of_plugin = !validation.dataset.description.targets.contains_key(*target);
+        let result = if of_plugin { format!("not measured: the plugin makes its target '{target}'") } else { summary.in_words() };
         lines.push(format!("  {name:<15} {result}"));
     }
     Ok(Some(lines))
 }
 
-/// Results of one output.
-struct Summary {
+/// The measured cases of one output, and how they are measured.
+struct Measured<'a> {
     folder: PathBuf,
     /// Reads the references.
     reader: Reader,
-    target: String,
-    metrics: Metrics,
+    kind: &'a TargetKind,
+    target: &'a str,
+    summary: Summary,
 }
 
-enum Metrics {
-    Labels { labels: Labels, summary: segmentation::Summary },
-    Regression(regression::Summary),
-    Class(classification::Summary),
-}
-
-impl Summary {
-    fn new(kind: &TargetKind, target: &str, folder: PathBuf, reader: Reader) -> Self {
-        let metrics = match kind {
-            TargetKind::Labels(labels) => Metrics::Labels { labels: labels.clone(), summary: segmentation::Summary::new(labels) },
-            TargetKind::Regression { .. } => Metrics::Regression(regression::Summary::default()),
-            TargetKind::Class { classes } => Metrics::Class(classification::Summary::new(classes.clone())),
-        };
-        Self { folder, reader, target: target.to_owned(), metrics }
-    }
-
+impl Measured<'_> {
     /// Compares a prediction with the case's own target; a case without it is left out.
     fn add(&mut self, dataset: &Dataset, case: &Case, path: PathBuf, prediction: &Prediction) -> Result<(), Error> {
-        if let Some(TargetSource::Derived { from, operation }) = dataset.description.targets.get(&self.target).map(|target| &target.source)
-        {
+        if let Some(TargetSource::Derived { from, operation }) = dataset.description.targets.get(self.target).map(|target| &target.source) {
             return self.add_derived(dataset, case, path, prediction, (from, operation));
         }
-        let Some(Some(target)) = case.targets.get(&self.target) else { return Ok(()) };
-        match (&mut self.metrics, prediction, target) {
-            (Metrics::Labels { labels, summary }, Prediction::Labels(prediction), CaseTarget::File(reference)) => {
+        let Some(Some(target)) = case.targets.get(self.target) else { return Ok(()) };
+        let measured = match (self.kind, prediction, target) {
+            (TargetKind::Labels(labels), Prediction::Labels(prediction), CaseTarget::File(reference)) => {
                 let files = Files { prediction: path, reference: reference.clone() };
-                let reference = self.reader.read_labels(reference)?.volume;
-                summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), labels.ignore)?);
+                let reference = self.reader.read_labels(reference)?;
+                let scale = Some((reference.geometry.spacing(), TOLERANCE));
+                let (foreground, ignore) = (labels.foreground(), labels.ignore);
+                Measure::Labels(segmentation::case_metrics(files, prediction, &reference.volume, &foreground, ignore, scale)?)
             }
-            (Metrics::Regression(summary), Prediction::Regression(prediction), CaseTarget::File(reference)) => {
+            (TargetKind::Regression { .. }, Prediction::Regression(prediction), CaseTarget::File(reference)) => {
                 let files = Files { prediction: path, reference: reference.clone() };
-                summary.add(regression::case_metrics(files, prediction, &self.reader.read_image(reference)?.volume, None)?);
+                let reference = self.reader.read_image(reference)?.volume;
+                Measure::Regression(regression::case_metrics(files, prediction, &reference, None)?)
             }
-            (Metrics::Class(summary), Prediction::Class(scores), CaseTarget::Class(reference)) => {
-                summary.add(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?);
+            (TargetKind::Class { .. }, Prediction::Class(scores), CaseTarget::Class(reference)) => {
+                Measure::Class(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?)
             }
-            _ => return Err(Error::Target { path, reason: format!("the prediction is of another kind than target '{}'", self.target) }),
-        }
+            _ => return Err(self.other_kind(path)),
+        };
+        self.summary.add(measured);
         Ok(())
     }
 
@@ -194,48 +182,31 @@ impl Summary {
         let files = Files { prediction: path, reference: file.clone() };
         let memory = &mut DeriveMemory::default();
         let mut valid = Volume::filled(map.volume.shape(), true);
-        match (&mut self.metrics, prediction) {
-            (Metrics::Labels { labels, summary }, Prediction::Labels(prediction)) => {
+        let measured = match (self.kind, prediction) {
+            (TargetKind::Labels(labels), Prediction::Labels(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0);
                 derive(operation, &origin, memory, Derived::Labels(reference.data_mut()));
                 clear_unknown(&origin, None, memory, valid.data_mut());
                 reference.data_mut().iter_mut().zip(valid.data()).filter(|(_, valid)| !**valid).for_each(|(label, _)| *label = IGNORED);
-                summary.add(segmentation::case_metrics(files, prediction, &reference, &labels.foreground(), Some(IGNORED))?);
+                let scale = Some((origin.spacing, TOLERANCE));
+                let foreground = labels.foreground();
+                Measure::Labels(segmentation::case_metrics(files, prediction, &reference, &foreground, Some(IGNORED), scale)?)
             }
-            (Metrics::Regression(summary), Prediction::Regression(prediction)) => {
+            (TargetKind::Regression { .. }, Prediction::Regression(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0.0);
-                if derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
-                    clear_unknown(&origin, Some(reference.data()), memory, valid.data_mut());
-                    summary.add(regression::case_metrics(files, prediction, &reference, Some(&valid))?);
+                if !derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
+                    return Ok(());
                 }
+                clear_unknown(&origin, Some(reference.data()), memory, valid.data_mut());
+                Measure::Regression(regression::case_metrics(files, prediction, &reference, Some(&valid))?)
             }
-            _ => {
-                let reason = format!("the prediction is of another kind than target '{}'", self.target);
-                return Err(Error::Target { path: files.prediction, reason });
-            }
-        }
+            _ => return Err(self.other_kind(files.prediction)),
+        };
+        self.summary.add(measured);
         Ok(())
     }
 
-    /// Writes `summary.json` and says the result in words.
-    fn finish(&self, notes: &Notes) -> Result<String, Error> {
-        let path: &Path = &self.folder.join("summary.json");
-        match &self.metrics {
-            Metrics::Labels { summary, .. } => {
-                summary.write(path, notes)?;
-                let each: Vec<String> = summary.mean().map(|(name, mean)| format!("{name} {:.4}", mean.dice)).collect();
-                Ok(format!("mean Dice {:.4} ({})", summary.foreground_mean().dice, each.join(", ")))
-            }
-            Metrics::Regression(summary) => {
-                summary.write(path, notes)?;
-                let mean = summary.mean();
-                Ok(format!("MAE {:.4}, RMSE {:.4} (best constant: MAE {:.4})", mean.mae, mean.rmse, summary.constant_mae()))
-            }
-            Metrics::Class(summary) => {
-                summary.write(path, notes)?;
-                let (accuracy, auc, majority) = (summary.accuracy(), summary.macro_auc(), summary.majority_rate());
-                Ok(format!("accuracy {accuracy:.4}, AUC {auc:.4} (majority: accuracy {majority:.4})"))
-            }
-        }
+    fn other_kind(&self, path: PathBuf) -> Error {
+        Error::Target { path, reason: format!("the prediction is of another kind than target '{}'", self.target) }
     }
 }

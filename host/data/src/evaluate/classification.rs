@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::metric::{Column, Metric, Shown, columns};
 use super::{Error, Notes, json, mean, nan_mean};
 
 /// One case: a score for each class, and the true class.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     /// Its id.
     pub case: String,
@@ -18,6 +19,16 @@ pub struct Case {
     /// One for each class: probabilities, or anything else that grows with them.
     pub scores: Vec<f64>,
 }
+
+/// What is measured of a case. Over all of them there are the areas under the curves, too.
+pub const METRICS: [Metric<Case>; 1] = [Metric {
+    name: "accuracy",
+    of: |case| if case.prediction == case.reference { 1.0 } else { 0.0 },
+    is_count: false,
+    larger_is_better: Some(true),
+    column: Some(0),
+    shown: Shown::Tested,
+}];
 
 /// Takes one case down. The first of equal scores wins.
 ///
@@ -62,7 +73,12 @@ impl Summary {
 
     /// Share of cases whose class is predicted.
     pub fn accuracy(&self) -> f64 {
-        mean(self.cases.iter().map(|case| if case.prediction == case.reference { 1.0 } else { 0.0 }))
+        mean(self.cases.iter().map(METRICS[0].of))
+    }
+
+    /// All metrics, case by case.
+    pub fn columns(&self) -> Vec<Column> {
+        columns(&METRICS).map(|metric| Column::new("", metric, self.cases.iter())).collect()
     }
 
     /// Accuracy of always guessing the class that is most frequent among these cases.

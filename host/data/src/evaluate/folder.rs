@@ -1,7 +1,6 @@
 //! Predictions of a whole folder against the references of another, case by case on several threads.
 
-use super::{Files, classification, regression, segmentation};
-use crate::csv::{self, Cell};
+use super::{Case, Files, Summary, classification, regression, segmentation};
 use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, guarded, unnamed_labels, visible_names};
 use crate::name::Name;
 use imaging::io::{Geometry, Reader, read_json};
@@ -31,30 +30,13 @@ pub struct Folders<'a> {
 #[derive(Debug)]
 pub struct Evaluated {
     /// Those that could be measured.
-    pub evaluation: Evaluation,
+    pub summary: Summary,
     /// Those that could not.
     pub bad: Vec<(String, String)>,
     /// Those that have no prediction.
     pub unpredicted: Vec<String>,
     /// What was measured, or left out, and should be looked at.
     pub doubts: Vec<(String, String)>,
-}
-
-/// The cases that could be measured.
-#[derive(Debug)]
-pub enum Evaluation {
-    /// Label maps.
-    Labels(segmentation::Summary),
-    /// Real values.
-    Regression(regression::Summary),
-    /// Classes of whole images.
-    Class(classification::Summary),
-}
-
-enum Measured {
-    Labels(segmentation::Case),
-    Regression(regression::Case),
-    Class(classification::Case),
 }
 
 /// Measures every case that has a prediction, and tells what could not be measured and what is doubtful.
@@ -70,30 +52,17 @@ pub fn evaluate(folders: &Folders, threads: usize, progress: &(dyn Fn(Progress) 
         without_reference.into_iter().map(|case| (case, "it has a prediction, but no reference; left out".to_owned())).collect();
     let work = |pair: &Pair| Ok::<_, String>((pair.case.clone(), guarded(&pair.case, || measure(folders, reader, pair))));
     let measured = for_each_case(&pairs, threads, Stage::Evaluate, progress, work)?;
-    let mut evaluation = match folders.kind {
-        TargetKind::Labels(labels) => Evaluation::Labels(segmentation::Summary::new(labels)),
-        TargetKind::Regression { .. } => Evaluation::Regression(regression::Summary::default()),
-        TargetKind::Class { classes } => Evaluation::Class(classification::Summary::new(classes.clone())),
-    };
+    let mut summary = Summary::new(folders.kind);
     for (case, measured) in measured {
-        let measured = match measured {
+        match measured {
             Ok((measured, found)) => {
                 doubts.extend(found.into_iter().map(|doubt| (case.clone(), doubt)));
-                measured
+                summary.add(measured);
             }
-            Err(reason) => {
-                bad.push((case, reason));
-                continue;
-            }
-        };
-        match (&mut evaluation, measured) {
-            (Evaluation::Labels(summary), Measured::Labels(case)) => summary.add(case),
-            (Evaluation::Regression(summary), Measured::Regression(case)) => summary.add(case),
-            (Evaluation::Class(summary), Measured::Class(case)) => summary.add(case),
-            _ => unreachable!("all are of one kind"),
+            Err(reason) => bad.push((case, reason)),
         }
     }
-    Ok(Evaluated { evaluation, bad, unpredicted, doubts })
+    Ok(Evaluated { summary, bad, unpredicted, doubts })
 }
 
 struct Pair {
@@ -183,12 +152,12 @@ pub fn read_scores(path: &Path, classes: &[String]) -> Result<Vec<f64>, String> 
 }
 
 /// What is measured of a case, and what is doubtful about it.
-fn measure(folders: &Folders, reader: Reader, pair: &Pair) -> Result<(Measured, Vec<String>), String> {
+fn measure(folders: &Folders, reader: Reader, pair: &Pair) -> Result<(Case, Vec<String>), String> {
     let told = |e: &dyn std::fmt::Display| e.to_string();
     match (folders.kind, &pair.reference) {
         (TargetKind::Labels(labels), Reference::File(path)) => {
             let (case, doubts) = labels_case(folders, reader, labels, pair, path)?;
-            Ok((Measured::Labels(case), doubts))
+            Ok((Case::Labels(case), doubts))
         }
         (TargetKind::Regression { .. }, Reference::File(path)) => {
             let files = Files { prediction: pair.prediction.clone(), reference: path.clone() };
@@ -196,12 +165,12 @@ fn measure(folders: &Folders, reader: Reader, pair: &Pair) -> Result<(Measured, 
             let (prediction, reference) = (read(&pair.prediction)?, read(path)?);
             let case = regression::case_metrics(files, &prediction.volume, &reference.volume, None).map_err(|e| told(&e))?;
             let doubt = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?;
-            Ok((Measured::Regression(case), doubt.into_iter().collect()))
+            Ok((Case::Regression(case), doubt.into_iter().collect()))
         }
         (TargetKind::Class { classes }, Reference::Class(index)) => {
             let scores = read_scores(&pair.prediction, classes)?;
             let case = classification::case_metrics(pair.case.clone(), scores, *index).map_err(|e| told(&e))?;
-            Ok((Measured::Class(case), Vec::new()))
+            Ok((Case::Class(case), Vec::new()))
         }
         _ => unreachable!("references are of the target's kind"),
     }
@@ -218,8 +187,9 @@ fn labels_case(
     let prediction = reader.read_labels(&pair.prediction).map_err(|e| e.to_string())?;
     let reference = reader.read_labels(path).map_err(|e| e.to_string())?;
     let (foreground, ignore) = (labels.foreground(), labels.ignore);
-    let mut case =
-        segmentation::case_metrics(files, &prediction.volume, &reference.volume, &foreground, ignore).map_err(|e| e.to_string())?;
+    let scale = Some((reference.geometry.spacing(), folders.tolerance));
+    let case =
+        segmentation::case_metrics(files, &prediction.volume, &reference.volume, &foreground, ignore, scale).map_err(|e| e.to_string())?;
     let mut doubts: Vec<String> = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?.into_iter().collect();
     for (what, map) in [("prediction", &prediction.volume), ("reference", &reference.volume)] {
         let unnamed: Vec<String> = unnamed_labels(map, labels).iter().map(|(value, voxels)| format!("{value} ({voxels} voxels)")).collect();
@@ -227,8 +197,6 @@ fn labels_case(
             doubts.push(format!("its {what} has values that dataset.json does not name, and that count nowhere: {}", unnamed.join(", ")));
         }
     }
-    let scale = (reference.geometry.spacing(), folders.tolerance);
-    case.surfaces = Some(segmentation::case_surfaces(&prediction.volume, &reference.volume, &foreground, ignore, scale));
     Ok((case, doubts))
 }
 
@@ -243,93 +211,6 @@ fn lie_on_each_other(folders: &Folders, pair: &Pair, prediction: &Geometry, refe
             told(difference)
         )),
         _ => Ok(doubt.map(told)),
-    }
-}
-
-impl Evaluation {
-    /// Metrics of every case, one row each, with their names in the first one: comma-separated values.
-    pub fn table(&self) -> String {
-        let mut table = String::new();
-        let mut add = |texts: &[&str], numbers: &[f64]| {
-            let texts = texts.iter().map(|text| Cell::Text(text));
-            csv::row(&mut table, texts.chain(numbers.iter().map(|number| Cell::Number(*number))));
-        };
-        let file = |files: &Files| files.prediction.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        match self {
-            Self::Labels(summary) => {
-                let names =
-                    ["file", "label", "Dice", "IoU", "NSD", "HD95", "ASSD", "volume_difference", "TP", "FP", "FN", "n_pred", "n_ref"];
-                add(&names, &[]);
-                for case in summary.cases() {
-                    for (i, (name, metrics)) in summary.names().zip(&case.metrics).enumerate() {
-                        let surface = case.surfaces.as_ref().map(|all| all[i]);
-                        let surface = surface.map_or([f64::NAN; 4], |s| [s.nsd, s.hd95, s.assd, s.volume_difference]);
-                        let counts =
-                            [metrics.true_positives, metrics.false_positives, metrics.false_negatives, metrics.n_pred, metrics.n_ref];
-                        let numbers = [&[metrics.dice, metrics.iou][..], &surface, &counts.map(|count| count as f64)].concat();
-                        add(&[&file(&case.files), name], &numbers);
-                    }
-                }
-            }
-            Self::Regression(summary) => {
-                add(&["file", "MAE", "RMSE"], &[]);
-                summary.cases().iter().for_each(|case| add(&[&file(&case.files)], &[case.metrics.mae, case.metrics.rmse]));
-            }
-            Self::Class(summary) => {
-                add(&["case", "prediction", "reference"], &[]);
-                summary.cases().iter().for_each(|case| add(&[&case.case], &[case.prediction as f64, case.reference as f64]));
-            }
-        }
-        table
-    }
-
-    /// By label and metric: the values of all cases.
-    pub fn values(&self) -> Vec<(String, &'static str, Vec<f64>)> {
-        match self {
-            Self::Labels(summary) => {
-                let mut all = Vec::new();
-                for (i, name) in summary.names().enumerate() {
-                    let mut add = |metric, values| all.push((name.to_owned(), metric, values));
-                    add("Dice", summary.cases().iter().map(|case| case.metrics[i].dice).collect());
-                    let surface = |of: fn(&segmentation::Surface) -> f64| -> Vec<f64> {
-                        summary.cases().iter().filter_map(|case| Some(of(&case.surfaces.as_ref()?[i]))).collect()
-                    };
-                    add("NSD", surface(|s| s.nsd));
-                    add("HD95", surface(|s| s.hd95));
-                    add("ASSD", surface(|s| s.assd));
-                }
-                all
-            }
-            Self::Regression(summary) => {
-                vec![(String::new(), "MAE", summary.cases().iter().map(|case| case.metrics.mae).collect())]
-            }
-            Self::Class(summary) => {
-                let right = |case: &classification::Case| f64::from(u8::from(case.prediction == case.reference));
-                vec![(String::new(), "accuracy", summary.cases().iter().map(right).collect())]
-            }
-        }
-    }
-
-    /// How many cases were measured.
-    pub fn cases(&self) -> usize {
-        match self {
-            Self::Labels(summary) => summary.cases().len(),
-            Self::Regression(summary) => summary.cases().len(),
-            Self::Class(summary) => summary.cases().len(),
-        }
-    }
-
-    /// Writes `summary.json`.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), super::Error> {
-        let notes = super::Notes::default();
-        match self {
-            Self::Labels(summary) => summary.write(path, &notes),
-            Self::Regression(summary) => summary.write(path, &notes),
-            Self::Class(summary) => summary.write(path, &notes),
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! How good predictions are, by the kind of their target.
 //!
 //! ```text
-//! prediction, reference ─ case_metrics ─→ Case ─ Summary::add ─→ means ─ Summary::write ─→ summary.json
+//! prediction, reference ─ case_metrics ─→ Case ─ Summary::add ─→ means ─ Summary::write ─→ summary.json ─ read ─→ comparisons
 //! ```
-//! [`segmentation`] counts exactly as nnU-Net's `evaluate_predictions.py` and writes its format; [`regression`] and
+//! Every kind of target has a list of [`metric`]s. //! [`segmentation`] counts exactly as nnU-Net's `evaluate_predictions.py` and writes its format; [`regression`] and
 //! [`classification`] follow the same layout with their own metrics, each beside what guessing would reach. [`paired`] tells whether one
 //! run is better than another. Cases can be
 //! measured on any thread and are added in any order: the file is sorted by prediction.
@@ -11,13 +11,19 @@
 pub mod classification;
 pub mod folder;
 mod json;
+pub mod metric;
 pub mod paired;
+mod record;
 pub mod regression;
 pub mod segmentation;
+mod summary;
+
+pub use record::{Recorded, RecordedCase, Value, read};
+pub use summary::{Case, Summary};
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a case cannot be measured or a summary not be written.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +56,11 @@ pub enum Error {
     Io(#[from] imaging::io::Error),
 }
 
+/// Surfaces that are at most so many mm apart count as equal, unless told otherwise.
+pub const TOLERANCE: f64 = 1.0;
+
 /// Where prediction and reference of a case lie; written to `summary.json` beside its metrics.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Files {
     /// The predicted file.
     #[serde(rename = "prediction_file")]
@@ -62,7 +71,7 @@ pub struct Files {
 }
 
 /// What a `summary.json` says of the cases that were measured, beside nnU-Net's keys; nothing where all of a split of the file were.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Notes {
     /// The split is none of splits_final.json: how it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +82,7 @@ pub struct Notes {
 }
 
 /// Some of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// How many there are.
     pub all: usize,

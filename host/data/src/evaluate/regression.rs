@@ -5,18 +5,25 @@ use std::path::Path;
 use imaging::Volume;
 use serde::Serialize;
 
-use super::{Error, Files, Notes, json, mean};
+use super::metric::{Column, Metric, Numbers, Shown, columns};
+use super::{Error, Files, Notes, json, mean, nan_mean};
 
-/// Errors in the unit of the target; over all channels and valid voxels of a case, or the mean over cases.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Metrics {
+/// Errors in the unit of the target, over all channels and valid voxels of a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Errors {
     /// Mean absolute error.
-    #[serde(rename = "MAE")]
-    pub mae: f64,
-    /// Root of the mean squared error.
-    #[serde(rename = "RMSE")]
-    pub rmse: f64,
+    pub absolute: f64,
+    /// Mean squared error.
+    pub squared: f64,
 }
+
+const fn error(name: &'static str, column: u8, shown: Shown, of: fn(&Errors) -> f64) -> Metric<Errors> {
+    Metric { name, of, is_count: false, larger_is_better: Some(false), column: Some(column), shown }
+}
+
+/// What is measured of a map, in the order of `summary.json`.
+pub const METRICS: [Metric<Errors>; 2] =
+    [error("MAE", 0, Shown::Tested, |errors| errors.absolute), error("RMSE", 1, Shown::OnConsole, |errors| errors.squared.sqrt())];
 
 /// One measured case.
 #[derive(Clone, Debug)]
@@ -24,7 +31,7 @@ pub struct Case {
     /// Its files.
     pub files: Files,
     /// NaN when no voxel is valid.
-    pub metrics: Metrics,
+    pub errors: Errors,
     /// The reference's values by channel, for the best constant.
     distributions: Vec<Distribution>,
 }
@@ -55,8 +62,8 @@ pub fn case_metrics(files: Files, prediction: &Volume<f32>, reference: &Volume<f
         }
         distributions.push(distribution);
     }
-    let metrics = Metrics { mae: absolute / count, rmse: (squared / count).sqrt() };
-    Ok(Case { files, metrics, distributions })
+    let errors = Errors { absolute: absolute / count, squared: squared / count };
+    Ok(Case { files, errors, distributions })
 }
 
 /// The cases of one output, and their means.
@@ -77,12 +84,18 @@ impl Summary {
         &self.cases
     }
 
-    /// Mean over the cases that have valid voxels.
-    pub fn mean(&self) -> Metrics {
-        Metrics {
-            mae: super::nan_mean(self.cases.iter().map(|case| case.metrics.mae)),
-            rmse: super::nan_mean(self.cases.iter().map(|case| case.metrics.rmse)),
-        }
+    /// Mean of `metric` over the cases that have valid voxels.
+    pub fn mean(&self, metric: &Metric<Errors>) -> f64 {
+        nan_mean(self.errors().map(metric.of))
+    }
+
+    /// All metrics, case by case.
+    pub fn columns(&self) -> Vec<Column> {
+        columns(&METRICS).map(|metric| Column::new("", metric, self.errors())).collect()
+    }
+
+    fn errors(&self) -> impl Iterator<Item = &Errors> {
+        self.cases.iter().map(|case| &case.errors)
     }
 
     /// MAE, as [`Summary::mean`] takes it, of the best constant of each channel: the median, every case weighing the same. It
@@ -105,12 +118,10 @@ impl Summary {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
-        let record = Record {
-            mean: MeanRecord { metrics: self.mean(), constant_mae: self.constant_mae() },
-            metric_per_case: self.cases.iter().map(|case| CaseRecord { metrics: case.metrics, files: &case.files }).collect(),
-            notes,
-        };
-        Ok(json::write(path, &record)?)
+        let mut mean = Numbers::of_means(&METRICS, |metric| self.mean(metric));
+        mean.push("constant_MAE", self.constant_mae());
+        let cases = self.cases.iter().map(|case| CaseRecord { metrics: Numbers::of_case(&METRICS, &case.errors), files: &case.files });
+        Ok(json::write(path, &Record { mean, metric_per_case: cases.collect(), notes })?)
     }
 }
 
@@ -158,23 +169,15 @@ impl Distribution {
 
 #[derive(Serialize)]
 struct Record<'a> {
-    mean: MeanRecord,
+    mean: Numbers,
     metric_per_case: Vec<CaseRecord<'a>>,
     #[serde(flatten)]
     notes: &'a Notes,
 }
 
 #[derive(Serialize)]
-struct MeanRecord {
-    #[serde(flatten)]
-    metrics: Metrics,
-    #[serde(rename = "constant_MAE")]
-    constant_mae: f64,
-}
-
-#[derive(Serialize)]
 struct CaseRecord<'a> {
-    metrics: Metrics,
+    metrics: Numbers,
     #[serde(flatten)]
     files: &'a Files,
 }
@@ -194,11 +197,11 @@ mod tests {
     #[test]
     fn errors_by_hand_with_and_without_a_mask() {
         let (prediction, reference) = (line(&[1.0, 2.0, 9.0]), line(&[0.0, 4.0, 0.0]));
-        let all = case_metrics(files("a"), &prediction, &reference, None).unwrap().metrics;
-        assert_eq!(all, Metrics { mae: 4.0, rmse: (86.0_f64 / 3.0).sqrt() });
+        let all = case_metrics(files("a"), &prediction, &reference, None).unwrap().errors;
+        assert_eq!(all, Errors { absolute: 4.0, squared: 86.0 / 3.0 });
         let valid = Volume::new([1, 1, 1, 3], vec![true, true, false]);
-        let part = case_metrics(files("a"), &prediction, &reference, Some(&valid)).unwrap().metrics;
-        assert_eq!(part, Metrics { mae: 1.5, rmse: 2.5_f64.sqrt() });
+        let part = case_metrics(files("a"), &prediction, &reference, Some(&valid)).unwrap().errors;
+        assert_eq!(part, Errors { absolute: 1.5, squared: 2.5 });
     }
 
     #[test]
@@ -210,7 +213,7 @@ mod tests {
             summary.add(case_metrics(files(name), &reference, &reference, None).unwrap());
         }
         assert!((summary.constant_mae() - 8.0 / 3.0).abs() < 1e-12, "{}", summary.constant_mae());
-        assert_eq!(summary.mean(), Metrics { mae: 0.0, rmse: 0.0 });
+        assert_eq!(METRICS.iter().map(|metric| summary.mean(metric)).collect::<Vec<_>>(), [0.0; 2]);
     }
 
     #[test]
@@ -232,8 +235,8 @@ mod tests {
         let mut summary = Summary::default();
         summary.add(case_metrics(files("a"), &line(&[1.0]), &line(&[0.0]), Some(&nothing)).unwrap());
         summary.add(case_metrics(files("b"), &line(&[2.0]), &line(&[0.0]), None).unwrap());
-        assert!(summary.cases()[0].metrics.mae.is_nan());
-        assert_eq!(summary.mean().mae, 2.0);
+        assert!(summary.cases()[0].errors.absolute.is_nan());
+        assert_eq!(summary.mean(&METRICS[0]), 2.0);
         assert_eq!(summary.constant_mae(), 0.0);
     }
 }

@@ -8,98 +8,102 @@ use imaging::Volume;
 use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
 
+use super::metric::{Column, Metric, Numbers, Shown, columns};
 use super::{Error, Files, Notes, json, mean, nan_mean};
 
-/// Overlap for one class or region; `N` is `u64` for one case and `f64` for a mean over cases. Fields have the names and
-/// the order of `summary.json`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Metrics<N> {
-    /// 2 TP / (2 TP + FP + FN); NaN where neither prediction nor reference has the class.
-    #[serde(rename = "Dice")]
-    pub dice: f64,
-    /// Voxels of the reference that are missing from the prediction.
-    #[serde(rename = "FN")]
-    pub false_negatives: N,
-    /// Voxels of the prediction that are not in the reference.
-    #[serde(rename = "FP")]
-    pub false_positives: N,
-    /// TP / (TP + FP + FN); NaN as Dice.
-    #[serde(rename = "IoU")]
-    pub iou: f64,
-    /// Voxels in neither.
-    #[serde(rename = "TN")]
-    pub true_negatives: N,
-    /// Voxels in both.
-    #[serde(rename = "TP")]
-    pub true_positives: N,
-    /// Voxels of the prediction.
-    pub n_pred: N,
-    /// Voxels of the reference.
-    pub n_ref: N,
+/// What is measured of one class or region of one case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// How many voxels prediction and reference share.
+    pub overlap: Overlap,
+    /// How far their surfaces are apart, where that was asked for.
+    pub surface: Option<Surface>,
 }
 
-impl Metrics<u64> {
-    fn from_counts(true_positives: u64, n_pred: u64, n_ref: u64, voxels: u64) -> Self {
-        let union = n_pred + n_ref - true_positives;
-        // 0 / 0 is NaN, as nnU-Net wants it.
-        let ratio = |numerator: u64, denominator: u64| numerator as f64 / denominator as f64;
-        Self {
-            dice: ratio(2 * true_positives, n_pred + n_ref),
-            false_negatives: n_ref - true_positives,
-            false_positives: n_pred - true_positives,
-            iou: ratio(true_positives, union),
-            true_negatives: voxels - union,
-            true_positives,
-            n_pred,
-            n_ref,
-        }
-    }
+/// Numbers of voxels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// In both.
+    pub true_positives: u64,
+    /// Of the prediction.
+    pub n_pred: u64,
+    /// Of the reference.
+    pub n_ref: u64,
+    /// Of the image.
+    pub voxels: u64,
+}
 
-    fn as_f64(&self) -> Metrics<f64> {
-        Metrics {
-            dice: self.dice,
-            false_negatives: self.false_negatives as f64,
-            false_positives: self.false_positives as f64,
-            iou: self.iou,
-            true_negatives: self.true_negatives as f64,
-            true_positives: self.true_positives as f64,
-            n_pred: self.n_pred as f64,
-            n_ref: self.n_ref as f64,
-        }
+impl Overlap {
+    fn union(&self) -> u64 {
+        self.n_pred + self.n_ref - self.true_positives
     }
 }
 
-impl Metrics<f64> {
-    /// Combines several, metric by metric.
-    fn combine(all: &[Self], combine: impl Fn(&mut dyn Iterator<Item = f64>) -> f64) -> Self {
-        let of = |metric: fn(&Self) -> f64| combine(&mut all.iter().map(metric));
-        Self {
-            dice: of(|metrics| metrics.dice),
-            false_negatives: of(|metrics| metrics.false_negatives),
-            false_positives: of(|metrics| metrics.false_positives),
-            iou: of(|metrics| metrics.iou),
-            true_negatives: of(|metrics| metrics.true_negatives),
-            true_positives: of(|metrics| metrics.true_positives),
-            n_pred: of(|metrics| metrics.n_pred),
-            n_ref: of(|metrics| metrics.n_ref),
-        }
+/// A ratio; 0 / 0 is NaN, as nnU-Net wants it where neither prediction nor reference has the class.
+fn ratio(numerator: u64, denominator: u64) -> f64 {
+    numerator as f64 / denominator as f64
+}
+
+impl Measured {
+    fn surface(&self, of: fn(&Surface) -> f64) -> f64 {
+        self.surface.as_ref().map_or(f64::NAN, of)
     }
 }
+
+/// How many of [`METRICS`] are nnU-Net's. The others are of surfaces.
+const OVERLAPS: usize = 8;
+
+const fn overlap(name: &'static str, column: Option<u8>, shown: Shown, of: fn(&Measured) -> f64) -> Metric<Measured> {
+    Metric { name, of, is_count: false, larger_is_better: Some(true), column, shown }
+}
+
+const fn count(name: &'static str, column: Option<u8>, of: fn(&Measured) -> f64) -> Metric<Measured> {
+    Metric { name, of, is_count: true, larger_is_better: None, column, shown: Shown::InFiles }
+}
+
+const fn distance(name: &'static str, column: Option<u8>, of: fn(&Measured) -> f64) -> Metric<Measured> {
+    Metric { name, of, is_count: false, larger_is_better: Some(false), column, shown: Shown::OnConsole }
+}
+
+/// What is measured of a class or region, in the order of `summary.json`.
+pub const METRICS: [Metric<Measured>; 12] = [
+    // 2 TP / (2 TP + FP + FN)
+    overlap("Dice", Some(0), Shown::Tested, |m| ratio(2 * m.overlap.true_positives, m.overlap.n_pred + m.overlap.n_ref)),
+    count("FN", Some(8), |m| (m.overlap.n_ref - m.overlap.true_positives) as f64),
+    count("FP", Some(7), |m| (m.overlap.n_pred - m.overlap.true_positives) as f64),
+    // TP / (TP + FP + FN)
+    overlap("IoU", Some(1), Shown::InFiles, |m| ratio(m.overlap.true_positives, m.overlap.union())),
+    count("TN", None, |m| (m.overlap.voxels - m.overlap.union()) as f64),
+    count("TP", Some(6), |m| m.overlap.true_positives as f64),
+    count("n_pred", Some(9), |m| m.overlap.n_pred as f64),
+    count("n_ref", Some(10), |m| m.overlap.n_ref as f64),
+    distance("ASSD", Some(4), |m| m.surface(|surface| surface.assd)),
+    distance("HD95", Some(3), |m| m.surface(|surface| surface.hd95)),
+    overlap("NSD", Some(2), Shown::OnConsole, |m| m.surface(|surface| surface.nsd)),
+    Metric {
+        name: "volume_difference",
+        of: |m| m.surface(|surface| surface.volume_difference),
+        is_count: false,
+        // The nearer to 0 the better.
+        larger_is_better: None,
+        column: Some(5),
+        shown: Shown::InFiles,
+    },
+];
+
+/// nnU-Net's measure of a prediction.
+pub const DICE: &Metric<Measured> = &METRICS[0];
 
 /// How far the surfaces of one class or region are apart ([`imaging::surface`]); distances are NaN where one of the two has none.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surface {
     /// Average symmetric surface distance, mm.
-    #[serde(rename = "ASSD")]
     pub assd: f64,
     /// Hausdorff distance of 95 % of the surfaces, mm.
-    #[serde(rename = "HD95")]
     pub hd95: f64,
     /// Normalised surface Dice: the part of both surfaces that is within the tolerance of the other.
-    #[serde(rename = "NSD")]
     pub nsd: f64,
     /// Predicted volume less that of the reference, mm³.
-    #[serde(rename = "volume_difference")]
     pub volume_difference: f64,
 }
 
@@ -109,13 +113,11 @@ pub struct Case {
     /// Its files.
     pub files: Files,
     /// For every class or region, in the order of `foreground`.
-    pub metrics: Vec<Metrics<u64>>,
-    /// The same, where it was asked for.
-    pub surfaces: Option<Vec<Surface>>,
+    pub labels: Vec<Measured>,
 }
 
 /// Measures one case. `foreground` names the classes or regions with their label values; voxels whose reference is `ignore`
-/// count nowhere.
+/// count nowhere. Surfaces are measured where a scale is given: a spacing (z, y, x) in mm, and what distance in mm counts as none.
 ///
 /// # Errors
 /// When the two differ in shape.
@@ -125,16 +127,21 @@ pub fn case_metrics(
     reference: &Volume<i16>,
     foreground: &[(String, Vec<i16>)],
     ignore: Option<i16>,
+    scale: Option<([f64; 3], f64)>,
 ) -> Result<Case, Error> {
     files.check_shapes(prediction.shape(), reference.shape())?;
     let table = ConfusionTable::count(prediction.data(), reference.data(), foreground, ignore);
-    let metrics = foreground.iter().map(|(_, values)| table.metrics(values)).collect();
-    Ok(Case { files, metrics, surfaces: None })
+    let overlaps = foreground.iter().map(|(_, values)| table.overlap(values));
+    let mut labels: Vec<Measured> = overlaps.map(|overlap| Measured { overlap, surface: None }).collect();
+    if let Some(scale) = scale {
+        let surfaces = case_surfaces(prediction, reference, foreground, ignore, scale);
+        labels.iter_mut().zip(surfaces).for_each(|(label, surface)| label.surface = Some(surface));
+    }
+    Ok(Case { files, labels })
 }
 
-/// Measures the surfaces of one case at `spacing` (z, y, x) in mm; those that are at most `tolerance` mm apart count as equal. Otherwise as
-/// [`case_metrics`].
-pub fn case_surfaces(
+/// Measures the surfaces of one case at `spacing`; those that are at most `tolerance` mm apart count as equal.
+fn case_surfaces(
     prediction: &Volume<i16>,
     reference: &Volume<i16>,
     foreground: &[(String, Vec<i16>)],
@@ -187,7 +194,7 @@ impl ConfusionTable {
         Self { values, counts, voxels }
     }
 
-    fn metrics(&self, region: &[i16]) -> Metrics<u64> {
+    fn overlap(&self, region: &[i16]) -> Overlap {
         let size = self.values.len() + 1;
         let mut inside = vec![false; size];
         for (position, value) in self.values.iter().enumerate() {
@@ -200,7 +207,7 @@ impl ConfusionTable {
             predicted += if in_prediction { *count } else { 0 };
             expected += if in_reference { *count } else { 0 };
         }
-        Metrics::from_counts(both, predicted, expected, self.voxels)
+        Overlap { true_positives: both, n_pred: predicted, n_ref: expected, voxels: self.voxels }
     }
 }
 
@@ -234,28 +241,25 @@ impl Summary {
         &self.cases
     }
 
-    /// Name and mean over the cases of every class or region; cases where a metric is NaN are left out of its mean.
-    pub fn mean(&self) -> impl Iterator<Item = (&str, Metrics<f64>)> {
-        self.foreground.iter().enumerate().map(|(class, (name, _))| {
-            let all: Vec<_> = self.cases.iter().map(|case| case.metrics[class].as_f64()).collect();
-            (name.as_str(), Metrics::combine(&all, |values| nan_mean(values)))
-        })
+    /// Mean of `metric` over the cases of every class or region; cases where it is NaN are left out.
+    pub fn means(&self, metric: &Metric<Measured>) -> Vec<f64> {
+        (0..self.foreground.len()).map(|class| nan_mean(self.of_class(class).map(metric.of))).collect()
     }
 
     /// Mean over the classes or regions of their means. NaN when a class is NaN in every case, as in nnU-Net.
-    pub fn foreground_mean(&self) -> Metrics<f64> {
-        let all: Vec<_> = self.mean().map(|(_, metrics)| metrics).collect();
-        Metrics::combine(&all, |values| mean(values))
+    pub fn foreground_mean(&self, metric: &Metric<Measured>) -> f64 {
+        mean(self.means(metric).into_iter())
     }
 
-    /// Means over the cases of every class or region, NaN left out; none where a case has none.
-    pub fn surfaces(&self) -> Option<Vec<Surface>> {
-        let all: Vec<&Vec<Surface>> = self.cases.iter().map(|case| case.surfaces.as_ref()).collect::<Option<_>>()?;
-        let mean = |class: usize| {
-            let of = |metric: fn(&Surface) -> f64| nan_mean(all.iter().map(|case| metric(&case[class])));
-            Surface { assd: of(|s| s.assd), hd95: of(|s| s.hd95), nsd: of(|s| s.nsd), volume_difference: of(|s| s.volume_difference) }
-        };
-        Some((0..self.foreground.len()).map(mean).collect())
+    /// All metrics of all classes or regions, case by case.
+    pub fn columns(&self) -> Vec<Column> {
+        let of_class =
+            |(class, name): (usize, &str)| columns(&METRICS).map(|metric| Column::new(name, metric, self.of_class(class))).collect();
+        self.names().enumerate().flat_map::<Vec<_>, _>(of_class).collect()
+    }
+
+    fn of_class(&self, class: usize) -> impl Iterator<Item = &Measured> {
+        self.cases.iter().map(move |case| &case.labels[class])
     }
 
     /// Writes nnU-Net's `summary.json`, with the surfaces' metrics beside those that nnU-Net has. `notes` say which cases it is about.
@@ -263,16 +267,22 @@ impl Summary {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
+        // What is not measured has no key.
+        let metrics = |has_surfaces: bool| if has_surfaces { &METRICS[..] } else { &METRICS[..OVERLAPS] };
+        let has_surfaces = |case: &Case| case.labels.iter().all(|label| label.surface.is_some());
         let keys = || self.keys.iter().map(String::as_str);
-        let surfaces = self.surfaces();
-        let both = |overlap, surface: Option<&Vec<Surface>>, class: usize| Both { overlap, surface: surface.map(|all| all[class]) };
         let cases = self.cases.iter().map(|case| CaseRecord {
-            metrics: keys().zip(case.metrics.iter().enumerate().map(|(i, metrics)| both(*metrics, case.surfaces.as_ref(), i))).collect(),
+            metrics: keys().zip(case.labels.iter().map(|label| Numbers::of_case(metrics(has_surfaces(case)), label))).collect(),
             files: &case.files,
         });
-        let means = self.mean().enumerate().map(|(i, (_, overlap))| Both { overlap, surface: surfaces.as_ref().map(|all| all[i]) });
-        let (foreground_mean, mean) = (self.foreground_mean(), keys().zip(means).collect());
-        let record = Record { foreground_mean, mean, metric_per_case: cases.collect(), notes };
+        let measured = metrics(self.cases.iter().all(has_surfaces));
+        let mean = |class: usize| Numbers::of_means(measured, |metric| nan_mean(self.of_class(class).map(metric.of)));
+        let record = Record {
+            foreground_mean: Numbers::of_means(metrics(false), |metric| self.foreground_mean(metric)),
+            mean: keys().zip((0..self.foreground.len()).map(mean)).collect(),
+            metric_per_case: cases.collect(),
+            notes,
+        };
         Ok(json::write(path, &record)?)
     }
 }
@@ -280,8 +290,8 @@ impl Summary {
 /// `summary.json`; maps and fields are sorted, as Python writes them.
 #[derive(Serialize)]
 struct Record<'a> {
-    foreground_mean: Metrics<f64>,
-    mean: BTreeMap<&'a str, Both<f64>>,
+    foreground_mean: Numbers,
+    mean: BTreeMap<&'a str, Numbers>,
     metric_per_case: Vec<CaseRecord<'a>>,
     #[serde(flatten)]
     notes: &'a Notes,
@@ -289,17 +299,9 @@ struct Record<'a> {
 
 #[derive(Serialize)]
 struct CaseRecord<'a> {
-    metrics: BTreeMap<&'a str, Both<u64>>,
+    metrics: BTreeMap<&'a str, Numbers>,
     #[serde(flatten)]
     files: &'a Files,
-}
-
-#[derive(Serialize)]
-struct Both<N> {
-    #[serde(flatten)]
-    overlap: Metrics<N>,
-    #[serde(flatten)]
-    surface: Option<Surface>,
 }
 
 #[cfg(test)]
@@ -322,42 +324,48 @@ mod tests {
         Summary::new(&Labels { names: classes(regions).into_iter().collect(), ..Labels::default() })
     }
 
+    fn metric(name: &str) -> &'static Metric<Measured> {
+        METRICS.iter().find(|metric| metric.name == name).expect("known")
+    }
+
+    fn numbers<const N: usize>(measured: &Measured, names: [&str; N]) -> [f64; N] {
+        names.map(|name| (metric(name).of)(measured))
+    }
+
     #[test]
     fn counts_of_classes_overlapping_regions_and_unknown_values() {
         let (prediction, reference) = (map(&[0, 1, 1, 2, 9, 2]), map(&[1, 1, 2, 2, 0, 0]));
-        let case = case_metrics(files("a"), &prediction, &reference, &classes(&[&[1], &[1, 2]]), None).unwrap();
-        let [one, both] = case.metrics.as_slice() else { panic!("two classes") };
-        assert_eq!((one.true_positives, one.false_positives, one.false_negatives, one.true_negatives), (1, 1, 1, 3));
-        assert_eq!((both.true_positives, both.false_positives, both.false_negatives, both.true_negatives), (3, 1, 1, 1));
-        assert_eq!((both.dice, both.iou, both.n_pred, both.n_ref), (6.0 / 8.0, 3.0 / 5.0, 4, 4));
+        let case = case_metrics(files("a"), &prediction, &reference, &classes(&[&[1], &[1, 2]]), None, None).unwrap();
+        let [one, both] = case.labels.as_slice() else { panic!("two classes") };
+        assert_eq!(numbers(one, ["TP", "FP", "FN", "TN"]), [1.0, 1.0, 1.0, 3.0]);
+        assert_eq!(numbers(both, ["TP", "FP", "FN", "TN"]), [3.0, 1.0, 1.0, 1.0]);
+        assert_eq!(numbers(both, ["Dice", "IoU", "n_pred", "n_ref"]), [6.0 / 8.0, 3.0 / 5.0, 4.0, 4.0]);
     }
 
     #[test]
     fn ignored_voxels_count_nowhere() {
         let (prediction, reference) = (map(&[1, 1, 0, 1]), map(&[1, 3, 3, 0]));
-        let case = case_metrics(files("a"), &prediction, &reference, &classes(&[&[1]]), Some(3)).unwrap();
-        let found = case.metrics[0];
-        assert_eq!((found.true_positives, found.false_positives, found.true_negatives, found.n_pred), (1, 1, 0, 2));
+        let case = case_metrics(files("a"), &prediction, &reference, &classes(&[&[1]]), Some(3), None).unwrap();
+        assert_eq!(numbers(&case.labels[0], ["TP", "FP", "TN", "n_pred"]), [1.0, 1.0, 0.0, 2.0]);
     }
 
     #[test]
     fn an_absent_class_is_nan_in_its_case_left_out_of_the_mean_and_spreads_only_when_absent_everywhere() {
         let mut summary = summary(&[&[1], &[2]]);
         for (name, prediction, reference) in [("b", [0, 0], [0, 0]), ("a", [1, 1], [1, 0])] {
-            let case = case_metrics(files(name), &map(&prediction), &map(&reference), &summary.foreground, None).unwrap();
+            let case = case_metrics(files(name), &map(&prediction), &map(&reference), &summary.foreground, None, None).unwrap();
             summary.add(case);
         }
         assert_eq!(summary.cases()[0].files, files("a"), "sorted by prediction");
-        let means: Vec<_> = summary.mean().map(|(_, metrics)| metrics).collect();
-        assert_eq!((means[0].dice, means[0].false_positives), (2.0 / 3.0, 0.5));
-        assert!(means[1].dice.is_nan() && means[1].true_negatives == 2.0);
-        let foreground = summary.foreground_mean();
-        assert!(foreground.dice.is_nan() && foreground.false_positives == 0.25);
+        let [dice, false_positives, true_negatives] = ["Dice", "FP", "TN"].map(metric);
+        assert_eq!((summary.means(dice)[0], summary.means(false_positives)[0]), (2.0 / 3.0, 0.5));
+        assert!(summary.means(dice)[1].is_nan() && summary.means(true_negatives)[1] == 2.0);
+        assert!(summary.foreground_mean(dice).is_nan() && summary.foreground_mean(false_positives) == 0.25);
     }
 
     #[test]
     fn different_shapes_are_refused_with_both_files() {
-        let error = case_metrics(files("a"), &map(&[0]), &map(&[0, 1]), &classes(&[&[1]]), None).unwrap_err().to_string();
+        let error = case_metrics(files("a"), &map(&[0]), &map(&[0, 1]), &classes(&[&[1]]), None, None).unwrap_err().to_string();
         assert!(error.contains("pred/a.nii.gz") && error.contains("ref/a.nii.gz") && error.contains("[1, 1, 1, 2]"), "{error}");
     }
 
@@ -372,7 +380,7 @@ mod tests {
         let mut summary = summary(&[&[1, 2, 3], &[2, 3], &[3], &[6]]);
         for (name, a, b, c, d) in [("a", 7, 3, 7, 4), ("b", 5, 1, 2, 9), ("c", 11, 2, 11, 2)] {
             let (prediction, reference) = (values(a, b, 4), values(c, d, 5));
-            summary.add(case_metrics(files(name), &prediction, &reference, &summary.foreground, Some(4)).unwrap());
+            summary.add(case_metrics(files(name), &prediction, &reference, &summary.foreground, Some(4), None).unwrap());
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("validation/summary.json");

@@ -10,6 +10,7 @@ use super::table;
 use data::csv::{self, Cell};
 use data::evaluate::paired::{self, Paired};
 use data::plain::plain;
+use imaging::io::JsonError;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;
@@ -55,8 +56,11 @@ pub enum Error {
 }
 
 impl Error {
-    fn missing(path: &Path, source: &std::io::Error) -> Self {
-        Self::Missing { path: path.to_owned(), source: std::io::Error::new(source.kind(), source.to_string()) }
+    fn of_json(path: &Path, error: JsonError) -> Self {
+        match error {
+            JsonError::Read(source) => Self::Missing { path: path.to_owned(), source },
+            other => Self::broken(path, &other),
+        }
     }
 
     fn broken(path: &Path, reason: &dyn std::fmt::Display) -> Self {
@@ -75,6 +79,8 @@ pub struct Comparison {
     pub plugins: [Value; 2],
     /// By output, label and metric.
     pub rows: Vec<Row>,
+    /// Metrics that are not tested.
+    pub further: Vec<Further>,
     /// What one should know of the cases, beside the numbers.
     pub notes: Vec<String>,
 }
@@ -102,16 +108,61 @@ pub struct Row {
     pub cases: Vec<(String, f64, f64)>,
 }
 
+/// Means of one metric of one label of one output, without a test.
+#[derive(Debug, Serialize)]
+pub struct Further {
+    /// The first run's name of the output.
+    pub output: String,
+    /// Label or region, or the mean over them.
+    pub label: String,
+    /// The metric.
+    pub metric: &'static str,
+    /// Whether larger values are better.
+    pub larger_is_better: bool,
+    /// Cases in which both values are finite.
+    pub pairs: usize,
+    /// Mean of the first run over these.
+    pub first: f64,
+    /// Mean of the second run over these.
+    pub second: f64,
+    /// Mean of second − first.
+    pub difference: f64,
+}
+
+impl Further {
+    /// `None` where no case has both values.
+    fn new(table: &Table, values: &[(f64, f64)]) -> Option<Self> {
+        let pairs: Vec<&(f64, f64)> = values.iter().filter(|(a, b)| (b - a).is_finite()).collect();
+        let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(|pair| of(pair)).sum::<f64>() / pairs.len() as f64;
+        let (first, second) = (mean(|(a, _)| *a), mean(|(_, b)| *b));
+        let Table { output, label, metric, larger_is_better, .. } = table;
+        (!pairs.is_empty()).then(|| Self {
+            output: output.clone(),
+            label: label.clone(),
+            metric,
+            larger_is_better: *larger_is_better,
+            pairs: pairs.len(),
+            first,
+            second,
+            difference: second - first,
+        })
+    }
+}
+
 impl Comparison {
     /// Pairs the cases that both runs have.
     pub fn new(first: &Results, second: &Results) -> Result<Self, Error> {
-        let mut rows = Vec::new();
+        let (mut rows, mut further) = (Vec::new(), Vec::new());
         let mut notes = [first.notes.as_slice(), &second.notes].concat();
         for table in &first.tables {
             let Some(other) = second.counterpart(table) else { continue };
             let pair = |(case, a): (&String, &f64)| Some((case.clone(), *a, *other.values.get(case)?));
             let cases: Vec<(String, f64, f64)> = table.values.iter().filter_map(pair).collect();
             let values: Vec<(f64, f64)> = cases.iter().map(|(_, a, b)| (*a, *b)).collect();
+            if !table.is_tested {
+                further.extend(Further::new(table, &values));
+                continue;
+            }
             let undefined: Vec<String> = cases.iter().filter(|(_, a, b)| !(b - a).is_finite()).map(|(case, ..)| case.clone()).collect();
             let words = [table.output.as_str(), &table.label, table.metric];
             let what = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
@@ -120,7 +171,7 @@ impl Comparison {
                 notes.push(format!("{what}: {left_out} of {all} cases are left out, since a value is NaN: {}", some_of(&undefined)));
             }
             let Some(paired) = paired::compare(&values, SEED) else { continue };
-            let (output, label, larger_is_better) = (table.output.clone(), table.label.clone(), table.larger_is_better());
+            let (output, label, larger_is_better) = (table.output.clone(), table.label.clone(), table.larger_is_better);
             rows.push(Row { output, label, metric: table.metric, larger_is_better, paired, p_holm: f64::NAN, undefined, cases });
         }
         if rows.is_empty() {
@@ -129,7 +180,7 @@ impl Comparison {
         let corrected = paired::holm(&rows.iter().map(|row| row.paired.p).collect::<Vec<_>>());
         rows.iter_mut().zip(corrected).for_each(|(row, p)| row.p_holm = p);
         let plugins = [first, second].map(|results| results.plugin.clone());
-        Ok(Self { first: first.name.clone(), second: second.name.clone(), plugins, rows, notes })
+        Ok(Self { first: first.name.clone(), second: second.name.clone(), plugins, rows, further, notes })
     }
 
     /// As lines for the console: what the first row says in words, then all rows.
@@ -190,6 +241,16 @@ impl Comparison {
             ]);
         }
         text += &table::lines(&cells);
+        if !self.further.is_empty() {
+            text += "Not tested:\n";
+            let header = ["OUTPUT", "LABEL", "METRIC", "CASES", first, second, &difference];
+            let mut cells = vec![header.map(str::to_owned).to_vec()];
+            for Further { output, label, metric, pairs, first, second, difference, .. } in &self.further {
+                let numbers = [format!("{first:.4}"), format!("{second:.4}"), format!("{difference:+.4}")];
+                cells.push([output.clone(), label.clone(), (*metric).to_owned(), pairs.to_string()].into_iter().chain(numbers).collect());
+            }
+            text += &table::lines(&cells);
+        }
         self.notes.iter().for_each(|note| text += &format!("{}\n", plain(note)));
         text
     }
@@ -261,6 +322,8 @@ mod tests {
                 target: "segmentation".to_owned(),
                 label: "ball".to_owned(),
                 metric: "Dice",
+                larger_is_better: true,
+                is_tested: true,
                 values: cases.collect(),
             };
             let (name, folder) = (name.to_owned(), PathBuf::new());

@@ -1,8 +1,8 @@
 //! What the validation of a run says of every case, read back from the summaries that it left.
 
 use super::Error;
-use data::dataset::{Description, Rules, TargetKind};
-use imaging::io::JsonError;
+use data::dataset::{Description, Rules};
+use data::evaluate::{self, Notes, Recorded, Share};
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output};
 use serde_json::Value;
@@ -34,17 +34,14 @@ pub struct Table {
     pub target: String,
     /// Name of the label or region, `mean` for the mean over all, empty where there are none.
     pub label: String,
-    /// `Dice`, `MAE` or `accuracy`.
+    /// Its name.
     pub metric: &'static str,
+    /// Whether larger values are better.
+    pub larger_is_better: bool,
+    /// Whether runs are tested by it.
+    pub is_tested: bool,
     /// By fold and case.
     pub values: IndexMap<String, f64>,
-}
-
-impl Table {
-    /// Whether larger values are better.
-    pub fn larger_is_better(&self) -> bool {
-        self.metric != "MAE"
-    }
 }
 
 impl Results {
@@ -68,16 +65,18 @@ impl Results {
                 let Some(target) = output.target.as_deref().filter(|_| output.kind != Kind::Aux) else { continue };
                 let validation = if first { fold.join("validation") } else { fold.join("validation").join(&output.name) };
                 let path = validation.join("summary.json");
-                let summary = read_json(&path)?;
+                // What a plugin makes has no reference, and its summary no case.
+                let Some(kind) = dataset.targets.get(target).map(|target| &target.kind) else { continue };
+                let Recorded { cases, notes } =
+                    evaluate::read(&path, kind, &dataset.file_ending).map_err(|error| Error::of_json(&path, error))?;
                 if std::mem::take(&mut first) {
-                    results.notes.extend(notes(&summary).into_iter().map(|note| format!("{name}, {number}: {note}")));
+                    results.notes.extend(in_words(&notes).into_iter().map(|note| format!("{name}, {number}: {note}")));
                 }
-                let cases = summary["metric_per_case"].as_array().cloned().ok_or_else(|| Error::broken(&path, &"no metric_per_case"))?;
-                let names = label_names(&dataset, target);
-                for case in &cases {
-                    let id = format!("{number}/{}", case_name(case, &dataset.file_ending));
-                    for (label, metric, value) in values(output.kind, case, &names) {
-                        results.table(&output.name, target, label, metric).values.insert(id.clone(), value);
+                for case in cases {
+                    let id = format!("{number}/{}", case.name);
+                    for value in case.values {
+                        let number = value.value;
+                        results.table(&output.name, target, value).values.insert(id.clone(), number);
                     }
                 }
             }
@@ -85,11 +84,12 @@ impl Results {
         Ok(results)
     }
 
-    fn table(&mut self, output: &str, target: &str, label: String, metric: &'static str) -> &mut Table {
-        let found = self.tables.iter().position(|table| table.output == output && table.label == label && table.metric == metric);
+    fn table(&mut self, output: &str, target: &str, of: evaluate::Value) -> &mut Table {
+        let found = self.tables.iter().position(|table| table.output == output && table.label == of.label && table.metric == of.metric);
         let index = found.unwrap_or_else(|| {
+            let evaluate::Value { label, metric, larger_is_better, is_tested, .. } = of;
             let (output, target, values) = (output.to_owned(), target.to_owned(), IndexMap::new());
-            self.tables.push(Table { output, target, label, metric, values });
+            self.tables.push(Table { output, target, label, metric, larger_is_better, is_tested, values });
             self.tables.len() - 1
         });
         &mut self.tables[index]
@@ -106,57 +106,13 @@ impl Results {
     }
 }
 
-/// What `summary` says of the choice of its cases ([`data::evaluate::Notes`]).
-fn notes(summary: &Value) -> Vec<String> {
-    let share = &summary["validation_cases"];
-    let some = share["measured"].as_u64().map(|measured| format!("only {measured} of {} validation cases were measured", share["all"]));
-    let split = summary["split"].as_str().map(|split| format!("its split is {split}"));
+/// What a summary says of the choice of its cases.
+fn in_words(notes: &Notes) -> Vec<String> {
+    let some = notes.validation_cases.map(|Share { all, measured }| format!("only {measured} of {all} validation cases were measured"));
+    let split = notes.split.as_ref().map(|split| format!("its split is {split}"));
     some.into_iter().chain(split).collect()
 }
 
-/// Key in `summary.json` and name of the labels or regions of `target`, in their order; none for other targets.
-fn label_names(dataset: &Description, target: &str) -> Vec<(String, String)> {
-    match dataset.targets.get(target).map(|target| &target.kind) {
-        Some(TargetKind::Labels(labels)) => {
-            labels.summary_keys().into_iter().zip(labels.foreground()).map(|(key, (name, _))| (key, name)).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// What a case's record says: label, metric, value.
-fn values(kind: Kind, case: &Value, names: &[(String, String)]) -> Vec<(String, &'static str, f64)> {
-    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-    match kind {
-        Kind::Labels | Kind::Regions => {
-            let labels: Vec<(&String, f64)> = names.iter().map(|(key, name)| (name, number(&of_label(case, key)["Dice"]))).collect();
-            let present: Vec<f64> = labels.iter().map(|(_, dice)| *dice).filter(|dice| dice.is_finite()).collect();
-            let mean = present.iter().sum::<f64>() / present.len() as f64;
-            let named = labels.iter().map(|(name, dice)| ((*name).clone(), "Dice", *dice));
-            // The mean of a single one is that one.
-            let mean = Some(("mean".to_owned(), "Dice", mean)).filter(|_| labels.len() > 1);
-            mean.into_iter().chain(named).collect()
-        }
-        Kind::Regression => vec![(String::new(), "MAE", number(&case["metrics"]["MAE"]))],
-        _ => vec![(String::new(), "accuracy", f64::from(u8::from(case["prediction"] == case["reference"])))],
-    }
-}
-
-/// The metrics of a label or region. Until 2026-12 a region of one label, `(3,)`, was called `3`.
-fn of_label<'a>(case: &'a Value, key: &str) -> &'a Value {
-    let metrics = &case["metrics"];
-    metrics.get(key).unwrap_or(&metrics[key.trim_matches(['(', ',', ')'])])
-}
-
-fn case_name(case: &Value, ending: &str) -> String {
-    let file = case["prediction_file"].as_str().and_then(|path| Path::new(path).file_name()?.to_str());
-    let name = file.or(case["case"].as_str()).unwrap_or_default();
-    name.strip_suffix(ending).unwrap_or(name).to_owned()
-}
-
 fn read_json(path: &Path) -> Result<Value, Error> {
-    imaging::io::read_json(path).map_err(|error| match error {
-        JsonError::Read(error) => Error::missing(path, &error),
-        other => Error::broken(path, &other),
-    })
+    imaging::io::read_json(path).map_err(|error| Error::of_json(path, error))
 }
