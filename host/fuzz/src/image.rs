@@ -5,13 +5,69 @@
 //! limit are findings.
 
 use std::fs;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use imaging::io::{Error, Reader, read_image, read_labels};
 
 use crate::scratch;
 
+/// NIfTI, packed or not.
+pub fn nifti(bytes: &[u8]) {
+    read(".nii", bytes);
+    read(".nii.gz", bytes);
+}
+
+/// The first byte says where the rest is cut: what comes before is packed, in two members, and what comes after follows as it is.
+pub fn gzip(bytes: &[u8]) {
+    read(".nii.gz", bytes);
+    let Some((cut, bytes)) = bytes.split_first() else { return };
+    let (packed, rest) = bytes.split_at(bytes.len() * usize::from(*cut) / 256);
+    let mut file = Vec::new();
+    for part in packed.chunks(packed.len().div_ceil(2).max(1)) {
+        let mut member = GzEncoder::new(&mut file, Compression::fast());
+        member.write_all(part).expect("memory");
+        member.finish().expect("memory");
+    }
+    file.extend_from_slice(rest);
+    read(".nii.gz", &file);
+    read(".nrrd", &file);
+}
+
+/// NRRD with its voxels in the same file.
+pub fn nrrd(bytes: &[u8]) {
+    read(".nrrd", bytes);
+}
+
+/// MetaImage with its voxels in the same file.
+pub fn metaimage(bytes: &[u8]) {
+    read(".mha", bytes);
+}
+
+/// GIPL.
+pub fn gipl(bytes: &[u8]) {
+    read(".gipl", bytes);
+}
+
+/// PNG.
+pub fn png(bytes: &[u8]) {
+    read(".png", bytes);
+}
+
+/// BMP.
+pub fn bmp(bytes: &[u8]) {
+    read(".bmp", bytes);
+}
+
+/// TIFF, which is read in another way by another ending.
+pub fn tiff(bytes: &[u8]) {
+    read(".tif", bytes);
+    read(".tiff", bytes);
+}
+
 /// Reads `bytes` from a file with `ending`.
-pub fn read(ending: &str, bytes: &[u8]) {
+fn read(ending: &str, bytes: &[u8]) {
     let path = scratch(ending);
     fs::write(&path, bytes).expect("the folder can be written to");
     let images = Reader::ALL.map(|reader| reader.read_image(&path));

@@ -7,11 +7,11 @@ use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
-use crate::dataset::{Dataset, Description, Rules, check};
-use crate::fingerprint::Fingerprint;
-use crate::name::Name;
-use crate::plan::{PlanOptions, PlannerKind, Plans, plan};
 use crate::scratch;
+use data::dataset::{Dataset, Description, Rules, check};
+use data::fingerprint::Fingerprint;
+use data::name::Name;
+use data::plan::{PlanOptions, PlannerKind, Plans, plan};
 use imaging::io::{Reader, parse_json};
 
 /// Reads `bytes` as JSON of any kind, in any way to save text.

@@ -3,46 +3,15 @@
 //!
 //! Whatever the bytes are, there is a manifest or an error of one line. Panics and memory beyond the fuzzer's limit are findings.
 
-#[path = "../../src/plugin/accounts.rs"]
-mod accounts;
-#[path = "../../src/plugin/file.rs"]
-mod file;
-#[path = "../../src/plugin/file_system.rs"]
-mod file_system;
-#[path = "../../src/plugin/gate.rs"]
-mod gate;
-#[path = "../../src/plugin/manifest.rs"]
-mod manifest;
-#[path = "../../src/plugin/nfs4.rs"]
-mod nfs4;
-#[path = "../../src/plugin/permissions.rs"]
-mod permissions;
-#[path = "../../src/plugin/shell.rs"]
-mod shell;
-#[path = "../../src/plugin/trust/mod.rs"]
-pub mod trust;
-
-/// What the host has; the real list is made of plugin-api's tables.
-mod extensions {
-    pub const KNOWN: [&str; 0] = [];
-}
-
-/// Plugins are not searched for here.
-mod search {
-    pub fn library_file(id: &str) -> String {
-        format!("lib{id}.so")
-    }
-}
-
 use std::fs;
 use std::os::fd::AsRawFd;
 
 use crate::scratch;
-use file::LibraryFile;
+use gate::{Host, LibraryFile, trust};
 
 /// Reads the manifest of the library `bytes`.
 pub fn manifest(bytes: &[u8]) {
-    match manifest::read(bytes) {
+    match gate::manifest::read(bytes) {
         Ok(manifest) => one_line(&format!("{} {}", manifest.id, manifest.description)),
         Err(error) => one_line(&error.to_string()),
     }
@@ -56,11 +25,12 @@ pub fn loader(bytes: &[u8]) {
         Ok(file) => file,
         Err(error) => return one_line(&error.to_string()),
     };
-    if let Err(error) = file.check() {
+    let host = Host { libtorch: "2.13.0", extensions: &[], folder: None };
+    if let Err(error) = file.check(&host) {
         one_line(&error.to_string());
     }
-    one_line(&trust::standing(&file).expect("nothing is pinned").to_string());
-    trust::admit(&file).expect("nothing has to be pinned");
+    one_line(&trust::standing(&file, &host).expect("nothing is pinned").to_string());
+    trust::admit(&file, &host).expect("nothing has to be pinned");
     let copy = file.sealed_copy().expect("there is memory");
     let copied = fs::read(format!("/proc/self/fd/{}", copy.as_raw_fd())).expect("it was just made");
     assert!(copied == bytes, "the copy is another library");
