@@ -1,21 +1,25 @@
 //! What a run is refused for, and what a trainer is told of the data set.
 
-use super::{Session, Settings};
+use super::{Existing, Session, Settings};
+use crate::artifact::REPLACED;
 use crate::cli::RecipeArgs;
 use crate::config::Recipe;
 use crate::loading::check_foreground;
 use crate::model::Model;
 use crate::network::Unet;
-use crate::plugin::Library;
+use crate::plugin::{self, Library};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::splits::Split;
 use data::dataset::{Case, Dataset, TargetSource};
 use data::name::Name;
 use data::plan::{Configuration, check_patch, three_dimensional};
 use imaging::augment::Augmentation;
+use imaging::io::JsonError;
 use indexmap::IndexMap;
 use plugin_api::{Kind, Task};
+use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 /// Refuses what need not wait until the data set is preprocessed: cascades, which are planned and preprocessed but not trained yet, and
 /// settings that do not fit the plans or the data set.
@@ -138,4 +142,57 @@ pub(super) fn check_arms(sessions: &[Session]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+impl Session<'_> {
+    /// Refuses what must not be trained into: a fold that is there unless `existing` says what to do with it, a folder whose other folds
+    /// belong to another plugin or other options.
+    pub fn check_existing(&self, existing: Existing) -> Result<()> {
+        if self.folder.exists() && existing == Existing::Refuse {
+            bail!(
+                "{} is there already; go on with it (--resume), replace it (--overwrite), or give the run a --name",
+                self.folder.display()
+            );
+        }
+        self.check_options(matches!(existing, Existing::Resume { .. }))?;
+        self.check_other_folds()
+    }
+
+    /// Refuses options that the plugin took, but that its own schema does not know; of a training that is resumed it only says so.
+    fn check_options(&self, resumed: bool) -> Result<()> {
+        let library = self.model.trainer.library();
+        match plugin::refused_by_schema(library, &self.settings.options) {
+            Ok(None) => {}
+            Ok(Some(reason)) if !resumed => bail!("plugin {}: {reason}", library.manifest.id),
+            Ok(Some(reason)) => log::warn!("plugin {}: {reason}; the training goes on as it began", library.manifest.id),
+            Err(error) => log::warn!("{error}; the options are not checked"),
+        }
+        Ok(())
+    }
+
+    /// One `plugin.json` speaks for all folds.
+    fn check_other_folds(&self) -> Result<()> {
+        let models = self.folder.parent().unwrap_or(&self.folder);
+        let path = models.join("plugin.json");
+        let found: Value = match imaging::io::read_json(&path) {
+            Ok(found) => found,
+            Err(JsonError::Read(_)) => return Ok(()),
+            Err(error) => bail!("{}: {error}; remove it", path.display()),
+        };
+        let others = std::fs::read_dir(models).into_iter().flatten().flatten().map(|entry| entry.path());
+        // What a kill left of one that was being replaced is none.
+        let is_other =
+            |other: &PathBuf| other.is_dir() && *other != self.folder && other.extension().is_none_or(|ending| ending != REPLACED);
+        let other_folds = others.filter(is_other).count();
+        let library = self.model.trainer.library();
+        let same = found["id"] == library.manifest.id.as_str() && found["options"] == self.settings.options;
+        ensure!(
+            same || other_folds == 0,
+            "{}: the folds beside this one were trained with plugin {} and options {}; give this run a --name",
+            path.display(),
+            found["id"],
+            found["options"]
+        );
+        Ok(())
+    }
 }
