@@ -3,6 +3,7 @@
 use super::{Checkpoint, Error};
 use crate::model;
 use crate::network::{Group, Parameters};
+use std::fmt;
 
 /// What became of one tensor of a checkpoint, or of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +11,39 @@ pub struct Treatment {
     /// Its name.
     pub name: String,
     /// Why it was not loaded; `None` where it was.
-    pub skipped: Option<String>,
+    pub skipped: Option<Skipped>,
+}
+
+/// Why a tensor was not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Skipped {
+    /// Weights of losses belong to their losses.
+    LossWeight,
+    /// Heads were not asked for.
+    Head,
+    /// The checkpoint lacks it.
+    Missing,
+    /// The network lacks it.
+    OnlyInCheckpoint,
+    /// Its shape is another.
+    Shape {
+        /// In the checkpoint.
+        found: Vec<i64>,
+        /// In the network.
+        expected: Vec<i64>,
+    },
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LossWeight => f.write_str("is a weight of losses"),
+            Self::Head => f.write_str("is a head (--pretrained-heads takes them, too)"),
+            Self::Missing => f.write_str("is not in the checkpoint"),
+            Self::OnlyInCheckpoint => f.write_str("is only in the checkpoint"),
+            Self::Shape { found, expected } => write!(f, "is {found:?} in the checkpoint, {expected:?} here"),
+        }
+    }
 }
 
 /// Copies what fits of `checkpoint` to `parameters`: the trunk, and the heads only where `heads` says so, since they belong to the labels that
@@ -26,10 +59,10 @@ pub fn pretrain(checkpoint: &Checkpoint, parameters: &Parameters, heads: bool) -
         let is_trunk = !name.starts_with("plugin.");
         let expected = parameter.tensor.size();
         let skipped = match checkpoint.weights.get(name) {
-            _ if parameter.group == Group::LossWeights => Some("is a weight of losses".to_owned()),
-            _ if !is_trunk && !heads => Some("is a head (--pretrained-heads takes them, too)".to_owned()),
-            None => Some("is not in the checkpoint".to_owned()),
-            Some(stored) if stored.size() != expected => Some(format!("is {:?} in the checkpoint, {expected:?} here", stored.size())),
+            _ if parameter.group == Group::LossWeights => Some(Skipped::LossWeight),
+            _ if !is_trunk && !heads => Some(Skipped::Head),
+            None => Some(Skipped::Missing),
+            Some(stored) if stored.size() != expected => Some(Skipped::Shape { found: stored.size(), expected }),
             Some(stored) => {
                 parameter.tensor.shallow_clone().f_copy_(stored).map_err(model::Error::from)?;
                 loaded += usize::from(is_trunk);
@@ -39,7 +72,7 @@ pub fn pretrain(checkpoint: &Checkpoint, parameters: &Parameters, heads: bool) -
         treatments.push(Treatment { name: name.to_owned(), skipped });
     }
     for name in checkpoint.weights.keys().filter(|name| parameters.get(name).is_none()) {
-        treatments.push(Treatment { name: name.clone(), skipped: Some("is only in the checkpoint".to_owned()) });
+        treatments.push(Treatment { name: name.clone(), skipped: Some(Skipped::OnlyInCheckpoint) });
     }
     if loaded == 0 {
         let reason = "no tensor of its trunk fits this network; train with the plans that it was trained with".to_owned();
@@ -59,7 +92,8 @@ pub fn table(treatments: &[Treatment]) -> Vec<Vec<String>> {
     treatments.iter().filter(|treatment| treatment.skipped.is_none()).for_each(|treatment| add(part(&treatment.name), "loaded"));
     for Treatment { name, skipped } in treatments {
         if let Some(reason) = skipped {
-            add(if reason.contains('[') { name.clone() } else { part(name) }, &format!("skipped: {reason}"));
+            // Shapes differ from one to the next.
+            add(if matches!(reason, Skipped::Shape { .. }) { name.clone() } else { part(name) }, &format!("skipped: {reason}"));
         }
     }
     rows

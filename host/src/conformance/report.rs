@@ -5,9 +5,6 @@ use crate::plugin::Ended;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the message of a case begins that could not run because another one failed.
-pub(super) const COMES_FIRST: &str = "first comes ";
-
 /// What came of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +39,9 @@ pub struct Outcome {
     pub message: String,
     /// How long it took.
     pub seconds: f64,
+    /// It was not run, since another one comes first.
+    #[serde(skip)]
+    pub left_out: bool,
 }
 
 /// All cases of a plugin.
@@ -110,11 +110,11 @@ impl fmt::Display for Report {
         let extensions = if self.extensions.is_empty() { "none".to_owned() } else { self.extensions.join(", ") };
         writeln!(f, "{}, options {}, seed {}, extensions: {extensions}", self.plugin, self.options, self.seed)?;
         // Those that could not run come to one line.
-        let (unlooked_at, ran): (Vec<_>, Vec<_>) = self.outcomes.iter().partition(|outcome| outcome.message.starts_with(COMES_FIRST));
+        let (unlooked_at, ran): (Vec<_>, Vec<_>) = self.outcomes.iter().partition(|outcome| outcome.left_out);
         if let Some(Outcome { message, .. }) = unlooked_at.first() {
             writeln!(f, "  {} cases left out: {message}", unlooked_at.len())?;
         }
-        for Outcome { case, status, message, seconds } in ran {
+        for Outcome { case, status, message, seconds, .. } in ran {
             let about = CASES.iter().find(|known| known.name == case).map_or("", |known: &Case| known.about);
             writeln!(f, "  {:<8} {case:<22} {seconds:>6.2} s  {about}", status.word())?;
             if !message.is_empty() {

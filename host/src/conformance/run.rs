@@ -1,6 +1,6 @@
 //! Runs cases, each in a process of its own, as many at a time as there are cores. One that does not finish in time is run again, alone.
 
-use super::report::{COMES_FIRST, Outcome, judge};
+use super::report::{Outcome, judge};
 use super::{CASES, Case, FOUNDATION, Finding, Report, Status, Subject};
 use crate::plugin::{Child, Done};
 use std::io::Error;
@@ -28,9 +28,14 @@ pub fn run(plan: &Plan, head: Report, subject: &dyn Fn() -> Result<Subject, Find
     for (i, case) in foundation.iter().enumerate() {
         outcomes.extend(run_all(&[*case], plan, subject)?);
         if outcomes[i].status.is_bad() {
-            let message = format!("{COMES_FIRST}'{}'", case.name);
-            let skipped =
-                |case: &&Case| Outcome { case: case.name.to_owned(), status: Status::Skipped, message: message.clone(), seconds: 0.0 };
+            let message = format!("first comes '{}'", case.name);
+            let skipped = |case: &&Case| Outcome {
+                case: case.name.to_owned(),
+                status: Status::Skipped,
+                message: message.clone(),
+                seconds: 0.0,
+                left_out: true,
+            };
             outcomes.extend(foundation[i + 1..].iter().chain(&rest).map(skipped));
             return Ok(Report { outcomes, seconds: start.elapsed().as_secs_f64(), ..head });
         }
@@ -103,7 +108,7 @@ fn outcome(case: &Case, done: &Done<Result<(), Finding>>) -> Outcome {
     {
         message = format!("{message}; it last said: {said}");
     }
-    Outcome { case: case.name.to_owned(), status, message, seconds: done.took.as_secs_f64() }
+    Outcome { case: case.name.to_owned(), status, message, seconds: done.took.as_secs_f64(), left_out: false }
 }
 
 #[cfg(test)]
@@ -111,7 +116,7 @@ mod tests {
     use super::*;
 
     fn outcome(case: &str, status: Status) -> Outcome {
-        Outcome { case: case.to_owned(), status, message: String::new(), seconds: 0.0 }
+        Outcome { case: case.to_owned(), status, message: String::new(), seconds: 0.0, left_out: false }
     }
 
     #[test]

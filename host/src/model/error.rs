@@ -18,6 +18,14 @@ impl Error {
     pub fn is_nonfinite(&self) -> bool {
         matches!(self, Self::Plugin(error) if error.nonfinite)
     }
+
+    /// Whether less at once may do.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Network(error) => matches!(error, network::Error::OutOfMemory(_)),
+            Self::Plugin(error) => error.out_of_memory,
+        }
+    }
 }
 
 impl From<tch::TchError> for Error {

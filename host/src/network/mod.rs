@@ -47,10 +47,22 @@ pub enum Error {
     },
     /// libtorch failed.
     #[error("libtorch: {}", first_line(.0))]
-    Torch(#[from] tch::TchError),
+    Torch(tch::TchError),
+    /// The device has no memory left.
+    #[error("libtorch: {}", first_line(.0))]
+    OutOfMemory(tch::TchError),
     /// libtorch's modes or generators.
     #[error(transparent)]
     Shim(#[from] crate::shim::Error),
+}
+
+/// In libtorch's messages, which are all that it gives: `CUDA out of memory. Tried to allocate …`.
+pub const OUT_OF_MEMORY: &str = "out of memory";
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        if error.to_string().contains(OUT_OF_MEMORY) { Self::OutOfMemory(error) } else { Self::Torch(error) }
+    }
 }
 
 /// What libtorch says, without the C++ backtrace that it appends.

@@ -88,7 +88,7 @@ fn one_model(model: &Model, image: VolumeView<f32>, window: &Window) -> Result<I
                 sums.add(&outputs, some, patch, &importance)?;
                 done += some.len();
             }
-            Err(error) if some.len() > 1 && error.to_string().contains("out of memory") => {
+            Err(error) if some.len() > 1 && error.is_out_of_memory() => {
                 at_once = some.len() / 2;
                 log::info!("{} tiles do not fit the device's memory; going on with {at_once} at once", some.len());
             }
