@@ -1,8 +1,9 @@
 //! The host: owns data loading, augmentation and the training loop of nnU-Net-style networks; heads and loss come from plugins.
 //!
-//! One module a stage, in the order in which data meets it: [`dataset`] → [`fingerprint`] → [`plan`] → [`preprocess`] →
-//! [`loading`] → [`network`] with a [`plugin`]'s trainer → [`train`] → [`model`] → [`predict`] → [`evaluate`] → [`report`].
-//! [`session`] puts one fold together, [`cli`] and [`commands`] are the program, [`shim`] is what libtorch offers only to C++.
+//! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`]. Here is one
+//! module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] → [`artifact`] → [`predict`] →
+//! [`report`]. A module uses only what stands below it: there are no circles (`host/setup/tests/rooms.rs`). [`config`] is what a run is asked for,
+//! [`session`] puts one fold together, [`cli`] and [`commands`] are the program in its [`environment`], [`shim`] is what libtorch offers only to C++.
 
 pub mod artifact;
 mod assign;

@@ -1,7 +1,7 @@
 """The summary.json that nnU-Net writes of three small cases with regions, an ignore label and a class that is nowhere: writes
 summary.json beside this file.
 
-The label maps are made by `values`, which the test `the_file_is_nnunet_s` of host/src/evaluate/segmentation.rs has, too.
+The label maps are made by `values`, which the test `the_file_is_nnunet_s` of host/data/src/evaluate/segmentation.rs has, too.
 """
 import os
 import shutil

@@ -6,8 +6,6 @@ use anyhow::{Result, anyhow, ensure};
 use data::lock::{Lock, Sharing};
 use std::io::ErrorKind;
 
-/// What the name of a fold's folder ends with while it is replaced.
-
 impl Session<'_> {
     /// Keeps other programs from the fold. The lock lies beside its folder, which may be removed.
     pub(super) fn lock(&mut self) -> Result<()> {

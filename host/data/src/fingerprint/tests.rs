@@ -106,7 +106,7 @@ fn nnunets_fingerprint_survives_reading_and_writing() {
 }
 
 #[test]
-#[ignore = "needs ../shared/data/Dataset004_Hippocampus: cargo test -p host --lib hippocampus_agrees -- --ignored"]
+#[ignore = "needs ../shared/data/Dataset004_Hippocampus: cargo test -p data hippocampus_agrees -- --ignored"]
 fn hippocampus_agrees_with_nnunet() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/Dataset004_Hippocampus");
     let expected: Fingerprint = serde_json::from_str(HIPPOCAMPUS).expect("golden file");

@@ -10,7 +10,7 @@
 //! the entry is has just been said. Since nobody else can then change a step of the way, the path that is walked leads to the file that was
 //! opened, whichever came first.
 //!
-//! File systems that make up owners and modes ([`file_system`]) are not asked: of what lies there, it is said that nothing is known.
+//! File systems that make up owners and modes (`file_system`) are not asked: of what lies there, it is said that nothing is known.
 
 use super::accounts::{other_member, user_name};
 use super::file_system;
