@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use data::plain::{is_active, plain, plain_lines};
+use imaging::plain::{is_active, plain, plain_lines};
 use serde::Serialize;
 
 /// Prints one line, as `println!` does; an error where nobody reads it any more, as behind `| head`.

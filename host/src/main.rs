@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough, as with `| head`.
         Err(error) if error.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", data::plain::plain(&error.to_string()));
+            eprintln!("error: {}", imaging::plain::plain(&error.to_string()));
             ExitCode::FAILURE
         }
     }

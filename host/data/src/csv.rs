@@ -1,6 +1,6 @@
 //! Tables for other programs: comma-separated values (RFC 4180).
 
-use crate::plain::plain;
+use imaging::plain::plain;
 
 /// One value of a table.
 #[derive(Clone, Copy, Debug)]

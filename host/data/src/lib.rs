@@ -5,7 +5,7 @@
 //! predictions, references ─ evaluate ─→ summary.json
 //! nnU-Net's checkpoint_*.pth ─ pth ─→ names, tensors as bytes
 //! ```
-//! Nothing here needs libtorch. [`demo`] writes a data set of its own; [`name`], [`nearest`], [`hash`], [`lock`], [`mod@median`], [`scratch`], [`csv`] and [`plain`] are what
+//! Nothing here needs libtorch. [`demo`] writes a data set of its own; [`name`], [`nearest`], [`hash`], [`lock`], [`mod@median`], [`scratch`] and [`csv`] are what
 //! the folders above, and the program, share.
 
 pub mod csv;
@@ -18,7 +18,6 @@ pub mod lock;
 pub mod median;
 pub mod name;
 pub mod nearest;
-pub mod plain;
 pub mod plan;
 pub mod preprocess;
 pub mod pth;

@@ -81,7 +81,7 @@ fn inspect(spec: &str, env: &Environment) -> Result<()> {
 fn apart<T: Serialize + DeserializeOwned>(path: &Path, limit: Duration, work: impl FnOnce() -> Result<T, String>) -> Result<T> {
     let done = Child::start(limit, work)?.wait()?;
     // What the plugin said meanwhile.
-    eprint!("{}", data::plain::plain_lines(&done.stderr));
+    eprint!("{}", imaging::plain::plain_lines(&done.stderr));
     match done.ended {
         Ended::Answered(answer) => answer.map_err(|message| anyhow!(message)),
         other => bail!("plugin {}: it {other}", path.display()),

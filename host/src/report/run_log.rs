@@ -7,7 +7,7 @@ use super::EpochRecord;
 use super::growing::Growing;
 use super::tensorboard::{Batch, Events};
 use crate::console::Output;
-use data::plain::plain;
+use imaging::plain::plain;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 

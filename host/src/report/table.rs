@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use data::plain::plain;
+use imaging::plain::plain;
 
 /// Rows under each other: the first column to the left, the others to the right.
 pub fn lines(rows: &[Vec<String>]) -> String {

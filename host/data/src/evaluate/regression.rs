@@ -6,7 +6,11 @@ use imaging::Volume;
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Numbers, Shown, columns};
-use super::{Error, Files, Notes, json, mean, nan_mean};
+use super::{
+    Error, Files, Notes,
+    json::{self, CaseRecord},
+    mean, nan_mean,
+};
 
 /// Errors in the unit of the target, over all channels and valid voxels of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,16 +174,9 @@ impl Distribution {
 #[derive(Serialize)]
 struct Record<'a> {
     mean: Numbers,
-    metric_per_case: Vec<CaseRecord<'a>>,
+    metric_per_case: Vec<CaseRecord<'a, Numbers>>,
     #[serde(flatten)]
     notes: &'a Notes,
-}
-
-#[derive(Serialize)]
-struct CaseRecord<'a> {
-    metrics: Numbers,
-    #[serde(flatten)]
-    files: &'a Files,
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Numbers, Shown, columns};
-use super::{Error, Files, Notes, json, mean, nan_mean};
+use super::{
+    Error, Files, Notes,
+    json::{self, CaseRecord},
+    mean, nan_mean,
+};
 
 /// What is measured of one class or region of one case.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -292,16 +296,9 @@ impl Summary {
 struct Record<'a> {
     foreground_mean: Numbers,
     mean: BTreeMap<&'a str, Numbers>,
-    metric_per_case: Vec<CaseRecord<'a>>,
+    metric_per_case: Vec<CaseRecord<'a, BTreeMap<&'a str, Numbers>>>,
     #[serde(flatten)]
     notes: &'a Notes,
-}
-
-#[derive(Serialize)]
-struct CaseRecord<'a> {
-    metrics: BTreeMap<&'a str, Numbers>,
-    #[serde(flatten)]
-    files: &'a Files,
 }
 
 #[cfg(test)]

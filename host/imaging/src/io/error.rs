@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plain::plain;
+
 use super::source::Problem;
 use super::voxels::Scaling;
 use super::{ENDINGS, Reader};
@@ -105,7 +107,7 @@ pub enum Error {
 
 impl Error {
     pub(super) fn content(path: &Path, (found, advice): Problem) -> Self {
-        Self::Content { path: path.to_owned(), found: on_one_line(&found), advice }
+        Self::Content { path: path.to_owned(), found: plain(&found).into_owned(), advice }
     }
 
     pub(super) fn not_opened(path: &Path, reader: Reader, found: String) -> Self {
@@ -123,18 +125,6 @@ impl Error {
     pub(super) fn unwritable(path: &Path, found: String, advice: &'static str) -> Self {
         Self::Unwritable { path: path.to_owned(), found, advice }
     }
-}
-
-/// Keys and names in files may hold any character, and messages of decoders break lines.
-pub(super) fn on_one_line(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
-        if c.is_control() {
-            line.extend(c.escape_default())
-        } else {
-            line.push(c)
-        }
-        line
-    })
 }
 
 fn scaled(scaling: &Option<(f64, f64)>) -> String {

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Unexpected, Visitor};
 
-use super::error::on_one_line;
 use super::{read_file, write_atomically};
+use crate::plain::plain;
 
 /// Why a JSON file cannot be read. The caller names the file.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
         let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
         // The column in the file, which has no such quotes.
         let quotes = added.iter().filter(|at| (start..start + column).contains(at)).count();
-        let [key, reason] = [&key, reason.strip_suffix(&place).unwrap_or(&reason)].map(on_one_line);
+        let [key, reason] = [&key, reason.strip_suffix(&place).unwrap_or(&reason)].map(|text| plain(text).into_owned());
         JsonError::Content { line, column: column - quotes, key, reason }
     };
     let mut deserializer = serde_json::Deserializer::from_str(&text);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::{Finding, Severity};
-use crate::plain::plain;
+use imaging::plain::plain;
 
 const HEADER: [&str; 4] = ["SEVERITY", "FILE", "FOUND", "REMEDY"];
 const GAP: &str = "  ";
