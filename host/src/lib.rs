@@ -2,8 +2,9 @@
 //!
 //! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`]. Here is one
 //! module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] → [`artifact`] → [`predict`] →
-//! [`report`]. A module uses only what stands below it: there are no circles (`host/setup/tests/rooms.rs`). [`config`] is what a run is asked for,
-//! [`session`] puts one fold together, [`cli`] and [`commands`] are the program in its [`environment`], [`shim`] is what libtorch offers only to C++.
+//! [`report`]. [`config`] is what a training computes by, [`session`] puts one fold together, [`conformance`] tries a plugin without data; [`cli`] and
+//! [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`], `memory` is where and in how much it computes, `assign` reads `KEY=VALUE`, and
+//! [`shim`] is what libtorch offers only to C++. No two modules use each other, however far around: `host/setup/tests/rooms.rs` reads all `use` lines.
 
 pub mod artifact;
 mod assign;

@@ -5,8 +5,8 @@
 //! before its mode was put right, or by an author's `cp` over a library that is training, which crashes it. The price is that memory,
 //! 3 ms for 9 MB, and that debuggers and `perf` see `/memfd:libNAME.so` where the path was.
 
-use super::refusal::{self, LoadError, Reason};
-use super::{Host, manifest, permissions, trust};
+use super::refusal::{LoadError, Reason};
+use super::{Host, compatible, manifest, permissions, trust};
 use data::hash::sha256;
 use plugin_api::Manifest;
 use std::ffi::CString;
@@ -55,7 +55,16 @@ impl LibraryFile {
         if let Some(unknown) = permissions::check(&self.path, &self.file).map_err(|e| refuse(e.into()))? {
             trust::admit_unknown(self, host, unknown).map_err(|e| refuse(e.into()))?;
         }
-        refusal::check(&self.manifest, host).map_err(refuse)
+        compatible::check(&self.manifest, host).map_err(refuse)
+    }
+
+    /// Whether `host` may load it, and is allowed to by the user.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn admit(&self, host: &Host) -> Result<(), LoadError> {
+        self.check(host)?;
+        trust::admit(self, host).map_err(|e| LoadError { path: self.path.clone(), reason: e.into() })
     }
 
     /// Where the file lay when it was opened, without links; another place if it has been renamed or replaced since.

@@ -1,9 +1,11 @@
 //! A plugin before its code runs. Nothing here runs any of it, or needs libtorch.
 //!
-//! `search` finds a library by path or id, `file` reads it, `manifest` what it says of itself, `permissions` asks who else can write to it, `trust`
-//! whether the user wants it, and `refusal` says why it is refused: the first reason in this order. [`shell`] is for what people paste.
+//! [`search`] finds a library by path or id, `file` reads it, [`manifest`] what it says of itself, [`permissions`] asks who else can write to it,
+//! `compatible` whether this host has what it was built for, [`trust`] whether the user wants it, and [`refusal`] says why it is refused: the
+//! first reason in this order. [`shell`] is for what people paste.
 
 mod accounts;
+mod compatible;
 mod file;
 mod file_system;
 pub mod manifest;

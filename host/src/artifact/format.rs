@@ -1,10 +1,11 @@
 //! The file of a checkpoint: safetensors, with a header of ours.
 //!
 //! Tensors: every parameter under its name, what optimiser and average remember of it as `<what>.<name>` (`velocity`, `ema`, …), the plugin's state as
-//! bytes under `plugin_state`, the numbers of a [`Probe`] under `probe`. Header: JSON under one metadata key. Written to a temporary file, synced
+//! bytes under `plugin_state`, the numbers of a [`Probe`] under `probe`. Its JSON is in `header`. Written to a temporary file, synced
 //! and renamed, so that a crash or a full disk leaves the previous checkpoint.
 
 use super::CheckpointError as Error;
+use super::header::KEY;
 use crate::model::{Probe, ProbeForm};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
@@ -14,8 +15,6 @@ use std::io::{self, Read};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// The one metadata key: several would be written in random order.
-pub(super) const KEY: &str = "checkpoint";
 /// The plugin's state.
 pub(super) const PLUGIN_STATE: &str = "plugin_state";
 const PROBE: &str = "probe";

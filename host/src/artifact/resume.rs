@@ -1,46 +1,25 @@
-//! Checkpoints: everything that a run needs to go on as if it had never stopped.
-//!
-//! Beside what [`format`](super::format) holds of a network, the header says where the training stands, in the training's own words, and whose it
-//! is: an [`Identity`].
+//! A checkpoint that a training goes on with as if it had never stopped: weights, what optimiser and average remember of them, the plugin's state, and
+//! where the training stands. Whose it is, its [`Identity`], is compared first.
 
 use super::CheckpointError as Error;
-use super::format::{KEY, PLUGIN_STATE, copy, header_text, open, write};
+use super::format::{PLUGIN_STATE, copy, header_text, open, write};
+use super::header::{self, TrainingHeader};
 use super::identity::{Identity, Streams, tell};
-use crate::model::{self, Model, Probe, ProbeForm};
+use crate::model::{self, Model, Probe};
 use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
-
-#[derive(Serialize, Deserialize)]
-struct Header<Progress> {
-    progress: Progress,
-    identity: Identity,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    probe: Option<ProbeForm>,
-}
 
 /// What the random numbers of the training that wrote `path` are keyed by. Its tensors are not read.
 ///
 /// # Errors
 /// When the file cannot be read or is no checkpoint of ours.
 pub fn streams(path: &Path) -> Result<Streams, Error> {
-    #[derive(Deserialize)]
-    struct Header {
-        identity: Keyed,
-    }
-    #[derive(Deserialize)]
-    struct Keyed {
-        #[serde(default)]
-        streams: Streams,
-    }
     let text = header_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    // A header of safetensors is an object of tensors by name, and one of what else there is to say.
-    let told = serde_json::from_slice::<serde_json::Value>(&text).ok().and_then(|all| all["__metadata__"][KEY].as_str().map(str::to_owned));
-    let header: Option<Header> = told.and_then(|told| serde_json::from_str(&told).ok());
     let broken = || Error::Broken { path: path.to_owned(), reason: "not a checkpoint of this program, or a damaged one".to_owned() };
-    Ok(header.ok_or_else(broken)?.identity.streams)
+    header::streams(&text).ok_or_else(broken)
 }
 
 /// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`. `probe` is what the model's trainer makes of
@@ -61,7 +40,7 @@ pub fn save<'a>(
     }
     let broken = |e: safetensors::SafeTensorError| Error::Broken { path: path.to_owned(), reason: e.to_string() };
     let state = TensorView::new(Dtype::U8, vec![plugin_state.len()], &plugin_state).map_err(broken)?;
-    let header = Header { progress, identity: identity.clone(), probe: probe.map(|probe| probe.form.clone()) };
+    let header = TrainingHeader { progress, identity: identity.clone(), probe: probe.map(|probe| probe.form.clone()) };
     write(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some((PLUGIN_STATE, state)), probe, &header)
 }
 
@@ -76,7 +55,7 @@ pub fn load<'a, Progress: DeserializeOwned>(
 ) -> Result<Progress, Error> {
     let bytes = imaging::io::read_large_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
-    let (tensors, header): (_, Header<Progress>) = open(&bytes).map_err(broken)?;
+    let (tensors, header): (_, TrainingHeader<Progress>) = open(&bytes).map_err(broken)?;
     check_identity(path, &header.identity, identity, anyway)?;
     for (name, parameter) in model.parameters.iter() {
         copy(&tensors, name, &parameter.tensor).map_err(broken)?;

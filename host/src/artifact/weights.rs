@@ -1,10 +1,10 @@
-//! Weights without what training remembers of them: to predict with, to begin another training with, to hand on.
+//! The weights in a checkpoint, without what a training remembers of them: to predict with, to begin another training with, to hand on.
 
 use super::format::{open, probe_of, write};
+use super::header::NetworkHeader;
 use super::{CheckpointError as Error, Origin};
-use crate::model::{Probe, ProbeForm};
+use crate::model::Probe;
 use safetensors::Dtype;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -23,14 +23,6 @@ pub struct Saved {
     pub probe: Option<Probe>,
 }
 
-/// The part of a checkpoint's header that is read.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    identity: Origin,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    probe: Option<ProbeForm>,
-}
-
 /// Reads what a checkpoint has learnt; `look` sees the file's bytes.
 ///
 /// # Errors
@@ -39,7 +31,7 @@ pub fn read_weights(path: &Path, look: impl FnOnce(&[u8])) -> Result<Saved, Erro
     let broken = |reason: String| Error::Broken { path: path.to_owned(), reason };
     let bytes = imaging::io::read_large_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     look(&bytes);
-    let (tensors, header): (_, Header) = open(&bytes).map_err(broken)?;
+    let (tensors, header): (_, NetworkHeader) = open(&bytes).map_err(broken)?;
     let mut weights = Weights::new();
     for name in tensors.names().into_iter().filter(|name| is_weight(name)) {
         let average = tensors.tensor(&format!("ema.{name}"));
@@ -61,7 +53,7 @@ pub fn read_weights(path: &Path, look: impl FnOnce(&[u8])) -> Result<Saved, Erro
 pub fn write_weights(path: &Path, saved: &Saved) -> Result<(), Error> {
     let tensors = saved.weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let probe = saved.probe.as_ref();
-    write(path, tensors, None, probe, &Header { identity: saved.origin.clone(), probe: probe.map(|probe| probe.form.clone()) })
+    write(path, tensors, None, probe, &NetworkHeader { identity: saved.origin.clone(), probe: probe.map(|probe| probe.form.clone()) })
 }
 
 /// Trunk and heads, as [`crate::network::Parameters`] names them; all else belongs to optimiser, average and plugin.

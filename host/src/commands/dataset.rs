@@ -7,7 +7,8 @@ use crate::console::say;
 use crate::environment::Environment;
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail};
-use data::dataset::{Progress, check, convert};
+use data::dataset::{check, convert};
+use data::parallel::Progress;
 use std::path::Path;
 
 /// Checks or converts a data set.

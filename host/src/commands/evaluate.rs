@@ -53,7 +53,7 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
         ignore_geometry: args.ignore_geometry,
     };
     let bar = Bar::new("evaluating", 0);
-    let show = |progress: data::dataset::Progress| bar.set(progress.done as u64, progress.total as u64);
+    let show = |progress: data::parallel::Progress| bar.set(progress.done as u64, progress.total as u64);
     let evaluated = folder::evaluate(&folders, case_threads(&args.threads)?, &show);
     drop(bar);
     let Evaluated { summary, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;

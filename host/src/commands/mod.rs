@@ -1,4 +1,4 @@
-//! The subcommands of the program, one file each.
+//! The subcommands of the program, one file each; `place` is what several of them need to find data sets and results.
 
 mod augmentation;
 mod dataset;

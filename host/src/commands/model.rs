@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::place::results;
-use crate::artifact::{Format, ModelFolder, check_kept, save, unpack};
+use crate::artifact::{ExportFormat, ModelFolder, check_exportable, unpack, write_model};
 use crate::cli::{ExportArgs, FormatName, ImportArgs, ModelCommand};
 use crate::console::say;
 use crate::environment::Environment;
@@ -35,14 +35,14 @@ fn export(args: &ExportArgs, env: &Environment) -> Result<()> {
     let folder = ModelFolder::open(&args.model)?;
     let checkpoints = folder.checkpoints(&args.folds, args.checkpoint.name())?;
     let format = match args.format {
-        FormatName::Nnunet => Format::Nnunet,
-        FormatName::Safetensors => Format::Safetensors,
+        FormatName::Nnunet => ExportFormat::Nnunet,
+        FormatName::Safetensors => ExportFormat::Safetensors,
     };
-    if format == Format::Nnunet {
+    if format == ExportFormat::Nnunet {
         let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
-        check_kept(&folder, &paths, (args.plugin.as_deref(), &env.plugins), args.unchecked)?;
+        check_exportable(&folder, &paths, (args.plugin.as_deref(), &env.plugins), args.unchecked)?;
     }
-    save(&folder, &checkpoints, format, &env.folders, |_| Ok(args.output.clone()))?;
+    write_model(&folder, &checkpoints, format, &env.folders, |_| Ok(args.output.clone()))?;
     say!(env, "{}: {} folds", args.output.display(), checkpoints.len())?;
     Ok(())
 }
@@ -54,7 +54,7 @@ fn import(args: &ImportArgs, env: &Environment) -> Result<()> {
     for path in models {
         let folder = ModelFolder::open(&path)?;
         let checkpoints = folder.checkpoints(&[], args.checkpoint.name())?;
-        let output = save(&folder, &checkpoints, Format::Safetensors, &env.folders, |origin| {
+        let output = write_model(&folder, &checkpoints, ExportFormat::Safetensors, &env.folders, |origin| {
             let name = format!("base__{}__{}", folder.plans.plans_name, folder.configuration_name(origin)?);
             Ok(results.join(&*folder.plans.dataset_name).join(name))
         })?;

@@ -37,7 +37,7 @@ pub fn execute(command: &PluginCommand, env: &Environment) -> Result<()> {
             Ok(env.output.json(&schema)?)
         }
         PluginCommand::New(args) => new(args, env),
-        PluginCommand::Env => Ok(env.output.text(&plugin::environment(&env.program)?)?),
+        PluginCommand::Env => Ok(env.output.text(&plugin::build_variables(&env.program)?)?),
         PluginCommand::Check(args) => check(args, env),
         PluginCommand::Bench(args) => bench(args, env),
         PluginCommand::Trust(command) => super::trust::execute(command, env),
@@ -70,7 +70,7 @@ fn inspect(spec: &str, env: &Environment) -> Result<()> {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         say!(env, "{key:<12} {value}")?;
     }
-    match file.check(&env.plugins) {
+    match file.admit(&env.plugins) {
         Ok(()) => say!(env, "loadable     yes, as far as can be told without running it")?,
         Err(error) => say!(env, "loadable     no: {error}")?,
     }

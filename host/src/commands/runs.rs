@@ -1,4 +1,4 @@
-//! `host runs list | show | compare`: what trainings have come to.
+//! `host runs list | show | compare | test | schema`: what trainings have come to.
 
 use super::place::results;
 use crate::cli::RunsCommand;

@@ -1,4 +1,4 @@
-//! What a run is asked for, decided: plain values under the field's names, with nnU-Net's defaults.
+//! What a training computes by, decided: optimiser, schedule, weighting of terms. Plain values with nnU-Net's defaults, named as the literature does.
 
 mod factor_schedule;
 mod recipe;

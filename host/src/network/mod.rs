@@ -1,7 +1,8 @@
 //! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
-//! `task` is what the plugin is told, and what it tells of its targets; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`; `precision` is the arithmetic.
+//! `task` is what the plugin is told, and what it tells of its targets; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`;
+//! `precision` is the arithmetic.
 
 mod blocks;
 mod parameters;

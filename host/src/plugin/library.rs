@@ -4,7 +4,6 @@ use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{LibHeader, lib_header_from_path};
 use gate::LibraryFile;
-use gate::trust;
 use gate::{Host, LoadError, Reason};
 use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::Manifest;
@@ -50,8 +49,8 @@ impl Library {
     /// # Errors
     /// When it is refused, or is not what its manifest says.
     pub fn load_file(file: LibraryFile, host: &Host) -> Result<Self, LoadError> {
-        file.check(host)?;
-        let entry = trust::admit(&file, host).map_err(Reason::from).and_then(|()| entry(&file));
+        file.admit(host)?;
+        let entry = entry(&file);
         let LibraryFile { path, manifest, sha256, .. } = file;
         match entry {
             Ok(entry) => Ok(Self { path, manifest, sha256, entry }),

@@ -1,14 +1,13 @@
 //! Trainer plugins: the only folder that knows the binary interface.
 //!
-//! `search` finds a library by path or id, `remembered` the one that trained a model, `file` reads it, `manifest` what it says of itself without running it, `permissions` asks who else
-//! can write to it, `gate` whether this host has what it needs, `trust` whether the user wants it; `library` loads it through one of its two
-//! doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call, `marshal` turns tensors
-//! into borrowed C structures and back, `extensions` knows what else a plugin may offer, of which `transform` lives beside the trainer, `error` is how
-//! a call fails, [`lent`] notices writes to what is only lent; `options` asks a schema about options. `child` runs work with a plugin in a process apart. `template` and `environment` are for those who write plugins, `shell` for what
-//! they paste.
+//! What happens before a library's code runs is in the crate `gate`. Here `remembered` finds the library that trained a model, `library` loads one
+//! through one of its two doors, and `trainer` is the safe [`LoadedTrainer`] that the rest of the host calls; `services` is what a plugin may call,
+//! `marshal` turns tensors into borrowed C structures and back, `extensions` knows what else a plugin may offer, of which `transform` lives beside
+//! the trainer, `error` is how a call fails, [`lent`] notices writes to what is only lent; `options` asks a schema about options. `child` runs work
+//! with a plugin in a process apart. `template` and `build_variables` are for those who write plugins.
 
+mod build_variables;
 mod child;
-mod environment;
 mod error;
 mod extensions;
 pub mod lent;
@@ -21,8 +20,8 @@ mod template;
 mod trainer;
 mod transform;
 
+pub use build_variables::build_variables;
 pub use child::{Child, Done, Ended};
-pub use environment::environment;
 pub use error::CallError;
 pub use extensions::KNOWN as KNOWN_EXTENSIONS;
 pub use library::Library;

@@ -7,8 +7,8 @@
 //!
 //! Logits are resampled before they are activated, as nnU-Net does: probabilities would give other borders.
 
+mod cases;
 mod export;
-mod files;
 mod folder;
 mod gather;
 mod gaussian;
@@ -17,21 +17,21 @@ mod layout;
 mod npz;
 mod pickled;
 mod predictor;
+mod sliding_window;
 mod tiles;
 mod validate;
-mod window;
 
+pub use cases::{BadCase, CaseFiles, find_cases};
 pub use export::{Exported, Exporter, Extras, Prediction, write};
-pub use files::{BadCase, CaseFiles, find_cases};
 pub use folder::{Done, predict_files};
 pub use gather::gather;
 pub use inputs::{Inputs, Preprocessed};
 pub use layout::Layout;
 pub use predictor::{Predicted, Predictor};
+pub use sliding_window::{Window, sliding_window};
 pub use validate::{Validation, validate};
-pub use window::{Window, sliding_window};
 
-use data::dataset::Panicked;
+use data::parallel::Panicked;
 use std::path::PathBuf;
 
 /// Prediction failed.

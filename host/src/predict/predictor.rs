@@ -10,7 +10,8 @@
 use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window, sliding_window};
 use crate::environment::Stop;
 use crate::model::{self, Model};
-use data::dataset::{TargetKind, guarded};
+use data::dataset::TargetKind;
+use data::parallel::guarded;
 use data::plan::{Configuration, Plans};
 use data::preprocess::Properties;
 use imaging::io::Geometry;

@@ -1,5 +1,10 @@
-//! What a person sees of a run: lines on the console and in `log.txt`, a record an epoch in `metrics.jsonl` and for TensorBoard, charts and
-//! pictures.
+//! What a person sees of a run, and of several.
+//!
+//! ```text
+//! training ─ EpochRecord ─ RunLog ─→ console, log.txt, metrics.jsonl, TensorBoard, progress.png
+//! batches, predictions ─ picture ─→ PNG
+//! metrics.jsonl, summary.json of many runs ─ runs, comparison ─→ tables, charts
+//! ```
 
 mod bar;
 pub mod chart;

@@ -2,7 +2,9 @@
 //!
 //! [`Training::run`] is the loop, over one [`Arm`] or several that see the same batches. An epoch is `iterations` steps (`step`: forward, the
 //! plugin's terms, their weighted sum, backward, clip, `optimiser`, `average`), then validation batches (`validation`) for the online
-//! `metrics`, a record, and a checkpoint of its `progress`. `weighting` says how much terms count; `watch` looks after it. Everything random is keyed by (seed, fold, epoch, iteration), so a checkpoint needs no generator's state.
+//! `metrics`, a record, and a checkpoint of its `progress`. `weighting` says how much terms count; `watch` looks after it.
+//!
+//! Everything random is keyed by (seed, fold, epoch, iteration), so a checkpoint needs no generator's state.
 
 mod arm;
 mod average;

@@ -4,7 +4,7 @@ use data::dataset::splits::Fold;
 use data::scratch::Folders;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host::artifact::{Format, ModelFolder, save};
+use host::artifact::{ExportFormat, ModelFolder, write_model};
 use host::artifact::{read_weights, write_weights};
 use imaging::Volume;
 use imaging::io::{Geometry, write_image};
@@ -156,7 +156,7 @@ fn a_library_in_a_model_folder_is_never_loaded() {
     let source = ModelFolder::open(&folder().join("plain_3d")).expect("a model");
     let checkpoints = source.checkpoints(&[Fold::Number(0)], "final").expect("there");
     let model = bench.folder().join("ours");
-    save(&source, &checkpoints, Format::Safetensors, &Folders::new(|_| Ok(())), |_| Ok(model.clone())).expect("writable");
+    write_model(&source, &checkpoints, ExportFormat::Safetensors, &Folders::new(|_| Ok(())), |_| Ok(model.clone())).expect("writable");
     let library = artifact::with_manifest(&artifact::plugin("base"), &model, |manifest| manifest.id = "evil".to_owned());
     let images = folder().join("plain_3d/images");
     let checkpoint = model.join("fold_0/checkpoint_final.safetensors");

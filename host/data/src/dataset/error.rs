@@ -1,4 +1,4 @@
-use super::Panicked;
+use crate::parallel::Panicked;
 use imaging::io::{JsonError, Reader};
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,8 @@
 //! A specification (path, name or id) is resolved to a folder ([`Dataset::open`]), its `dataset.json` parsed into a
 //! [`Description`] (channels, labels, named targets), and every training case matched with its image and target files
 //! ([`Case`]). Whatever can be found wrong without opening an image is reported then; the rest when a case is read
-//! ([`read_images`], [`read_labels`], [`read_regression`]), before anything is computed from it. [`splits`] divides the cases into training and validation, exactly as nnU-Net does.
+//! ([`read_images`], [`read_labels`], [`read_regression`]), before anything is computed from it. [`splits`] divides the cases into training and
+//! validation, exactly as nnU-Net does.
 
 pub mod check;
 pub mod convert;
@@ -12,8 +13,6 @@ mod description;
 mod discovery;
 mod error;
 mod labels;
-mod parallel;
-mod random_state;
 mod read;
 mod resolve;
 pub mod splits;
@@ -31,8 +30,6 @@ pub use description::{Description, Rules};
 pub use discovery::{split_channel, visible_names};
 pub use error::Error;
 pub use labels::Labels;
-pub use parallel::{Panicked, Progress, Stage, for_each_case, guarded};
-pub use random_state::RandomState;
 pub(crate) use read::{check_intensities, unnamed_labels};
 pub use read::{read_images, read_labels, read_regression};
 pub use target::{MOST_CHANNELS, Operation, Target, TargetKind, TargetSource, is_target_name};

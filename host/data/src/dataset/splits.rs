@@ -10,7 +10,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, RandomState};
+use super::Error;
+use crate::numpy::RandomState;
 
 pub(super) const FILE: &str = "splits_final.json";
 const SEED: u32 = 12345;

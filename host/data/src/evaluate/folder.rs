@@ -1,8 +1,9 @@
 //! Predictions of a whole folder against the references of another, case by case on several threads.
 
 use super::{Case, Files, Summary, classification, regression, segmentation};
-use crate::dataset::{Description, Labels, Progress, Stage, TargetKind, for_each_case, guarded, unnamed_labels, visible_names};
+use crate::dataset::{Description, Labels, TargetKind, unnamed_labels, visible_names};
 use crate::name::Name;
+use crate::parallel::{Progress, Stage, for_each_case, guarded};
 use imaging::io::{Geometry, Reader, read_json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -3,10 +3,11 @@
 //! ```text
 //! prediction, reference ─ case_metrics ─→ Case ─ Summary::add ─→ means ─ Summary::write ─→ summary.json ─ read ─→ comparisons
 //! ```
-//! Every kind of target has a list of [`metric`]s. //! [`segmentation`] counts exactly as nnU-Net's `evaluate_predictions.py` and writes its format; [`regression`] and
-//! [`classification`] follow the same layout with their own metrics, each beside what guessing would reach. [`paired`] tells whether one
-//! run is better than another. Cases can be
-//! measured on any thread and are added in any order: the file is sorted by prediction.
+//! Every kind of target has a list `METRICS`: a [`metric`] is added there. [`segmentation`] counts exactly as nnU-Net's `evaluate_predictions.py` and
+//! writes its format; [`regression`] and [`classification`] follow the same layout with their own metrics, each beside what guessing would reach.
+//! [`folder`] measures all files of a folder, `record` reads a `summary.json` back, and [`paired`] tells whether one run is better than another.
+//!
+//! Cases can be measured on any thread and are added in any order: the file is sorted by prediction.
 
 pub mod classification;
 pub mod folder;

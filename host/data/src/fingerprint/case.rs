@@ -7,7 +7,8 @@ use imaging::io::Reader;
 use imaging::{BoundingBox, Volume};
 
 use super::sample::Sample;
-use crate::dataset::{Case, Dataset, Error, RandomState, check_intensities, read_images, read_labels};
+use crate::dataset::{Case, Dataset, Error, check_intensities, read_images, read_labels};
+use crate::numpy::RandomState;
 
 /// nnU-Net's seed of every case.
 const SEED: u32 = 1234;

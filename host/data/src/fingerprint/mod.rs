@@ -17,8 +17,9 @@ use imaging::normalise::IntensityProperties;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{self, Dataset, Progress, Stage, for_each_case, guarded};
-use crate::median::median;
+use crate::dataset::{self, Dataset};
+use crate::numpy::median;
+use crate::parallel::{Progress, Stage, for_each_case, guarded};
 use case::{CaseStatistics, case_statistics};
 use pool::pool;
 

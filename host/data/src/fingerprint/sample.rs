@@ -3,7 +3,7 @@
 //! nnU-Net keeps all that it draws, 10⁸ numbers a channel. Voxels are far fewer, and different values fewer still, so here
 //! draws are counted by voxel and then voxels by value; what the draws say as a whole is left as it was.
 
-use crate::dataset::RandomState;
+use crate::numpy::RandomState;
 
 /// Slots of a [`Tally`]; half a megabyte, which stays in the processor's cache.
 const SLOTS: usize = 1 << 16;

@@ -5,7 +5,7 @@
 
 use super::estimate::feature_map_elements;
 use super::topology::{Topology, topology};
-use super::{Error, PlanOptions, PlannerKind};
+use super::{Error, PlanOptions};
 
 const BASE_FEATURES: usize = 32;
 /// Convolutions of every stage of the plain network; nnU-Net lists 14 stages of the encoder.
@@ -47,14 +47,9 @@ pub(super) struct Fit {
 
 impl Budget {
     pub(super) fn new(options: &PlanOptions, dims: usize) -> Self {
-        let (elements_2d, elements_3d) = match options.planner {
-            PlannerKind::Default => (85e6, 560e6),
-            PlannerKind::ResEnc | PlannerKind::ResEncM => (135e6, 680e6),
-            PlannerKind::ResEncL => (380e6, 2100e6),
-            PlannerKind::ResEncXL => (560e6, 3600e6),
-        };
-        let scale = options.memory_gb() / options.planner.memory_gb();
-        let residual = options.planner.is_residual();
+        let preset = options.planner.preset();
+        let ([elements_2d, elements_3d], residual) = (preset.elements, preset.is_residual);
+        let scale = options.memory_gb() / preset.memory_gb;
         let (encoder, decoder) = if residual { (&RESIDUAL_BLOCKS[..], &RESIDUAL_CONVS_DECODER[..]) } else { (&CONVS[..], &CONVS[1..]) };
         let common = Self {
             memory_gb: options.memory_gb(),

@@ -1,6 +1,6 @@
 //! Plans: at which spacing a data set is trained, on which patches, by which network.
 //!
-//! [`plan()`] turns a fingerprint and a `dataset.json` into [`Plans`] by the rules of one of nnU-Net's planners ([`PlanOptions`]);
+//! [`plan()`] turns a fingerprint and a `dataset.json` into [`Plans`] by the rules of one of nnU-Net's planners ([`PlanOptions`], `preset`);
 //! [`Plans::read`] takes a plans file of ours or of any nnU-Net v2. One [`Configuration`] (`2d`, `3d_fullres`, `3d_lowres`, or one
 //! that the user added) is what preprocessing, network and training go by.
 
@@ -14,9 +14,9 @@ mod mark;
 mod options;
 mod patch;
 mod planner;
+mod preset;
 mod resampling;
 mod spacing;
-mod statistics;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -32,9 +32,10 @@ use serde_json::{Map, Value};
 pub use architecture::{ArchKwargs, Architecture};
 pub use configuration::{Configuration, NextStage};
 pub use error::Error;
-pub use options::{PlanOptions, PlannerKind};
+pub use options::PlanOptions;
 pub use patch::{check_patch, three_dimensional};
 pub use planner::plan;
+pub use preset::PlannerKind;
 pub use resampling::{Resampling, SPLINES};
 
 use crate::name::Name;

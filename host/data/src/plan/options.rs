@@ -1,96 +1,7 @@
 //! What can be asked of planning: which of nnU-Net's planners, for how much GPU memory, at which spacing, under which name.
 
+use super::{Error, PlannerKind};
 use crate::name::Name;
-use std::fmt;
-use std::str::FromStr;
-
-use super::Error;
-use crate::nearest::hint;
-
-/// nnU-Net's planners (`default_experiment_planner.py`, `residual_encoder_unet_planners.py`). They differ in network and memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlannerKind {
-    /// `ExperimentPlanner`: a plain convolutional U-Net for 8 GB.
-    #[default]
-    Default,
-    /// `ResEncUNetPlanner`: a U-Net with a residual encoder for 8 GB, batches of at most 5 % of the data.
-    ResEnc,
-    /// `nnUNetPlannerResEncM`: the same without that limit on batches.
-    ResEncM,
-    /// `nnUNetPlannerResEncL`: for 24 GB.
-    ResEncL,
-    /// `nnUNetPlannerResEncXL`: for 40 GB.
-    ResEncXL,
-}
-
-impl PlannerKind {
-    /// All planners.
-    pub const ALL: [Self; 5] = [Self::Default, Self::ResEnc, Self::ResEncM, Self::ResEncL, Self::ResEncXL];
-
-    /// The short name that the command line takes; [`PlannerKind::class_name`] is taken as well.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::ResEnc => "ResEnc",
-            Self::ResEncM => "ResEncM",
-            Self::ResEncL => "ResEncL",
-            Self::ResEncXL => "ResEncXL",
-        }
-    }
-
-    /// nnU-Net's name, which plans carry as `experiment_planner_used`.
-    pub fn class_name(self) -> &'static str {
-        match self {
-            Self::Default => "ExperimentPlanner",
-            Self::ResEnc => "ResEncUNetPlanner",
-            Self::ResEncM => "nnUNetPlannerResEncM",
-            Self::ResEncL => "nnUNetPlannerResEncL",
-            Self::ResEncXL => "nnUNetPlannerResEncXL",
-        }
-    }
-
-    /// Name of the plans unless another one is asked for.
-    pub fn plans_name(self) -> &'static str {
-        match self {
-            Self::Default => "nnUNetPlans",
-            Self::ResEnc => "nnUNetResEncUNetPlans",
-            Self::ResEncM => "nnUNetResEncUNetMPlans",
-            Self::ResEncL => "nnUNetResEncUNetLPlans",
-            Self::ResEncXL => "nnUNetResEncUNetXLPlans",
-        }
-    }
-
-    /// GPU memory in GB that it plans for unless told otherwise, and that its reference values stand for.
-    pub(super) fn memory_gb(self) -> f64 {
-        match self {
-            Self::Default | Self::ResEnc | Self::ResEncM => 8.0,
-            Self::ResEncL => 24.0,
-            Self::ResEncXL => 40.0,
-        }
-    }
-
-    /// Whether the encoder is a residual one.
-    pub(super) fn is_residual(self) -> bool {
-        self != Self::Default
-    }
-}
-
-impl fmt::Display for PlannerKind {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for PlannerKind {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|planner| planner.name() == name || planner.class_name() == name).ok_or_else(|| {
-            let names = Self::ALL.iter().map(|planner| planner.name());
-            Error::UnknownPlanner { name: name.to_owned(), hint: hint(name, names) }
-        })
-    }
-}
 
 /// How to plan; the default is nnU-Net's.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -109,7 +20,7 @@ pub struct PlanOptions {
 impl PlanOptions {
     /// For plans called `name`: by the planner whose plans have that name, else by the default one.
     pub fn named(name: &Name) -> Self {
-        let planner = PlannerKind::ALL.into_iter().find(|planner| *name == planner.plans_name()).unwrap_or_default();
+        let planner = PlannerKind::all().find(|planner| *name == planner.plans_name()).unwrap_or_default();
         Self { planner, plans_name: Some(name.clone()), ..Self::default() }
     }
 
@@ -120,7 +31,7 @@ impl PlanOptions {
 
     /// GPU memory to fill, in GB.
     pub(super) fn memory_gb(&self) -> f64 {
-        self.memory_gb.unwrap_or(self.planner.memory_gb())
+        self.memory_gb.unwrap_or(self.planner.preset().memory_gb)
     }
 
     /// Refuses what cannot be planned for.
@@ -143,7 +54,7 @@ mod tests {
 
     #[test]
     fn planners_have_two_names() {
-        for planner in PlannerKind::ALL {
+        for planner in PlannerKind::all() {
             assert_eq!(planner.name().parse::<PlannerKind>().expect("short name"), planner);
             assert_eq!(planner.class_name().parse::<PlannerKind>().expect("class name"), planner);
         }

@@ -14,11 +14,10 @@ use super::configuration::NextStage;
 use super::fit::{Budget, Fit};
 use super::resampling::SPLINES;
 use super::spacing::FullRes;
-use super::statistics::per_axis;
 use super::{ArchKwargs, Architecture, Configuration, Error, PlanOptions, PlannerKind, Plans, Resampling};
 use crate::dataset::Description;
 use crate::fingerprint::Fingerprint;
-use crate::median::median;
+use crate::numpy::{median, per_axis};
 
 const MIN_BATCH_SIZE: f64 = 2.0;
 /// Below this ratio of patch to image nnU-Net plans a low-resolution configuration.
@@ -107,7 +106,7 @@ impl Planner<'_> {
     fn describe(&self, name: &str, spacing: &[f64], median_shape: &[f64], size: [f64; 3], batch_dice: bool, fit: Fit) -> Configuration {
         let patch_voxels = fit.topology.patch.iter().product::<usize>() as f64;
         let dataset_voxels = size.iter().product::<f64>() * self.description.num_training as f64;
-        let by_dataset = (dataset_voxels * self.max_dataset_covered() / patch_voxels).round_ties_even();
+        let by_dataset = (dataset_voxels * self.options.planner.preset().max_dataset_covered / patch_voxels).round_ties_even();
         let channels = self.description.channel_names.iter();
         let schemes: Vec<Normalisation> = channels.map(|channel| Normalisation::from_channel_name(channel)).collect();
         let masked = self.fingerprint.median_relative_size_after_cropping < 3.0 / 4.0;
@@ -126,7 +125,7 @@ impl Planner<'_> {
             resampling_fn_seg_kwargs: resampling(true, 1),
             resampling_fn_probabilities: SPLINES.to_owned(),
             resampling_fn_probabilities_kwargs: resampling(false, 1),
-            architecture: architecture(fit, self.options.planner.is_residual()),
+            architecture: architecture(fit, self.options.planner.preset().is_residual),
             batch_dice,
             next_stage: None,
             previous_stage: None,
@@ -140,17 +139,9 @@ impl Planner<'_> {
         labels.names.len() + usize::from(labels.ignore.is_some())
     }
 
-    /// The part of all voxels that a batch covers at most.
-    fn max_dataset_covered(&self) -> f64 {
-        match self.options.planner {
-            PlannerKind::Default | PlannerKind::ResEnc => 0.05,
-            PlannerKind::ResEncM | PlannerKind::ResEncL | PlannerKind::ResEncXL => 1.0,
-        }
-    }
-
     /// The residual planners train on the data of the default one where they plan the same spacing.
     fn data_identifier(&self, name: &str) -> Name {
-        let same_data = self.options.planner.is_residual() && name != "3d_lowres";
+        let same_data = self.options.planner.preset().is_residual && name != "3d_lowres";
         let plans = if same_data { Name::known(PlannerKind::Default.plans_name()) } else { self.options.plans_name() };
         Name::known(format!("{plans}_{name}"))
     }

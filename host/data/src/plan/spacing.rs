@@ -1,9 +1,8 @@
 //! The spacing that images are resampled to, the order of their axes, and how large they are then.
 
 use super::Error;
-use super::statistics::{per_axis, percentile};
 use crate::fingerprint::Fingerprint;
-use crate::median::median;
+use crate::numpy::{median, per_axis, percentile};
 use imaging::resample::ANISOTROPY_THRESHOLD;
 
 /// Longer axes are taken for a mistake in the spacing.

@@ -117,7 +117,7 @@ fn made_up_data_sets_equal_nnunet() {
 fn planned_configurations_can_be_used() {
     let cases = json!([[26, [1.0, 0.8, 0.8], [500, 512, 512]]]);
     let fingerprint = fingerprint(1, &json!(1.0), &cases);
-    for planner in PlannerKind::ALL {
+    for planner in PlannerKind::all() {
         let options = PlanOptions { planner, ..PlanOptions::default() };
         let plans = plan(&fingerprint, &hippocampus(), &Name::known("d"), Reader::SimpleItk, &options).expect("planned");
         assert_eq!(plans.configurations.keys().collect::<Vec<_>>(), ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]);

@@ -11,7 +11,7 @@ pub enum Error {
     Dataset(#[from] dataset::Error),
     /// A fault of the program.
     #[error(transparent)]
-    Panicked(#[from] dataset::Panicked),
+    Panicked(#[from] crate::parallel::Panicked),
     /// The plans are broken.
     #[error(transparent)]
     Plan(#[from] plan::Error),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use imaging::Volume;
 
-use crate::dataset::{Labels, RandomState};
+use crate::dataset::Labels;
+use crate::numpy::RandomState;
 
 const SEED: u32 = 1234;
 const MIN_SAMPLES: usize = 10_000;

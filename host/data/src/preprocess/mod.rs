@@ -6,10 +6,10 @@
 //!
 //! The order and the numbers are those of nnU-Net's `DefaultPreprocessor`. All targets of a case go the same way as its
 //! image, each by the rule of its kind. [`Preparation`] is what commands call: it does whatever has not been done for a data
-//! set, from the fingerprint to the [store](StoredCase), and takes up where an interrupted run stopped.
+//! set, from the fingerprint to the [store](CaseStore), and takes up where an interrupted run stopped.
 
 mod case;
-mod case_store;
+mod case_file;
 mod error;
 #[cfg(test)]
 mod golden_tests;
@@ -22,8 +22,8 @@ mod store;
 mod tests;
 
 pub use case::{CroppedCase, Inputs, PreprocessedCase, Properties, preprocess_image, preprocess_raw};
-pub use case_store::{CaseStore, Unused};
+pub use case_file::StoredCase;
 pub use error::Error;
 pub use prepare::{Preparation, Prepared};
 pub use run::preprocess_all;
-pub use store::StoredCase;
+pub use store::{CaseStore, Unused};

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::case::{content_of, shape_at, state_of};
-use super::case_store::{self, CaseStore, Unused};
 use super::key::{data_key_part, is_usual};
+use super::store::{self, CaseStore, Unused};
 use super::{Error, preprocess_all};
-use crate::dataset::{self, Dataset, Operation, Progress, Target, TargetKind, TargetSource, splits};
+use crate::dataset::{self, Dataset, Operation, Target, TargetKind, TargetSource, splits};
 use crate::fingerprint::{self, Fingerprint, WrittenBy};
 use crate::nearest::hint;
+use crate::parallel::Progress;
 use crate::plan::{Configuration, PlanOptions, PlannerKind, Plans, plan};
 use imaging::io::write_json;
 
@@ -143,8 +144,8 @@ impl<'a> Preparation<'a> {
         let path = self.plans_path(&name);
         if !path.is_file() {
             // A name that no planner gives its plans is more likely misspelt than meant for new ones.
-            let known = PlannerKind::ALL.map(PlannerKind::plans_name);
-            if !known.contains(&&*name) {
+            let known = PlannerKind::all().map(PlannerKind::plans_name);
+            if !known.clone().any(|known| known == &*name) {
                 return Err(Error::UnknownPlans { path, hint: hint(&name, known) });
             }
             return self.plan(options, false);
@@ -224,7 +225,7 @@ impl<'a> Preparation<'a> {
                 current.push((plans, plans.configuration(name)?));
             }
         }
-        case_store::clean(&self.folder, self.dataset, current.iter().map(|(plans, configuration)| (*plans, configuration)))
+        store::clean(&self.folder, self.dataset, current.iter().map(|(plans, configuration)| (*plans, configuration)))
     }
 
     /// Says which configurations preprocessing will refuse, because an image would be larger than the program's limit; refuses plans that

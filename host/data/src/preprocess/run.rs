@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::case_store::{CaseStore, Filling};
+use super::store::{CaseStore, Filling};
 use super::{CroppedCase, Error};
-use crate::dataset::{Dataset, Progress, Stage, for_each_case, guarded};
+use crate::dataset::Dataset;
+use crate::parallel::{Progress, Stage, for_each_case, guarded};
 use crate::plan::{Configuration, Plans};
 
 /// Preprocesses every case for every one of `configurations`, on `threads` threads, into stores below `folder`; the files of a case are

@@ -127,7 +127,7 @@ pub fn standing(file: &LibraryFile, host: &Host) -> Result<Standing, TrustError>
 ///
 /// # Errors
 /// When it is not admitted.
-pub fn admit(file: &LibraryFile, host: &Host) -> Result<(), TrustError> {
+pub(super) fn admit(file: &LibraryFile, host: &Host) -> Result<(), TrustError> {
     let is_locked = std::env::var_os(LOCKED).is_some_and(|value| !value.is_empty() && value != "0");
     match standing(file, host) {
         Ok(Standing::Unknown(pinned)) if is_locked => {

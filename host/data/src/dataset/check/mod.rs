@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use imaging::io::Reader;
 use serde::Serialize;
 
-use super::{Error, Progress, Stage, for_each_case, guarded, resolve};
+use super::{Error, resolve};
+use crate::parallel::{Progress, Stage, for_each_case, guarded};
 use finding::Findings;
 pub use finding::{Finding, Severity};
 

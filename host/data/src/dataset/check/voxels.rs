@@ -13,7 +13,7 @@ use super::finding::{Finding, Findings};
 use crate::dataset::error::unnamed_advice;
 use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, check_intensities, compare, unnamed_labels};
 use crate::dataset::{CaseTarget, Error, Labels, SEGMENTATION, TargetKind};
-use crate::median::median;
+use crate::numpy::median;
 
 /// An image file and a number made of its voxels, by which copies are found.
 pub(super) type Seen = (PathBuf, u64);

@@ -10,7 +10,7 @@ pub enum Error {
     Description(#[from] crate::dataset::Error),
     /// A fault of the program.
     #[error(transparent)]
-    Panicked(#[from] crate::dataset::Panicked),
+    Panicked(#[from] crate::parallel::Panicked),
     /// An image cannot be read or written.
     #[error(transparent)]
     Io(#[from] imaging::io::Error),

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 
 use super::{Converted, Error, write_dataset};
 use crate::dataset::description::Entry;
-use crate::dataset::{Description, Error as DatasetError, Progress, Rules, Stage, for_each_case, guarded, resolve};
+use crate::dataset::{Description, Error as DatasetError, Rules, resolve};
 use crate::name::Name;
+use crate::parallel::{Progress, Stage, for_each_case, guarded};
 use crate::scratch::Folders;
 use imaging::io::write_json;
 

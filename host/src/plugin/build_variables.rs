@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Why it cannot be told.
 #[derive(Debug, thiserror::Error)]
-pub enum EnvironmentError {
+pub enum BuildVariablesError {
     /// Nothing says where libtorch is.
     #[error("cannot tell where libtorch is: {0}")]
     NotFound(String),
@@ -22,12 +22,12 @@ pub enum EnvironmentError {
 }
 
 /// Assignments that a POSIX shell evaluates: `eval "$(host plugin env)"`.
-pub fn environment(host: &Path) -> Result<String, EnvironmentError> {
+pub fn build_variables(host: &Path) -> Result<String, BuildVariablesError> {
     const HEADER: &str = "include/torch/headeronly/version.h";
     let library = loaded_libtorch()?;
     let folder = library.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned();
     if !folder.join(HEADER).is_file() {
-        return Err(EnvironmentError::NoHeaders { folder, header: HEADER });
+        return Err(BuildVariablesError::NoHeaders { folder, header: HEADER });
     }
     let lib = quoted(folder.join("lib"));
     let set = |name: &str, value: &str| format!("export {name}={}\n", quoted(value));
@@ -43,9 +43,9 @@ pub fn environment(host: &Path) -> Result<String, EnvironmentError> {
 }
 
 /// The file that this very process has loaded.
-fn loaded_libtorch() -> Result<PathBuf, EnvironmentError> {
+fn loaded_libtorch() -> Result<PathBuf, BuildVariablesError> {
     const NAME: &str = "/libtorch_cpu.so";
-    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|e| EnvironmentError::NotFound(e.to_string()))?;
+    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|e| BuildVariablesError::NotFound(e.to_string()))?;
     let found = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..])).find(|path| path.ends_with(NAME));
-    found.map(PathBuf::from).ok_or_else(|| EnvironmentError::NotFound(format!("{NAME} is not loaded")))
+    found.map(PathBuf::from).ok_or_else(|| BuildVariablesError::NotFound(format!("{NAME} is not loaded")))
 }

@@ -15,7 +15,12 @@ use tch::Device;
 ///
 /// # Errors
 /// When a checkpoint or the plugin cannot be read, and when `forward` or `activate` are other than nnU-Net's.
-pub fn check_kept(folder: &ModelFolder, checkpoints: &[PathBuf], plugin: (Option<&str>, &Host), unchecked: bool) -> Result<(), Error> {
+pub fn check_exportable(
+    folder: &ModelFolder,
+    checkpoints: &[PathBuf],
+    plugin: (Option<&str>, &Host),
+    unchecked: bool,
+) -> Result<(), Error> {
     for path in checkpoints {
         let origin = Checkpoint::read(path, &folder.plans)?.origin;
         match origin.keeps() {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     /// A model of stock nnU-Net: `fold_N/checkpoint_final.pth`.
     Nnunet,
     /// A model of ours with weights alone: `fold_N/checkpoint_final.safetensors`, and `plugin.json`.
@@ -24,10 +24,10 @@ pub enum Format {
 ///
 /// # Errors
 /// When the new folder is there already, there is no checkpoint or one that cannot be read, or nnU-Net has no such network.
-pub fn save(
+pub fn write_model(
     folder: &ModelFolder,
     checkpoints: &[(Fold, PathBuf)],
-    format: Format,
+    format: ExportFormat,
     folders: &Folders,
     output: impl Fn(&Origin) -> Result<PathBuf, Error>,
 ) -> Result<PathBuf, Error> {
@@ -52,7 +52,7 @@ pub fn save(
         let target = temporary.path().join(format!("fold_{fold}"));
         std::fs::create_dir(&target).map_err(failed)?;
         match format {
-            Format::Nnunet => {
+            ExportFormat::Nnunet => {
                 let configuration = name_configuration(folder, &origin, &mut plans)?;
                 let init = InitArgs { configuration: &configuration, fold: *fold, plans: &plans, dataset };
                 nnunet::save(&target.join("checkpoint_final.pth"), &origin, &weights, &init).map_err(|error| match error {
@@ -60,7 +60,7 @@ pub fn save(
                     other => other,
                 })?;
             }
-            Format::Safetensors => {
+            ExportFormat::Safetensors => {
                 plugin = Some(describe_plugin(&origin, None));
                 write_weights(&target.join("checkpoint_final.safetensors"), &Saved { origin, weights, probe })?;
             }

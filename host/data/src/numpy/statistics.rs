@@ -1,7 +1,19 @@
-//! numpy's percentile to the last bit: planning decisions hang on ties.
+//! Median and percentile to the last bit: planning decisions hang on ties.
+
+/// `numpy.median(values)`, NaN without values.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[middle],
+        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}
 
 /// `numpy.percentile(values, q)` with its linear interpolation; `values` not empty.
-pub(super) fn percentile(values: &[f64], q: f64) -> f64 {
+pub fn percentile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let position = q / 100.0 * (sorted.len() - 1) as f64;
@@ -13,7 +25,7 @@ pub(super) fn percentile(values: &[f64], q: f64) -> f64 {
 }
 
 /// Applies `statistic` to every column.
-pub(super) fn per_axis(rows: &[[f64; 3]], statistic: impl Fn(&[f64]) -> f64) -> [f64; 3] {
+pub fn per_axis(rows: &[[f64; 3]], statistic: impl Fn(&[f64]) -> f64) -> [f64; 3] {
     std::array::from_fn(|axis| statistic(&rows.iter().map(|row| row[axis]).collect::<Vec<_>>()))
 }
 

@@ -1,4 +1,4 @@
-//! Sliding-window prediction.
+//! The sliding window: an image larger than the patch, or than memory, is predicted tile by tile, and overlapping tiles are averaged.
 
 use super::{gaussian, tiles};
 use crate::model::{Error, Model};

@@ -1,0 +1,139 @@
+//! nnU-Net's planners, each with all in which they differ (`default_experiment_planner.py`, `residual_encoder_unet_planners.py`). Another preset is
+//! another [`PlannerKind`] and its numbers in `PRESETS`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Error;
+use crate::nearest::hint;
+
+/// One of nnU-Net's planners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlannerKind {
+    /// `ExperimentPlanner`: a plain convolutional U-Net for 8 GB.
+    #[default]
+    Default,
+    /// `ResEncUNetPlanner`: a U-Net with a residual encoder for 8 GB, batches of at most 5 % of the data.
+    ResEnc,
+    /// `nnUNetPlannerResEncM`: the same without that limit on batches.
+    ResEncM,
+    /// `nnUNetPlannerResEncL`: for 24 GB.
+    ResEncL,
+    /// `nnUNetPlannerResEncXL`: for 40 GB.
+    ResEncXL,
+}
+
+/// What a planner plans by.
+pub(super) struct Preset {
+    kind: PlannerKind,
+    /// The short name that the command line takes.
+    name: &'static str,
+    /// nnU-Net's name.
+    class_name: &'static str,
+    /// nnU-Net's name of its plans.
+    plans_name: &'static str,
+    /// Whether the encoder is a residual one.
+    pub is_residual: bool,
+    /// GPU memory in GB that it plans for unless told otherwise, and that its reference values stand for.
+    pub memory_gb: f64,
+    /// Elements of feature maps that this memory takes, in 2D and 3D (`UNet_reference_val_2d` and `_3d`).
+    pub elements: [f64; 2],
+    /// The part of all voxels that a batch covers at most.
+    pub max_dataset_covered: f64,
+}
+
+const PRESETS: [Preset; 5] = [
+    Preset {
+        kind: PlannerKind::Default,
+        name: "default",
+        class_name: "ExperimentPlanner",
+        plans_name: "nnUNetPlans",
+        is_residual: false,
+        memory_gb: 8.0,
+        elements: [85e6, 560e6],
+        max_dataset_covered: 0.05,
+    },
+    Preset {
+        kind: PlannerKind::ResEnc,
+        name: "ResEnc",
+        class_name: "ResEncUNetPlanner",
+        plans_name: "nnUNetResEncUNetPlans",
+        is_residual: true,
+        memory_gb: 8.0,
+        elements: [135e6, 680e6],
+        max_dataset_covered: 0.05,
+    },
+    Preset {
+        kind: PlannerKind::ResEncM,
+        name: "ResEncM",
+        class_name: "nnUNetPlannerResEncM",
+        plans_name: "nnUNetResEncUNetMPlans",
+        is_residual: true,
+        memory_gb: 8.0,
+        elements: [135e6, 680e6],
+        max_dataset_covered: 1.0,
+    },
+    Preset {
+        kind: PlannerKind::ResEncL,
+        name: "ResEncL",
+        class_name: "nnUNetPlannerResEncL",
+        plans_name: "nnUNetResEncUNetLPlans",
+        is_residual: true,
+        memory_gb: 24.0,
+        elements: [380e6, 2100e6],
+        max_dataset_covered: 1.0,
+    },
+    Preset {
+        kind: PlannerKind::ResEncXL,
+        name: "ResEncXL",
+        class_name: "nnUNetPlannerResEncXL",
+        plans_name: "nnUNetResEncUNetXLPlans",
+        is_residual: true,
+        memory_gb: 40.0,
+        elements: [560e6, 3600e6],
+        max_dataset_covered: 1.0,
+    },
+];
+
+impl PlannerKind {
+    /// All planners.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        PRESETS.iter().map(|preset| preset.kind)
+    }
+
+    /// The short name that the command line takes; [`PlannerKind::class_name`] is taken as well.
+    pub fn name(self) -> &'static str {
+        self.preset().name
+    }
+
+    /// nnU-Net's name, which plans carry as `experiment_planner_used`.
+    pub fn class_name(self) -> &'static str {
+        self.preset().class_name
+    }
+
+    /// Name of the plans unless another one is asked for.
+    pub fn plans_name(self) -> &'static str {
+        self.preset().plans_name
+    }
+
+    pub(super) fn preset(self) -> &'static Preset {
+        PRESETS.iter().find(|preset| preset.kind == self).expect("every planner has one")
+    }
+}
+
+impl fmt::Display for PlannerKind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for PlannerKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::all().find(|planner| planner.name() == name || planner.class_name() == name).ok_or_else(|| {
+            let names = Self::all().map(Self::name);
+            Error::UnknownPlanner { name: name.to_owned(), hint: hint(name, names) }
+        })
+    }
+}
