@@ -1,10 +1,11 @@
 //! The host: owns data loading, augmentation and the training loop of nnU-Net-style networks; heads and loss come from plugins.
 //!
-//! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`]. Here is one
-//! module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] → [`artifact`] → [`predict`] →
-//! [`report`]. [`config`] is what a training computes by, [`session`] puts one fold together, [`conformance`] tries a plugin without data; [`cli`] and
-//! [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`], `memory` is where and in how much it computes, `assign` reads `KEY=VALUE`, and
-//! [`shim`] is what libtorch offers only to C++. No two modules use each other, however far around: `host/setup/tests/rooms.rs` reads all `use` lines.
+//! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`].
+//! Here is one module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] →
+//! [`artifact`] → [`predict`] → [`report`]. [`config`] is what a training computes by, [`session`] puts one fold together, [`conformance`]
+//! tries a plugin without data; [`cli`] and [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`],
+//! `memory` is where and in how much it computes, `assign` reads `KEY=VALUE`, and [`shim`] is what libtorch offers only to C++. No two
+//! modules use each other, however far around: `host/setup/tests/rooms.rs` reads all `use` lines.
 
 pub mod artifact;
 mod assign;

@@ -3,8 +3,8 @@
 /// Bytes of a MiB.
 const MEBIBYTE: f64 = (1 << 20) as f64;
 
-/// Pages of this process in MiB, also those that have been swapped out, without what is only a view of files, such as libraries and the store; NaN where
-/// it is not told. Free memory that an allocator keeps counts.
+/// Pages of this process in MiB, also those that have been swapped out, without what is only a view of files, such as libraries and the
+/// store; NaN where it is not told. Free memory that an allocator keeps counts.
 pub fn anonymous() -> f64 {
     // The kernel adds the first up when it is asked; the second are counters that on large machines lag behind by megabytes.
     let told = [("/proc/self/smaps_rollup", ["Anonymous:", "Swap:"]), ("/proc/self/status", ["RssAnon:", "VmSwap:"])];
@@ -16,8 +16,8 @@ pub fn anonymous() -> f64 {
     kilobytes.map_or(f64::NAN, |kilobytes| kilobytes * 1024.0 / MEBIBYTE)
 }
 
-/// What glibc's `malloc` has handed out and not got back, in MiB, to the byte: neither huge pages nor swapping nor gaps between its blocks change it. What
-/// is mapped without it does not count; where another allocator stands in for it (`LD_PRELOAD`), nothing does.
+/// What glibc's `malloc` has handed out and not got back, in MiB, to the byte: neither huge pages nor swapping nor gaps between its blocks
+/// change it. What is mapped without it does not count; where another allocator stands in for it (`LD_PRELOAD`), nothing does.
 pub fn allocated() -> f64 {
     // SAFETY: looks a name up among the libraries of this process.
     let mallinfo2 = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()) };
@@ -34,8 +34,8 @@ pub fn allocated() -> f64 {
     bytes / MEBIBYTE
 }
 
-/// From now on the system gives this process no huge pages: its pages then grow by as much as it uses. For a process that is looked at, not for one that
-/// trains.
+/// From now on the system gives this process no huge pages: its pages then grow by as much as it uses. For a process that is looked at, not
+/// for one that trains.
 pub fn without_huge_pages() {
     // SAFETY: a setting of this process; where the system refuses it, all is as before.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };

@@ -5,8 +5,8 @@
 //! predictions, references ─ evaluate ─→ summary.json
 //! nnU-Net's checkpoint_*.pth ─ pth ─→ names, tensors as bytes
 //! ```
-//! Nothing here needs libtorch. [`demo`] writes a data set of its own; [`parallel`], [`numpy`], [`name`], [`nearest`], [`hash`], [`lock`], [`scratch`] and
-//! [`csv`] are what the folders above, and the program, share.
+//! Nothing here needs libtorch. [`demo`] writes a data set of its own; [`parallel`], [`numpy`], [`name`], [`nearest`], [`hash`], [`lock`],
+//! [`scratch`] and [`csv`] are what the folders above, and the program, share.
 
 pub mod csv;
 pub mod dataset;

@@ -1,6 +1,7 @@
 //! Fuzz targets: functions that take any bytes for a user's file. See `README.md`.
 //!
-//! `tests/mutations.rs` runs every target of [`TARGETS`] on its `seeds` and some hundred mutations of them; `libfuzzer` on as many as there is time for.
+//! `tests/mutations.rs` runs every target of [`TARGETS`] on its `seeds` and some hundred mutations of them; `libfuzzer` on as many as there
+//! is time for.
 
 mod image;
 mod json;

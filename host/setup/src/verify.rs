@@ -1,7 +1,8 @@
-//! `cargo verify`: all tests, in surroundings that do not depend on who runs them, to the end; then what failed, what did not run, and which took longest.
+//! `cargo verify`: all tests, in surroundings that do not depend on who runs them, to the end; then what failed, what did not run, and
+//! which took longest.
 //!
-//! [`run`] starts `cargo test` with its own umask, temporary folder and without the variables that tell the program something. What cargo and the tests
-//! print goes to the terminal as it comes, and line by line into a [`Summary`].
+//! [`run`] starts `cargo test` with its own umask, temporary folder and without the variables that tell the program something. What cargo
+//! and the tests print goes to the terminal as it comes, and line by line into a [`Summary`].
 
 mod summary;
 

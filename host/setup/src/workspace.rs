@@ -56,8 +56,8 @@ fn own_folder() -> Result<PathBuf, Error> {
     Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
 }
 
-/// Refuses a target folder that another clone builds in: plugins of both have the same file names there, and cargo would take the one's for the other's.
-/// Where that clone is gone, its plugins are removed and the folder is this clone's.
+/// Refuses a target folder that another clone builds in: plugins of both have the same file names there, and cargo would take the one's for
+/// the other's. Where that clone is gone, its plugins are removed and the folder is this clone's.
 pub fn claim_target() -> Result<(), Error> {
     let target = target()?;
     let mark = target.join("clone");

@@ -49,8 +49,8 @@ impl Checkpoint {
         Ok(Self { path: path.to_owned(), origin, weights, probe })
     }
 
-    /// Says so if `model`, which has these weights, makes something else of made-up maps than what was trained: by another build of its plugin, or a plugin
-    /// that does not keep in its weights what decides predictions.
+    /// Says so if `model`, which has these weights, makes something else of made-up maps than what was trained: by another build of its
+    /// plugin, or a plugin that does not keep in its weights what decides predictions.
     pub fn warn_of_other_predictions(&self, model: &Model) {
         let Some(trained) = &self.probe else { return };
         let difference = match model.probe_anew(&trained.form.sizes, Device::Cpu) {

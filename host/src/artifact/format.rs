@@ -1,8 +1,8 @@
 //! The file of a checkpoint: safetensors, with a header of ours.
 //!
-//! Tensors: every parameter under its name, what optimiser and average remember of it as `<what>.<name>` (`velocity`, `ema`, …), the plugin's state as
-//! bytes under `plugin_state`, the numbers of a [`Probe`] under `probe`. Its JSON is in `header`. Written to a temporary file, synced
-//! and renamed, so that a crash or a full disk leaves the previous checkpoint.
+//! Tensors: every parameter under its name, what optimiser and average remember of it as `<what>.<name>` (`velocity`, `ema`, …), the
+//! plugin's state as bytes under `plugin_state`, the numbers of a [`Probe`] under `probe`. Its JSON is in `header`. Written to a temporary
+//! file, synced and renamed, so that a crash or a full disk leaves the previous checkpoint.
 
 use super::CheckpointError as Error;
 use super::header::KEY;

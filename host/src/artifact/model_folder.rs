@@ -214,8 +214,8 @@ fn are_axes(axes: &[usize], dims: usize) -> bool {
     axes.iter().enumerate().all(|(number, axis)| *axis < dims && !axes[..number].contains(axis))
 }
 
-/// What the trainer of `checkpoint` was told. Where the checkpoint does not say, as nnU-Net's and our oldest do not, it was the patch that it was trained
-/// on, and what plan and data set say.
+/// What the trainer of `checkpoint` was told. Where the checkpoint does not say, as nnU-Net's and our oldest do not, it was the patch that
+/// it was trained on, and what plan and data set say.
 ///
 /// # Errors
 /// When it was told of another network or of other targets than these.
@@ -284,8 +284,8 @@ pub fn warn_of_options(library: &Library, origin: &Origin) {
     }
 }
 
-/// The library that is asked for; else the very one that trained `checkpoint`, where this user trained with it; else the one with its id in the search
-/// path. What a file says must not lead to a path: that could be a library which came with the model.
+/// The library that is asked for; else the very one that trained `checkpoint`, where this user trained with it; else the one with its id in
+/// the search path. What a file says must not lead to a path: that could be a library which came with the model.
 fn find_plugin(asked: Option<&str>, origin: &Origin, checkpoint: &Path, host: &Host) -> Result<PathBuf, Error> {
     if let Some(asked) = asked {
         return Ok(resolve(asked, host)?);

@@ -1,5 +1,5 @@
-//! A checkpoint that a training goes on with as if it had never stopped: weights, what optimiser and average remember of them, the plugin's state, and
-//! where the training stands. Whose it is, its [`Identity`], is compared first.
+//! A checkpoint that a training goes on with as if it had never stopped: weights, what optimiser and average remember of them, the plugin's
+//! state, and where the training stands. Whose it is, its [`Identity`], is compared first.
 
 use super::CheckpointError as Error;
 use super::format::{PLUGIN_STATE, copy, header_text, open, write};
@@ -22,8 +22,8 @@ pub fn streams(path: &Path) -> Result<Streams, Error> {
     header::streams(&text).ok_or_else(broken)
 }
 
-/// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`. `probe` is what the model's trainer makes of
-/// made-up maps.
+/// Writes the checkpoint of `model` and `state`, which is what is remembered of its parameters, to `path`. `probe` is what the model's
+/// trainer makes of made-up maps.
 pub fn save<'a>(
     path: &Path,
     model: &'a Model,

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the steps of a plugin may take. Like the next limit, it is there for a plugin that hangs, not for a slow one, and waiting for a processor does
-/// not count.
+/// How long the steps of a plugin may take. Like the next limit, it is there for a plugin that hangs, not for a slow one, and waiting for a
+/// processor does not count.
 const TIME_TO_BENCH: Duration = Duration::from_secs(1200);
 /// How long a plugin may take to describe itself.
 const TIME_TO_DESCRIBE: Duration = Duration::from_secs(200);

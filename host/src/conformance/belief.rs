@@ -80,7 +80,8 @@ fn judged_by_weight(rig: &mut Rig, logits: &Outputs) -> Result<Option<Vec<String
     Ok(Some(judged))
 }
 
-/// Gradients of the finest levels in the eighth of x that is farthest from what may be believed. Terms that do not depend on any target may look where they like.
+/// Gradients of the finest levels in the eighth of x that is farthest from what may be believed. Terms that do not depend on any target may
+/// look where they like.
 fn no_gradient_far_inside(mut rig: Rig) -> Result<(), Finding> {
     let (step, state) = (rig.step(0), rig.keep()?);
     let logits = rig.logits()?;

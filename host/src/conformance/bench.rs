@@ -93,8 +93,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Outputs and targets of a recorded step: a safetensors file with `outputs.<output>.<level>`, `targets.<target>.<level>`, and where they say something
-/// `valid.<target>.<level>` and `presence.<target>`, levels from 0, of types and shapes as in a batch.
+/// Outputs and targets of a recorded step: a safetensors file with `outputs.<output>.<level>`, `targets.<target>.<level>`, and where they
+/// say something `valid.<target>.<level>` and `presence.<target>`, levels from 0, of types and shapes as in a batch.
 fn read_fixture(path: &Path, rig: &Rig) -> Result<(Outputs, Batch), Finding> {
     let wrong = |what: String| Finding::Failed(format!("{}: {what}", path.display()));
     let tensors: IndexMap<String, Tensor> = Tensor::read_safetensors(path).map_err(|e| wrong(e.to_string()))?.into_iter().collect();

@@ -56,8 +56,9 @@ fn terms_at(rig: &mut Rig, outputs: &Outputs, step: &Step, state: &Kept) -> Resu
     Ok(terms.into_iter().map(|term| (term.name, term.value)).collect())
 }
 
-/// Directional derivatives of every term, at all levels, against central differences. A loss that turns its outputs into f32 is compared as well as f32
-/// allows. Gradients that autograd made can only differ where a part is detached, which may be meant; those that the plugin computes by hand must be right.
+/// Directional derivatives of every term, at all levels, against central differences. A loss that turns its outputs into f32 is compared as
+/// well as f32 allows. Gradients that autograd made can only differ where a part is detached, which may be meant; those that the plugin
+/// computes by hand must be right.
 pub(super) fn check(subject: &Subject) -> Result<(), Finding> {
     let by_hand = subject.library.has_extension(loss_with_grad::ID);
     for (dims, content, world) in [(3, Content::Whole, World::Usual), (2, Content::HalfInvalid, World::Many)] {

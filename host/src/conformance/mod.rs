@@ -1,12 +1,13 @@
 //! Conformance: whether a plugin keeps the contract, case by case.
 //!
-//! A [`Case`] makes a trainer on a small made-up [`Problem`], calls it as a training would, and looks at what comes back; each runs in a process of its
-//! own with a time limit, so that a crash, a hang or a leak is found and named instead of suffered. Nothing here depends on data or on chance: the same
-//! plugin, options and seed give the same [`Report`]. `host plugin check` prints it; authors call it from their own `cargo test`.
+//! A [`Case`] makes a trainer on a small made-up [`Problem`], calls it as a training would, and looks at what comes back; each runs in a
+//! process of its own with a time limit, so that a crash, a hang or a leak is found and named instead of suffered. Nothing here depends on
+//! data or on chance: the same plugin, options and seed give the same [`Report`]. `host plugin check` prints it; authors call it from their
+//! own `cargo test`.
 //!
-//! `problem` makes up tasks and features in several worlds, `targets` batches, `rig` puts a trainer onto them, `given` is all that it gives, to be compared.
-//! The cases are grouped by what they look at, `run` runs them. `bench` times a trainer on the same ground. Which silent mistakes are found, and which cannot
-//! be, says the chapter `what_the_kit_proves` of plugin-api's guide.
+//! `problem` makes up tasks and features in several worlds, `targets` batches, `rig` puts a trainer onto them, `given` is all that it
+//! gives, to be compared. The cases are grouped by what they look at, `run` runs them. `bench` times a trainer on the same ground. Which
+//! silent mistakes are found, and which cannot be, says the chapter `what_the_kit_proves` of plugin-api's guide.
 
 mod belief;
 mod bench;

@@ -85,8 +85,8 @@ pub(super) fn two_trainers(subject: &Subject) -> Result<(), Finding> {
     Ok(())
 }
 
-/// A trainer after another one in the same process that was made for another task with other options: it must be what it is alone, in a process that has
-/// seen no other.
+/// A trainer after another one in the same process that was made for another task with other options: it must be what it is alone, in a
+/// process that has seen no other.
 pub(super) fn after_another(subject: &Subject) -> Result<(), Finding> {
     let given = || -> Result<Numbers, Finding> { Given::of(&mut subject.usual()?, 0)?.numbers() };
     // First, since a static that the first trainer sets would not change any more.

@@ -90,8 +90,8 @@ impl Subject {
         }
     }
 
-    /// A trainer for `problem`, unless it is another than the usual one and the trainer fails at it by an error: that is nothing that would go unnoticed in a
-    /// training. `shapes` names such worlds.
+    /// A trainer for `problem`, unless it is another than the usual one and the trainer fails at it by an error: that is nothing that would
+    /// go unnoticed in a training. `shapes` names such worlds.
     pub fn able(&self, problem: Problem) -> Result<Rig, Finding> {
         if problem.world != World::Usual || problem.content != Content::Whole {
             let mut rig = self.rig(problem)?;

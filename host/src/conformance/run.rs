@@ -18,7 +18,8 @@ pub struct Plan {
     pub time_limit: Duration,
 }
 
-/// Runs the cases of `plan`. `subject` is made in every process anew, so that nothing of the plugin runs in this one; `describe` gives the report's head.
+/// Runs the cases of `plan`. `subject` is made in every process anew, so that nothing of the plugin runs in this one; `describe` gives the
+/// report's head.
 pub fn run(plan: &Plan, head: Report, subject: &dyn Fn() -> Result<Subject, Finding>) -> Result<Report, Error> {
     let start = Instant::now();
     let wanted: Vec<&Case> = CASES.iter().filter(|case| plan.only.is_empty() || plan.only.iter().any(|name| name == case.name)).collect();
@@ -50,8 +51,8 @@ fn run_all(cases: &[&'static Case], plan: &Plan, subject: &dyn Fn() -> Result<Su
     Ok(outcomes)
 }
 
-/// Replaces the outcome of each case that did not finish in time by that of `alone`. Once a case has hung alone, too, the plugin hangs, and the others are
-/// left as they are: where it hangs in every case, their second turns would take hours.
+/// Replaces the outcome of each case that did not finish in time by that of `alone`. Once a case has hung alone, too, the plugin hangs, and
+/// the others are left as they are: where it hangs in every case, their second turns would take hours.
 fn confirm_hangs(outcomes: &mut [Outcome], mut alone: impl FnMut(usize) -> Result<Outcome, Error>) -> Result<(), Error> {
     for (i, outcome) in outcomes.iter_mut().enumerate().filter(|(_, outcome)| outcome.status == Status::Hung) {
         *outcome = alone(i)?;

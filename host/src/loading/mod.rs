@@ -66,8 +66,8 @@ pub struct Source {
     pub use_mask_for_norm: Vec<bool>,
     /// Of the voxels (z, y, x) in mm: distances and vectors are measured in it.
     pub spacing: [f64; 3],
-    /// What makes further targets of every sample: for each arm that is trained, its plugin's transform if it has one. Not part of the [`data_key`], so
-    /// that arms which see the same data are known to do so.
+    /// What makes further targets of every sample: for each arm that is trained, its plugin's transform if it has one. Not part of the
+    /// [`data_key`], so that arms which see the same data are known to do so.
     pub transforms: Vec<Option<Arc<LoadedTransform>>>,
 }
 

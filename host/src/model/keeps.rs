@@ -1,8 +1,8 @@
 //! Whether methods of a trainer are what a plugin's manifest says that it keeps: the defaults.
 //!
-//! [`difference`] makes a trainer of its own with the weights of the one that is asked about, since a trainer that panics must not be called
-//! again, and one that counts its calls must not notice. It gives that trainer made-up logits, or maps, and looks at every bit of what comes back: on the
-//! CPU, where equal numbers give equal bits.
+//! [`difference`] makes a trainer of its own with the weights of the one that is asked about, since a trainer that panics must not be
+//! called again, and one that counts its calls must not notice. It gives that trainer made-up logits, or maps, and looks at every bit of
+//! what comes back: on the CPU, where equal numbers give equal bits.
 
 use super::Error;
 use super::maps::{features, sizes, waves};

@@ -11,8 +11,8 @@ pub(super) fn features(task: &Task, sizes: &[Vec<i64>], device: Device) -> Resul
     Ok(Features { decoder: maps(1)?, bottleneck: map(task.levels(), 20)?, skips: maps(40)? })
 }
 
-/// Sizes `([z,] y, x)` of all stages, finest first, that heads are tried on: as small as can be, with a cube for the bottleneck, then larger ones, at last
-/// those of the patch.
+/// Sizes `([z,] y, x)` of all stages, finest first, that heads are tried on: as small as can be, with a cube for the bottleneck, then
+/// larger ones, at last those of the patch.
 pub(super) fn sizes(task: &Task) -> Vec<Vec<Vec<i64>>> {
     let shrunk = |stages: std::ops::Range<usize>, axis: usize| task.strides[stages].iter().map(|stride| stride[axis]).product::<i64>();
     let stages = task.strides.len();

@@ -1,9 +1,10 @@
 //! A fingerprint of what a trainer predicts with the weights that it has: a few numbers from made-up maps, which every checkpoint holds.
 //!
-//! Prediction makes a new trainer from the task, the options, and a checkpoint's parameters and buffers; whatever else decided what the trained one
-//! predicts is lost: a number that `new` drew from a generator of its own, a field that training changed, the state of `save_state`. So the host makes such
-//! a trainer at the first checkpoint and [compares](Probe::difference) it with the live one, on the device of the training. The probe in the checkpoint is one of
-//! such a trainer on the CPU, whatever trained it, and is compared again whenever a model is loaded, maybe years later, with another build of the plugin.
+//! Prediction makes a new trainer from the task, the options, and a checkpoint's parameters and buffers; whatever else decided what the
+//! trained one predicts is lost: a number that `new` drew from a generator of its own, a field that training changed, the state of
+//! `save_state`. So the host makes such a trainer at the first checkpoint and [compares](Probe::difference) it with the live one, on the
+//! device of the training. The probe in the checkpoint is one of such a trainer on the CPU, whatever trained it, and is compared again
+//! whenever a model is loaded, maybe years later, with another build of the plugin.
 
 use super::Error;
 use super::keeps::Trained;
@@ -39,8 +40,8 @@ pub struct Form {
     pub parts: Vec<(String, usize)>,
 }
 
-/// The smallest maps that a trainer like `trained` accepts on the CPU; `None` where it accepts no small ones. It is `trained` that is copied, not called: an
-/// instance that panics cannot be used any more.
+/// The smallest maps that a trainer like `trained` accepts on the CPU; `None` where it accepts no small ones. It is `trained` that is
+/// copied, not called: an instance that panics cannot be used any more.
 pub fn accepted(trained: Trained) -> Result<Option<Vec<Vec<i64>>>, Error> {
     for sizes in sizes(trained.task).into_iter().filter(|sizes| are_small(trained.task, sizes)) {
         match Probe::anew(trained, &sizes, Device::Cpu) {

@@ -63,8 +63,8 @@ pub fn told(target: &Target) -> Told {
     Told { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of, vectors }
 }
 
-/// The kind of a target that a plugin makes for a network of `dims` dimensions, as it tells of it: the inverse of [`told`]. Regions are predicted as a
-/// label map in which later ones lie on top.
+/// The kind of a target that a plugin makes for a network of `dims` dimensions, as it tells of it: the inverse of [`told`]. Regions are
+/// predicted as a label map in which later ones lie on top.
 ///
 /// # Errors
 /// What contradicts itself, in words that go on from the target's name.

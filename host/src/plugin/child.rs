@@ -155,8 +155,8 @@ fn signal_name(signal: i32) -> String {
     }
 }
 
-/// What the scheduler says of each thread of a process: nanoseconds on a processor, nanoseconds waiting for one, and time slices. None where the kernel
-/// does not tell.
+/// What the scheduler says of each thread of a process: nanoseconds on a processor, nanoseconds waiting for one, and time slices. None
+/// where the kernel does not tell.
 fn schedstats(pid: libc::pid_t) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok()).collect()

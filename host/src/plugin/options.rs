@@ -6,8 +6,8 @@ use super::library::Library;
 use super::trainer::LoadedTrainer;
 use serde_json::Value;
 
-/// Why the schema of the plugin refuses `options`, naming the option, if it does. A schema that cannot be read, which `host plugin check` tells, is named
-/// once and refuses nothing.
+/// Why the schema of the plugin refuses `options`, naming the option, if it does. A schema that cannot be read, which `host plugin check`
+/// tells, is named once and refuses nothing.
 ///
 /// # Errors
 /// When the plugin cannot describe itself.

@@ -51,8 +51,8 @@ const CPP: &[Template] = &[
     ("README.md", include_str!("../../templates/c++/README.md")),
 ];
 
-/// Writes plugin `name` to a new folder of that name in `output`, and returns the folder. `plugin_api` is the path or the version of the crate that a Rust
-/// plugin depends on.
+/// Writes plugin `name` to a new folder of that name in `output`, and returns the folder. `plugin_api` is the path or the version of the
+/// crate that a Rust plugin depends on.
 pub fn create(name: &str, language: Language, plugin_api: &str, output: &Path) -> Result<PathBuf, TemplateError> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(good) || name.ends_with('-') {

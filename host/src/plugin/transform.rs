@@ -1,7 +1,7 @@
 //! [`LoadedTransform`]: a target transform behind the border, safe to call from several threads.
 //!
-//! What it declares is checked once, what it makes after every call, so that a wrong label is an error that names plugin and case instead of an index out
-//! of range in a loss.
+//! What it declares is checked once, what it makes after every call, so that a wrong label is an error that names plugin and case instead
+//! of an index out of range in a loss.
 
 use super::error::CallError;
 use super::library::Library;
@@ -40,8 +40,8 @@ unsafe impl Send for LoadedTransform {}
 unsafe impl Sync for LoadedTransform {}
 
 impl LoadedTransform {
-    /// Makes the transform of a plugin that has one, for `task` with `options` (a JSON object), and tells `task` of its targets. To be called before the
-    /// trainer is made.
+    /// Makes the transform of a plugin that has one, for `task` with `options` (a JSON object), and tells `task` of its targets. To be
+    /// called before the trainer is made.
     ///
     /// # Errors
     /// When the plugin fails, or declares what cannot be.
@@ -89,8 +89,8 @@ impl LoadedTransform {
         &self.kinds
     }
 
-    /// Makes the targets of `sample`: `made` are all of [`Self::kinds`], in order, whose memory may hold anything before. Where the plugin says that a target
-    /// is not valid it is 0 afterwards, so that no NaN gets into gradients, and one that is not present is 0 everywhere.
+    /// Makes the targets of `sample`: `made` are all of [`Self::kinds`], in order, whose memory may hold anything before. Where the plugin
+    /// says that a target is not valid it is 0 afterwards, so that no NaN gets into gradients, and one that is not present is 0 everywhere.
     ///
     /// # Errors
     /// When the plugin fails, or makes what it did not declare.

@@ -17,8 +17,8 @@ pub struct Done {
     pub network: Duration,
 }
 
-/// Predicts `cases` into the files of `layout`, and calls `tell` after each. A case that cannot be predicted does not stop the others. `largest` are groups
-/// of labels of which only the largest connected component is kept, by output.
+/// Predicts `cases` into the files of `layout`, and calls `tell` after each. A case that cannot be predicted does not stop the others.
+/// `largest` are groups of labels of which only the largest connected component is kept, by output.
 ///
 /// # Errors
 /// When something fails that concerns all cases.

@@ -1,9 +1,10 @@
 //! Prediction: a preprocessed image in, files in the geometry of the raw image out.
 //!
-//! A [`Predictor`] takes [`Preprocessed`] cases, one or many: [`sliding_window`] covers the image with `tiles`, runs the model on each (and on its mirror
-//! images), and averages the outputs with the weights of `gaussian`: all outputs at once, each by its kind. Its `export` resamples an output's logits
-//! to the raw spacing, turns them into predictions, and pastes these into the raw image's frame. [`predict_files`] feeds it with the image files that
-//! [`find_cases`] found and writes files in a [`Layout`]; [`validate`] feeds it with the validation cases of a fold, and measures the result.
+//! A [`Predictor`] takes [`Preprocessed`] cases, one or many: [`sliding_window`] covers the image with `tiles`, runs the model on each (and
+//! on its mirror images), and averages the outputs with the weights of `gaussian`: all outputs at once, each by its kind. Its `export`
+//! resamples an output's logits to the raw spacing, turns them into predictions, and pastes these into the raw image's frame.
+//! [`predict_files`] feeds it with the image files that [`find_cases`] found and writes files in a [`Layout`]; [`validate`] feeds it with
+//! the validation cases of a fold, and measures the result.
 //!
 //! Logits are resampled before they are activated, as nnU-Net does: probabilities would give other borders.
 

@@ -40,8 +40,9 @@ pub struct Validation<'a> {
 /// One line a metric, for the log.
 type Lines = Vec<String>;
 
-/// Predicts every case with `model`, writes one file an output and case and `summary.json` per output, and returns the results in
-/// words; `None` when stopped. The first output's files lie in the folder itself, where nnU-Net has them, those of every further output in one of its own.
+/// Predicts every case with `model`, writes one file an output and case and `summary.json` per output, and returns the results in words;
+/// `None` when stopped. The first output's files lie in the folder itself, where nnU-Net has them, those of every further output in one of
+/// its own.
 pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>, Error> {
     let outputs = model.trainer.outputs();
     let targets = &validation.targets;
@@ -163,8 +164,8 @@ impl Measured<'_> {
     }
 
     /// Compares a prediction with what `operation` makes of the label map of target `from`, where that is known as training has it
-    /// ([`clear_unknown`]). Cases without a border have no distance to it, and are left out. The reference is made of the whole file at its own spacing: in three dimensions also where
-    /// the network was trained on what slices show.
+    /// ([`clear_unknown`]). Cases without a border have no distance to it, and are left out. The reference is made of the whole file at its
+    /// own spacing: in three dimensions also where the network was trained on what slices show.
     fn add_derived(
         &mut self,
         dataset: &Dataset,

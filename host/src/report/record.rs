@@ -63,8 +63,8 @@ pub struct EpochRecord {
     /// Memory of the program at the end of the epoch, without its libraries and views of files, MiB.
     #[schemars(extend("x-varies" = true))]
     pub memory: f64,
-    /// What of it host, libtorch and plugin had allocated, to the byte, so that even a small leak shows; 0 in older records, and where another allocator
-    /// stands in for glibc's.
+    /// What of it host, libtorch and plugin had allocated, to the byte, so that even a small leak shows; 0 in older records, and where
+    /// another allocator stands in for glibc's.
     #[schemars(extend("x-varies" = true))]
     #[serde(default)]
     pub allocated: f64,

@@ -19,7 +19,8 @@ struct Begun {
     progress: train::Progress,
 }
 
-/// How the random numbers of a fold are keyed. A resumed fold keeps what its checkpoint says; all of `setups` get the same, since they see the same batches.
+/// How the random numbers of a fold are keyed. A resumed fold keeps what its checkpoint says; all of `setups` get the same, since they see
+/// the same batches.
 ///
 /// # Errors
 /// When a checkpoint cannot be read.

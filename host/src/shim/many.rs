@@ -119,8 +119,8 @@ pub fn swap(left: &[Tensor], right: &[Tensor]) -> Result<(), Error> {
     check(|error| unsafe { shim_swap(left.as_ptr(), right.as_ptr(), left.len(), error) })
 }
 
-/// How often each of `tensors`, or what it shares memory with, was written to in place: libtorch counts that for autograd. Costs no more than reading a
-/// number each.
+/// How often each of `tensors`, or what it shares memory with, was written to in place: libtorch counts that for autograd. Costs no more
+/// than reading a number each.
 pub fn versions<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<u32> {
     let handles: Vec<*const C_tensor> = tensors.map(Tensor::as_ptr).collect();
     let mut versions = vec![0; handles.len()];

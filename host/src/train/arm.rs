@@ -257,8 +257,8 @@ impl Arm<'_> {
         Ok(())
     }
 
-    /// What a trainer that is made as prediction makes it makes of made-up maps, with the weights that prediction will use. The first time, it must say the
-    /// same as the live one.
+    /// What a trainer that is made as prediction makes it makes of made-up maps, with the weights that prediction will use. The first time,
+    /// it must say the same as the live one.
     fn probe(&mut self) -> Result<Option<Probe>, Error> {
         self.average.iter().try_for_each(Average::swap)?;
         let probe = self.probe_with_these_weights();

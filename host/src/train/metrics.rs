@@ -21,8 +21,8 @@ pub struct Predicted {
 }
 
 impl Predicted {
-    /// Of `outputs` (logits) of `trainer`. Logits decide as their softmax or sigmoid would, so they are taken as they are where the plugin keeps that;
-    /// else it is asked.
+    /// Of `outputs` (logits) of `trainer`. Logits decide as their softmax or sigmoid would, so they are taken as they are where the plugin
+    /// keeps that; else it is asked.
     pub fn of(trainer: &LoadedTrainer, outputs: &Outputs) -> Result<Self, StepError> {
         let mut logits = Outputs::new();
         for output in trainer.outputs().iter().filter(|output| output.kind != Kind::Aux) {

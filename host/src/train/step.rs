@@ -139,8 +139,8 @@ impl Arm<'_> {
         looks.sums.add(&terms, batch.cases.len())
     }
 
-    /// Refuses schedules of terms that do not exist, by the `terms` of the first batch. Where cases lack targets, their terms are not among these: then
-    /// by those of another trainer, on the same batch as if nothing lacked.
+    /// Refuses schedules of terms that do not exist, by the `terms` of the first batch. Where cases lack targets, their terms are not among
+    /// these: then by those of another trainer, on the same batch as if nothing lacked.
     fn check_names(&mut self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), StepError> {
         let weighting = &self.identity.recipe.weighting;
         let names = |terms: &[Term]| terms.iter().map(|term| term.name.clone()).collect::<Vec<_>>();

@@ -13,8 +13,8 @@ const READ: u16 = 4;
 const WRITE: u16 = 2;
 const RUN: u16 = 1;
 
-/// Gives `path` a list that allows `rights` to a user whom it names, as `setfacl` does: see `man 5 acl`. Whom it names is of no matter to the host; our own
-/// number is known in every user namespace.
+/// Gives `path` a list that allows `rights` to a user whom it names, as `setfacl` does: see `man 5 acl`. Whom it names is of no matter to
+/// the host; our own number is known in every user namespace.
 fn allow(path: &Path, rights: u16) -> io::Result<()> {
     let [owner, user, group, mask, other] = [0x01u16, 0x02, 0x04, 0x10, 0x20];
     const NOBODY: u32 = u32::MAX;

@@ -15,8 +15,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs `script` in a shell that has evaluated `host plugin env`, as the guide says. Cargo compiles into the build folder of these tests, by the settings of
-/// the repository, which lies above `folder`, and without the network: libtorch's bindings are then not compiled again.
+/// Runs `script` in a shell that has evaluated `host plugin env`, as the guide says. Cargo compiles into the build folder of these tests,
+/// by the settings of the repository, which lies above `folder`, and without the network: libtorch's bindings are then not compiled again.
 fn shell(folder: &Path, script: &str) {
     let mut bash = Command::new("bash");
     let host = artifact::host();

@@ -19,8 +19,8 @@ fn check(plugin: &Path, arguments: &[&str], variable: Option<(&str, &str)>) -> R
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Every mistake of the fixture `silent`, by its number in the chapter "What the kit proves", with the case that finds it, its verdict, and a word of what
-/// it says.
+/// Every mistake of the fixture `silent`, by its number in the chapter "What the kit proves", with the case that finds it, its verdict, and
+/// a word of what it says.
 const MISTAKES: &[(&str, &str, &str, &str)] = &[
     // 1
     ("plain_mean", "unbelieved", "failed", "Level::mean"),

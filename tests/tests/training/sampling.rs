@@ -1,6 +1,7 @@
 //! Which cases are drawn, which parts of them, and how they are varied: what the flags promise, seen in the batches themselves.
 //!
-//! A batch is seen through a loss that is NaN: with `--on-nonfinite dump` the run ends at its first step, names the cases of the batch, and writes it.
+//! A batch is seen through a loss that is NaN: with `--on-nonfinite dump` the run ends at its first step, names the cases of the batch, and
+//! writes it.
 
 use imaging::Volume;
 use imaging::augment::Augmentation;

@@ -93,7 +93,8 @@ impl Labels {
         foreground
     }
 
-    /// What nnU-Net calls each of the [foreground](Self::foreground) in `summary.json`: Python's `str` of a label value, or of the tuple of a region's.
+    /// What nnU-Net calls each of the [foreground](Self::foreground) in `summary.json`: Python's `str` of a label value, or of the tuple of
+    /// a region's.
     pub fn summary_keys(&self) -> Vec<String> {
         let has_regions = self.has_regions();
         let key = |(name, values): (String, Vec<i16>)| match values[..] {

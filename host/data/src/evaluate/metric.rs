@@ -1,5 +1,5 @@
-//! What a number of a measured case is called, and what it says. Every kind of target has one list of these: `summary.json`, `cases.csv`, the console,
-//! a run's log and comparisons are made from it. Over cases all numbers are combined alike: their mean, NaN left out.
+//! What a number of a measured case is called, and what it says. Every kind of target has one list of these: `summary.json`, `cases.csv`,
+//! the console, a run's log and comparisons are made from it. Over cases all numbers are combined alike: their mean, NaN left out.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

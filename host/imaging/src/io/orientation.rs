@@ -55,8 +55,8 @@ impl Orientation {
     }
 }
 
-/// The orthogonal matrix that is nearest to one with columns `direction`, by Newton's iteration for the polar decomposition (Higham 1986). What has no
-/// inverse stays as it is.
+/// The orthogonal matrix that is nearest to one with columns `direction`, by Newton's iteration for the polar decomposition (Higham 1986).
+/// What has no inverse stays as it is.
 fn nearest_rotation(direction: [[f64; 3]; 3]) -> [[f64; 3]; 3] {
     let mut matrix = direction;
     for _ in 0..100 {

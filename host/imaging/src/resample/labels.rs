@@ -10,10 +10,11 @@ use crate::Volume;
 
 /// Resamples `labels` from `spacing` to the grid of `new_shape` at `new_spacing`; spacings in mm, (z, y, x).
 ///
-/// A tie goes to the label of the nearest voxel if that is among the tied, else to the smallest. Spacings only decide whether an
-/// axis is separate (see the module's page). Along a separate axis the nearest plane counts: also where `order_z` is linear, since of two planes the
-/// nearer has the larger weight. Half-way between two planes that differ, linear `order_z` takes neither and leaves 0, as nnU-Net does
-/// (`default_resampling.py`: a label wins with more than half). Channels are independent. Rules with another [`Vote`] than by share go by what that says.
+/// A tie goes to the label of the nearest voxel if that is among the tied, else to the smallest. Spacings only decide whether an axis is
+/// separate (see the module's page). Along a separate axis the nearest plane counts: also where `order_z` is linear, since of two planes
+/// the nearer has the larger weight. Half-way between two planes that differ, linear `order_z` takes neither and leaves 0, as nnU-Net does
+/// (`default_resampling.py`: a label wins with more than half). Channels are independent. Rules with another [`Vote`] than by share go by
+/// what that says.
 ///
 /// # Panics
 /// When `labels` is empty, or `new_shape` is, or an order of the rule is cubic, which is for images.

@@ -5,10 +5,10 @@
 //! longer along one axis than along the others, a [`Rule`] treats that axis apart: the planes across it are interpolated one by one,
 //! then the axis on its own, as a rule by taking nearest slices.
 //!
-//! What the voxels along an axis are made of is worked out once, in `axis`. `image` takes a channel through its planes (`plane`) and
-//! then along z, writing to the output as it goes; `spline` is the filter that cubic interpolation needs, `range` what an image is
-//! clipped to. `labels` does label maps, where interpolation is a vote, and `vote` does them as torch counts. `logits` turns a network's logits into a label map, class by
-//! class and without holding them at the new size.
+//! What the voxels along an axis are made of is worked out once, in `axis`. `image` takes a channel through its planes (`plane`) and then
+//! along z, writing to the output as it goes; `spline` is the filter that cubic interpolation needs, `range` what an image is clipped to.
+//! `labels` does label maps, where interpolation is a vote, and `vote` does them as torch counts. `logits` turns a network's logits into a
+//! label map, class by class and without holding them at the new size.
 
 mod axis;
 mod image;

@@ -34,8 +34,8 @@ impl GradNorm {
         self.terms.get(term).map(|balanced| balanced.weight)
     }
 
-    /// One step of Adam on Σ |G_i − Ḡ (r_i)^α|, G_i = w_i · norm_i, r_i = (L_i / L_i(0)) / its mean, the right side taken as constant; then all weights
-    /// are scaled so that they sum up to what was given.
+    /// One step of Adam on Σ |G_i − Ḡ (r_i)^α|, G_i = w_i · norm_i, r_i = (L_i / L_i(0)) / its mean, the right side taken as constant; then
+    /// all weights are scaled so that they sum up to what was given.
     pub fn update(&mut self, seen: &[Seen], alpha: f64, rate: f64) {
         if seen.is_empty() {
             return;

@@ -44,8 +44,8 @@ impl Chunk {
     /// volume. The first one is that of the first interior sample.
     ///
     /// # Panics
-    /// When a voxel `reach` beyond one of them does not lie in a channel of `length` voxels, or that has 2³² or more. The first never happens with a box that holds what
-    /// the patch samples; it is what unchecked reading relies on.
+    /// When a voxel `reach` beyond one of them does not lie in a channel of `length` voxels, or that has 2³² or more. The first never
+    /// happens with a box that holds what the patch samples; it is what unchecked reading relies on.
     pub(super) fn indices(&self, lower: [usize; 3], strides: [usize; 3], reach: usize, length: usize, index: &mut [u32; CHUNK]) {
         let index = &mut index[..self.interior.len()];
         // What is longer could not be counted; indices would begin again at 0.

@@ -93,8 +93,8 @@ impl Header {
         Self { version: Version::One, fields, sizes: vec![1; rank as usize], number: Number::U8 }
     }
 
-    /// Why `library` does not open such a file, if it does not. nnU-Net takes three dimensions alone from nibabel; here others are read, as they always were:
-    /// two are one slice, and further ones are channels.
+    /// Why `library` does not open such a file, if it does not. nnU-Net takes three dimensions alone from nibabel; here others are read, as
+    /// they always were: two are one slice, and further ones are channels.
     pub fn refused_by(&self, library: Library) -> Option<String> {
         match library {
             Library::SimpleItk if self.version == Version::Two => Some("is NIfTI-2".to_owned()),
