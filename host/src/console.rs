@@ -1,7 +1,7 @@
 //! What the program prints: nothing that names, headers or plugins bring along reaches a terminal, a table or a log as a command to it.
 //!
 //! Control characters, line breaks among them, and marks that change the direction of writing are shown as what they are: `\n`, `\u{1b}`,
-//! `\u{202e}`. Everything that is printed goes through here: results through [`Output`], messages through [`logger`].
+//! `\u{202e}`. Results are printed through [`Output`], messages through [`logger`].
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -52,14 +52,6 @@ impl Output {
     /// When nobody takes it.
     pub fn json(&self, value: &impl Serialize) -> io::Result<()> {
         writeln!(self.lock(), "{}", plain_json(&serde_json::to_string_pretty(value)?))
-    }
-
-    /// Prints out what is in a buffer.
-    ///
-    /// # Errors
-    /// When nobody takes it.
-    pub fn flush(&self) -> io::Result<()> {
-        self.lock().flush()
     }
 
     fn lock(&self) -> MutexGuard<'_, dyn Write + Send + 'static> {

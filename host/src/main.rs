@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     imaging::io::set_most_voxels(cli.max_voxels);
     let level = ["info", "debug", "trace"][usize::from(cli.verbose).min(2)];
     console::logger(level).init();
-    match environment().and_then(|env| commands::execute(cli, &env)) {
+    match commands::execute(cli, &environment()) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // Whoever read the output has seen enough, as with `| head`.
@@ -39,10 +39,10 @@ fn main() -> ExitCode {
 }
 
 /// This program, on this terminal.
-fn environment() -> anyhow::Result<Environment> {
-    let program = std::env::current_exe()?;
+fn environment() -> Environment {
+    let program = std::env::current_exe().ok();
     let stdout = std::io::stdout();
     let width = if stdout.is_terminal() { terminal_size::terminal_size().map(|(width, _)| width.0.into()) } else { None };
     let output = Output::new(stdout, width);
-    Ok(Environment::new(program, Stop::new(signals::stop), output, Folders::new(signals::remove)))
+    Environment::new(program, Stop::new(signals::stop), output, Folders::new(signals::remove))
 }

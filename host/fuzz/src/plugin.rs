@@ -26,8 +26,9 @@ pub fn loader(bytes: &[u8]) {
         Err(error) => return one_line(&error.to_string()),
     };
     let host = Host { libtorch: "2.13.0", extensions: &[], folder: None };
-    if let Err(error) = file.admit(&host) {
-        one_line(&error.to_string());
+    match file.admit(&host) {
+        Ok(warning) => one_line(&warning.unwrap_or_default()),
+        Err(error) => one_line(&error.to_string()),
     }
     one_line(&trust::standing(&file, &host).expect("nothing is pinned").to_string());
     let copy = file.sealed_copy().expect("there is memory");

@@ -58,11 +58,11 @@ impl LibraryFile {
         compatible::check(&self.manifest, host).map_err(refuse)
     }
 
-    /// Whether `host` may load it, and is allowed to by the user.
+    /// The same and whether the user lets it be loaded, which decides under `--locked`. Returns what there is to warn of when it is loaded.
     ///
     /// # Errors
-    /// When it may not.
-    pub fn admit(&self, host: &Host) -> Result<(), LoadError> {
+    /// When it may not be loaded.
+    pub fn admit(&self, host: &Host) -> Result<Option<String>, LoadError> {
         self.check(host)?;
         trust::admit(self, host).map_err(|e| LoadError { path: self.path.clone(), reason: e.into() })
     }

@@ -25,8 +25,8 @@ pub(super) struct NetworkHeader {
     pub probe: Option<ProbeForm>,
 }
 
-/// What its random numbers are keyed by, in the header of a safetensors `file`; `None` where this is no checkpoint of ours.
-pub(super) fn streams(file: &[u8]) -> Option<Streams> {
+/// What its random numbers are keyed by, from the JSON at the beginning of a safetensors file; `None` where this is no checkpoint of ours.
+pub(super) fn streams(json: &[u8]) -> Option<Streams> {
     #[derive(Deserialize)]
     struct Header {
         identity: Keyed,
@@ -37,7 +37,7 @@ pub(super) fn streams(file: &[u8]) -> Option<Streams> {
         streams: Streams,
     }
     // A header of safetensors is an object of tensors by name, and one of what else there is to say.
-    let all: serde_json::Value = serde_json::from_slice(file).ok()?;
+    let all: serde_json::Value = serde_json::from_slice(json).ok()?;
     let header: Header = serde_json::from_str(all["__metadata__"][KEY].as_str()?).ok()?;
     Some(header.identity.streams)
 }

@@ -37,7 +37,7 @@ pub use fold::{REPLACED, checkpoint_path, keep_epoch, newest_checkpoint};
 pub use identity::{Identity, Machine, Streams};
 pub use model_folder::{ModelFolder, TrainedModel, target_kinds, trained_task, warn_of_options};
 pub use origin::{Keeps, LibraryRecord, Origin};
-pub use pretrain::{Treatment, pretrain, table};
+pub use pretrain::{Treatment, pretrain, treatments_table};
 pub use resume::{load as load_checkpoint, save as save_checkpoint, streams as checkpoint_streams};
 pub use unpack::unpack;
 pub use weights::{Saved, Weights, read_weights, write_weights};

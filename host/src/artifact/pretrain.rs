@@ -82,7 +82,7 @@ pub fn pretrain(checkpoint: &Checkpoint, parameters: &Parameters, heads: bool) -
 }
 
 /// A table: what was loaded, a line a stage, then everything that was not, with the reason.
-pub fn table(treatments: &[Treatment]) -> Vec<Vec<String>> {
+pub fn treatments_table(treatments: &[Treatment]) -> Vec<Vec<String>> {
     let mut rows = vec![["PART", "TENSORS", "RESULT"].map(str::to_owned).to_vec()];
     let part = |name: &str| name.split('.').take(3).collect::<Vec<_>>().join(".");
     let mut add = |part: String, result: &str| match rows.last_mut() {

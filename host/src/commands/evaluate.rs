@@ -67,7 +67,7 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
     imaging::io::write_atomically(&output.join("cases.csv"), |file| file.write_all(table.as_bytes()))?;
 
     let mut lines = vec![["LABEL", "METRIC", "CASES", "MEAN", "95 % INTERVAL"].map(str::to_owned).to_vec()];
-    for Column { label, metric, values, .. } in summary.columns().into_iter().filter(|column| column.shown > Shown::InFiles) {
+    for Column { label, metric, values, .. } in summary.columns().into_iter().filter(|column| column.shown >= Shown::OnConsole) {
         let known: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         let mean = known.iter().sum::<f64>() / known.len() as f64;
         let interval = mean_interval(&known, SEED).map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));

@@ -37,7 +37,7 @@ pub fn execute(command: &PluginCommand, env: &Environment) -> Result<()> {
             Ok(env.output.json(&schema)?)
         }
         PluginCommand::New(args) => new(args, env),
-        PluginCommand::Env => Ok(env.output.text(&plugin::build_variables(&env.program)?)?),
+        PluginCommand::Env => Ok(env.output.text(&plugin::build_variables(program(env)?)?)?),
         PluginCommand::Check(args) => check(args, env),
         PluginCommand::Bench(args) => bench(args, env),
         PluginCommand::Trust(command) => super::trust::execute(command, env),
@@ -60,6 +60,11 @@ fn list(env: &Environment) -> Result<()> {
     Ok(())
 }
 
+/// The program, which authors of plugins call.
+fn program(env: &Environment) -> Result<&Path> {
+    env.program.as_deref().ok_or_else(|| anyhow!("cannot tell where this program is: the system does not say (/proc/self/exe)"))
+}
+
 fn inspect(spec: &str, env: &Environment) -> Result<()> {
     let file = LibraryFile::read(&resolve(spec, &env.plugins)?)?;
     say!(env, "path         {}", file.path.display())?;
@@ -71,7 +76,7 @@ fn inspect(spec: &str, env: &Environment) -> Result<()> {
         say!(env, "{key:<12} {value}")?;
     }
     match file.admit(&env.plugins) {
-        Ok(()) => say!(env, "loadable     yes, as far as can be told without running it")?,
+        Ok(_) => say!(env, "loadable     yes, as far as can be told without running it")?,
         Err(error) => say!(env, "loadable     no: {error}")?,
     }
     Ok(())
@@ -149,7 +154,7 @@ fn new(args: &NewArgs, env: &Environment) -> Result<()> {
         Language::Rust => ("cargo build --release", format!("target/release/{}", gate::search::library_file(name))),
         Language::Cpp => ("./build.sh", format!("./{}", gate::search::library_file(name))),
     };
-    let host = &env.program;
+    let host = program(env)?;
     say!(env, "{} is written. Next:", folder.display())?;
     say!(env, "  eval \"$({} plugin env)\"", host.display())?;
     say!(env, "  cd {} && {build}", folder.display())?;

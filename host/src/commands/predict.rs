@@ -66,9 +66,12 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
     let window = Window { step: args.step, half: args.nnunet_exact, ..Window::new(configuration, model.patch, &mirror, &model.targets) };
     let predictor = Predictor::new(&model.folds, plans, configuration, &model.targets, window, extras);
     let bar = Bar::new("predicting", wanted.len() as u64);
-    let Done { bad: unpredicted, network } =
+    let Done { bad: unpredicted, run } =
         predict_files(&predictor, configuration, &wanted, &layout, &largest, &env.stop, || bar.step())?;
     drop(bar);
+    if run.stopped {
+        return Ok(Outcome::Interrupted);
+    }
     let (done, all) = (wanted.len() - unpredicted.len(), wanted.len() + bad.len());
     bad.extend(unpredicted);
     // What lies there of a case that could not be predicted is an earlier run's.
@@ -76,7 +79,7 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
     let predicted: Vec<&CaseFiles> = all_cases.iter().filter(|case| !failed.contains(case.id.as_str())).collect();
     gather(&predicted, &layout, args.preview.as_deref(), args.parts.count > 1)?;
     let (output, seconds) = (args.output.display(), started.elapsed().as_secs_f64());
-    say!(env, "{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * network.as_secs_f64() / seconds)?;
+    say!(env, "{output}: {done} cases in {seconds:.1} s, {:.0} % of it in the network", 100.0 * run.network.as_secs_f64() / seconds)?;
     if bad.is_empty() {
         return Ok(Outcome::Done);
     }

@@ -22,7 +22,7 @@ impl Error {
     /// Whether less at once may do.
     pub fn is_out_of_memory(&self) -> bool {
         match self {
-            Self::Network(error) => matches!(error, network::Error::OutOfMemory(_)),
+            Self::Network(error) => error.is_out_of_memory(),
             Self::Plugin(error) => error.out_of_memory,
         }
     }

@@ -16,6 +16,8 @@ pub use precision::Precision;
 pub use task::{all_told, made_kind, output_kind, task, told};
 pub use unet::Unet;
 
+use crate::shim::says_out_of_memory;
+
 /// A network cannot be built or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,21 +50,20 @@ pub enum Error {
     },
     /// libtorch failed.
     #[error("libtorch: {}", first_line(.0))]
-    Torch(tch::TchError),
-    /// The device has no memory left.
-    #[error("libtorch: {}", first_line(.0))]
-    OutOfMemory(tch::TchError),
+    Torch(#[from] tch::TchError),
     /// libtorch's modes or generators.
     #[error(transparent)]
     Shim(#[from] crate::shim::Error),
 }
 
-/// In libtorch's messages, which are all that it gives: `CUDA out of memory. Tried to allocate …`.
-pub const OUT_OF_MEMORY: &str = "out of memory";
-
-impl From<tch::TchError> for Error {
-    fn from(error: tch::TchError) -> Self {
-        if error.to_string().contains(OUT_OF_MEMORY) { Self::OutOfMemory(error) } else { Self::Torch(error) }
+impl Error {
+    /// Whether the device has no memory left.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Torch(error) => says_out_of_memory(&error.to_string()),
+            Self::Shim(error) => error.is_out_of_memory(),
+            _ => false,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::Library;
-use crate::network::OUT_OF_MEMORY;
+use crate::shim::says_out_of_memory;
 use plugin_api::abi;
 
 /// A call into a plugin failed, or returned what it must not.
@@ -24,7 +24,9 @@ impl CallError {
     /// What `call` into `library` did wrong.
     pub(crate) fn new(library: &Library, call: &'static str, message: String) -> Self {
         let plugin = format!("{} {}", library.manifest.id, library.manifest.version);
-        Self { plugin, call, message, nonfinite: false, panicked: false, out_of_memory: false }
+        // Libraries pass on what libtorch says.
+        let out_of_memory = says_out_of_memory(&message);
+        Self { plugin, call, message, nonfinite: false, panicked: false, out_of_memory }
     }
 
     /// `call` into `library` returned `status`, which is not [`abi::OK`], and wrote `message`.
@@ -33,8 +35,6 @@ impl CallError {
         let message = message.lines().next().unwrap_or("no message");
         let panicked = status == abi::PANIC;
         let message = if panicked { message.to_owned() } else { format!("failed: {message}") };
-        // Libraries pass on what libtorch says.
-        let out_of_memory = message.contains(OUT_OF_MEMORY);
-        Self { panicked, out_of_memory, ..Self::new(library, call, message) }
+        Self { panicked, ..Self::new(library, call, message) }
     }
 }

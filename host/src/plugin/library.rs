@@ -3,8 +3,7 @@
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{LibHeader, lib_header_from_path};
-use gate::LibraryFile;
-use gate::{Host, LoadError, Reason};
+use gate::{Host, LibraryFile, LoadError, Reason};
 use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
 use plugin_api::Manifest;
 use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
@@ -49,7 +48,9 @@ impl Library {
     /// # Errors
     /// When it is refused, or is not what its manifest says.
     pub fn load_file(file: LibraryFile, host: &Host) -> Result<Self, LoadError> {
-        file.admit(host)?;
+        if let Some(warning) = file.admit(host)? {
+            log::warn!("{warning}");
+        }
         let entry = entry(&file);
         let LibraryFile { path, manifest, sha256, .. } = file;
         match entry {

@@ -1,20 +1,19 @@
 //! From image files to files of predictions.
 
-use super::{BadCase, CaseFiles, Error, Layout, Prediction, Predictor, Preprocessed};
+use super::{BadCase, CaseFiles, Error, Layout, Prediction, Predictor, Preprocessed, Run};
 use crate::environment::Stop;
 use data::plan::Configuration;
 use imaging::largest_component::keep_largest_component;
 use indexmap::IndexMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// How it went.
 #[derive(Debug)]
 pub struct Done {
     /// Cases that were not predicted, with the reason, by name.
     pub bad: Vec<BadCase>,
-    /// Time that the network took.
-    pub network: Duration,
+    /// Time that the network took, and whether cases were left.
+    pub run: Run,
 }
 
 /// Predicts `cases` into the files of `layout`, and calls `tell` after each. A case that cannot be predicted does not stop the others.
@@ -43,17 +42,18 @@ pub fn predict_files(
                 largest.get(name).into_iter().flatten().for_each(|group| keep_largest_component(labels, group));
             }
         }
-        let written = layout.write(case, &predicted);
+        layout.write(case, &predicted)?;
         tell();
-        written
+        Ok(())
     };
     let failed = |case: &CaseFiles, error: Error| {
         let bad_case = BadCase { case: case.id.to_string(), reason: error.to_string() };
         bad.lock().unwrap_or_else(PoisonError::into_inner).push(bad_case);
+        tell();
         Ok(())
     };
-    let network = predictor.run(cases, read, finish, failed, stop)?;
+    let run = predictor.run(cases, read, finish, failed, stop)?;
     let mut bad = bad.into_inner().unwrap_or_else(PoisonError::into_inner);
     bad.sort_by(|a, b| a.case.cmp(&b.case));
-    Ok(Done { bad, network })
+    Ok(Done { bad, run })
 }

@@ -28,7 +28,7 @@ pub use folder::{Done, predict_files};
 pub use gather::gather;
 pub use inputs::{Inputs, Preprocessed};
 pub use layout::Layout;
-pub use predictor::{Predicted, Predictor};
+pub use predictor::{Predicted, Predictor, Run};
 pub use sliding_window::{Window, sliding_window};
 pub use validate::{Validation, validate};
 
@@ -46,7 +46,7 @@ pub enum Error {
         /// Why.
         source: crate::model::Error,
     },
-    /// The same, at what concerns all cases.
+    /// The same, of a case that the caller names.
     #[error(transparent)]
     Model(#[from] crate::model::Error),
     /// A case of the store cannot be read.

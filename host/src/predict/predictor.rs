@@ -1,11 +1,12 @@
 //! The one way to predict: preprocessed images in, named outputs out, with reading and writing beside the network.
 //!
 //! ```text
-//! thread:  read, preprocess ─┐ (1 waits)
-//! caller:                    └ sliding window ─┐ (1 waits)
+//! thread:  read, preprocess ─┐
+//! caller:                    └ sliding window ─┐
 //! thread:                                      └ resample, decide, finish
 //! ```
-//! So at most three images and three sets of logits are in memory. Everything that calls the plugin stays on the caller's thread.
+//! Each waits until the next one takes what it has made: two images and two sets of logits are in memory at most. Everything that calls the
+//! plugin stays on the caller's thread.
 
 use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window, sliding_window};
 use crate::environment::Stop;
@@ -38,6 +39,15 @@ pub struct Predicted {
     pub properties: Properties,
     /// Where the raw image lies in the patient.
     pub geometry: Geometry,
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Run {
+    /// Time that the network took.
+    pub network: Duration,
+    /// Cases were left because the run was to end.
+    pub stopped: bool,
 }
 
 /// What the network has made of a case.
@@ -77,9 +87,8 @@ impl<'a> Predictor<'a> {
         self.exporter.export(&self.models[0], logits, &case.properties)
     }
 
-    /// Predicts one case after another: `read` prepares a case, or leaves it out with `None`, `finish` takes what is predicted, each on a thread of
-    /// its own. `failed` says whether to go on after an error. Returns the time that the network took; a `stop` ends the run after the cases
-    /// that the network has seen.
+    /// Predicts one case after another. `read` prepares a case, or leaves it out with `None`. `finish` takes its prediction. Each has a thread
+    /// of its own. `failed` decides whether to go on after an error. `stop` ends the run after the case that the network is at.
     ///
     /// # Errors
     /// What `failed` returns, of the first case for which it does.
@@ -90,9 +99,9 @@ impl<'a> Predictor<'a> {
         finish: impl FnMut(&CaseFiles, Predicted) -> Result<(), Error> + Send,
         failed: impl Fn(&CaseFiles, Error) -> Result<(), Error> + Sync,
         stop: &Stop,
-    ) -> Result<Duration, Error> {
-        let (to_network, prepared) = sync_channel(1);
-        let (to_finish, computed) = sync_channel(1);
+    ) -> Result<Run, Error> {
+        let (to_network, prepared) = sync_channel(0);
+        let (to_finish, computed) = sync_channel(0);
         // Threads share no network: libtorch's tensors stay with one thread at a time.
         let (exporter, failed) = (&self.exporter, &failed);
         std::thread::scope(|scope| {
@@ -104,27 +113,30 @@ impl<'a> Predictor<'a> {
             let finished = finisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             // The later the stage, the earlier the case.
             finished?;
-            let time = computed?;
-            read?;
-            Ok(time)
+            let (network, all_computed) = computed?;
+            let all_read = read?;
+            Ok(Run { network, stopped: !(all_read && all_computed) })
         })
     }
 
-    /// Takes what is read until that ends, or nobody takes what it makes of that.
+    /// Takes what is read until that ends, or nobody takes what it makes of that. Returns the time that the network took, and whether all that was read
+    /// was computed.
     fn compute_all<'c>(
         &self,
         prepared: Receiver<(&'c CaseFiles, Preprocessed)>,
         failed: impl Fn(&CaseFiles, Error) -> Result<(), Error>,
         stop: &Stop,
         to_finish: &SyncSender<Computed<'c>>,
-    ) -> Result<Duration, Error> {
+    ) -> Result<(Duration, bool), Error> {
         let mut time = Duration::ZERO;
         for (case, preprocessed) in prepared {
             if stop.is_asked() {
-                break;
+                return Ok((time, false));
             }
             let outputs = guarded(&case.id, || self.compute(&preprocessed, &mut time));
-            let Preprocessed { properties, geometry, .. } = preprocessed;
+            let Preprocessed { inputs, properties, geometry } = preprocessed;
+            // The finishing thread may be busy for long.
+            drop(inputs);
             match outputs {
                 Ok(outputs) => {
                     if to_finish.send(Computed { case, properties, geometry, outputs }).is_err() {
@@ -134,7 +146,7 @@ impl<'a> Predictor<'a> {
                 Err(error) => failed(case, error)?,
             }
         }
-        Ok(time)
+        Ok((time, true))
     }
 
     fn compute(&self, case: &Preprocessed, time: &mut Duration) -> Result<Outputs, Error> {
@@ -148,17 +160,17 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// Reads until all cases are read, or nobody takes them.
+/// Reads until all cases are read, or nobody takes them; false when stopped.
 fn read_all<'c>(
     cases: &'c [CaseFiles],
     read: impl Fn(&CaseFiles) -> Result<Option<Preprocessed>, Error>,
     failed: impl Fn(&CaseFiles, Error) -> Result<(), Error>,
     stop: &Stop,
     to_network: &SyncSender<(&'c CaseFiles, Preprocessed)>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     for case in cases {
         if stop.is_asked() {
-            break;
+            return Ok(false);
         }
         match guarded(&case.id, || read(case)) {
             Ok(None) => {}
@@ -170,7 +182,7 @@ fn read_all<'c>(
             Err(error) => failed(case, error)?,
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn finish_all(

@@ -105,8 +105,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
             other => other,
         })
     };
-    predictor.run(&cases, read, finish, failed, validation.stop)?;
-    if validation.stop.is_asked() {
+    if predictor.run(&cases, read, finish, failed, validation.stop)?.stopped {
         return Ok(None);
     }
     let left_out = left_out.into_inner();

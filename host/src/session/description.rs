@@ -83,7 +83,7 @@ impl Session<'_> {
         let resumed = progress.epoch > 0 || progress.iteration > 0;
         if let Some(inherited) = self.inherited.as_ref().filter(|_| !resumed) {
             log.line(&format!("Begins with {}:", inherited.path.display()));
-            table::lines(&artifact::table(&inherited.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
+            table::lines(&artifact::treatments_table(&inherited.treatments)).lines().for_each(|line| log.line(&format!("  {line}")));
         }
         if resumed {
             log.line(&format!("Resumed at epoch {}, iteration {}", progress.epoch, progress.iteration));

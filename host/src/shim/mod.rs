@@ -16,6 +16,18 @@ pub use many::{Adam, AdamState, adam, clear_gradients, clip_gradients, lerp, sgd
 #[error("libtorch: {0}")]
 pub struct Error(String);
 
+impl Error {
+    /// Whether the device has no memory left.
+    pub fn is_out_of_memory(&self) -> bool {
+        says_out_of_memory(&self.0)
+    }
+}
+
+/// Whether a message of libtorch, which is all that it gives, is about memory: `CUDA out of memory. Tried to allocate …`.
+pub fn says_out_of_memory(message: &str) -> bool {
+    message.contains("out of memory")
+}
+
 /// Modes that a call may leave changed: gradients, autocast, number of threads, choice of deterministic algorithms.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub enum Error {
     /// A loader worker failed.
     #[error(transparent)]
     Loading(#[from] loading::Error),
-    /// libtorch or the plugin failed.
+    /// The model failed, or its gradients; of a step, [`Error::Step`] says which.
     #[error(transparent)]
     Model(#[from] StepError),
     /// A checkpoint.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::metric::{Column, Metric, Shown, columns};
 use super::{Error, Notes, json, mean, nan_mean};
 
 /// One case: a score for each class, and the true class.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Case {
     /// Its id.
     pub case: String,

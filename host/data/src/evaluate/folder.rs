@@ -187,11 +187,13 @@ fn labels_case(
     let files = Files { prediction: pair.prediction.clone(), reference: path.to_owned() };
     let prediction = reader.read_labels(&pair.prediction).map_err(|e| e.to_string())?;
     let reference = reader.read_labels(path).map_err(|e| e.to_string())?;
+    // Before surfaces are measured, which takes longest.
+    files.check_shapes(prediction.volume.shape(), reference.volume.shape()).map_err(|e| e.to_string())?;
+    let mut doubts: Vec<String> = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?.into_iter().collect();
     let (foreground, ignore) = (labels.foreground(), labels.ignore);
     let scale = Some((reference.geometry.spacing(), folders.tolerance));
     let case =
         segmentation::case_metrics(files, &prediction.volume, &reference.volume, &foreground, ignore, scale).map_err(|e| e.to_string())?;
-    let mut doubts: Vec<String> = lie_on_each_other(folders, pair, &prediction.geometry, &reference.geometry)?.into_iter().collect();
     for (what, map) in [("prediction", &prediction.volume), ("reference", &reference.volume)] {
         let unnamed: Vec<String> = unnamed_labels(map, labels).iter().map(|(value, voxels)| format!("{value} ({voxels} voxels)")).collect();
         if !unnamed.is_empty() {

@@ -25,7 +25,9 @@ pub struct Metric<Measured: 'static> {
 pub enum Shown {
     /// Nobody.
     InFiles,
-    /// Whoever evaluates or compares.
+    /// Whoever compares runs.
+    InComparisons,
+    /// And whoever evaluates predictions.
     OnConsole,
     /// And comparisons test whether one run is better by it.
     Tested,

@@ -19,7 +19,7 @@ pub mod regression;
 pub mod segmentation;
 mod summary;
 
-pub use record::{Recorded, RecordedCase, Value, read};
+pub use record::{Recorded, RecordedCase, RecordedValue, read_summary};
 pub use summary::{Case, Summary};
 
 use std::path::PathBuf;

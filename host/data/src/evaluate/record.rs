@@ -5,7 +5,7 @@ use std::path::Path;
 
 use imaging::io::{JsonError, number, read_json};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::metric::{Metric, Shown};
 use super::{Files, Notes, classification, nan_mean, regression, segmentation};
@@ -26,12 +26,12 @@ pub struct RecordedCase {
     /// Its id.
     pub name: String,
     /// Those that are tested first; where there are several labels, their mean before each of them.
-    pub values: Vec<Value>,
+    pub values: Vec<RecordedValue>,
 }
 
 /// One number of a case.
 #[derive(Debug)]
-pub struct Value {
+pub struct RecordedValue {
     /// Name of the label or region, `mean` for the mean over all, empty where there are none.
     pub label: String,
     /// Name of the metric.
@@ -48,7 +48,7 @@ pub struct Value {
 ///
 /// # Errors
 /// When it cannot be read, or is none.
-pub fn read(path: &Path, kind: &TargetKind, ending: &str) -> Result<Recorded, JsonError> {
+pub fn read_summary(path: &Path, kind: &TargetKind, ending: &str) -> Result<Recorded, JsonError> {
     let name = |files: &Files| {
         let name = files.prediction.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         name.strip_suffix(ending).map(str::to_owned).unwrap_or(name)
@@ -63,8 +63,10 @@ pub fn read(path: &Path, kind: &TargetKind, ending: &str) -> Result<Recorded, Js
         TargetKind::Regression { .. } => Record::<Measured<Numbers>>::read(path)?.cases(|case| {
             (name(&case.files), compared(&regression::METRICS, |metric| vec![(String::new(), case.metrics.get(metric.name))]))
         }),
-        TargetKind::Class { .. } => Record::<classification::Case>::read(path)?
-            .cases(|case| (case.case.clone(), compared(&classification::METRICS, |metric| vec![(String::new(), (metric.of)(case))]))),
+        TargetKind::Class { .. } => Record::<Guess>::read(path)?.cases(|Guess { case, prediction, reference }| {
+            let case = classification::Case { case: case.clone(), prediction: *prediction, reference: *reference, scores: Vec::new() };
+            (case.case.clone(), compared(&classification::METRICS, |metric| vec![(String::new(), (metric.of)(&case))]))
+        }),
     })
 }
 
@@ -80,7 +82,7 @@ impl<Case: DeserializeOwned> Record<Case> {
         read_json(path)
     }
 
-    fn cases(self, values: impl Fn(&Case) -> (String, Vec<Value>)) -> Recorded {
+    fn cases(self, values: impl Fn(&Case) -> (String, Vec<RecordedValue>)) -> Recorded {
         let case = |case: &Case| {
             let (name, values) = values(case);
             RecordedCase { name, values }
@@ -96,29 +98,44 @@ struct Measured<Metrics> {
     files: Files,
 }
 
-/// Numbers by name; those of a later version are there, too.
+/// A case of an image-level target, without its scores.
+#[derive(Deserialize)]
+struct Guess {
+    case: String,
+    prediction: usize,
+    reference: usize,
+}
+
+/// Numbers by name, and whatever a later version may write beside them.
 #[derive(Default, Deserialize)]
 struct Numbers(BTreeMap<String, Written>);
 
 #[derive(Deserialize)]
-struct Written(#[serde(deserialize_with = "number")] f64);
+#[serde(untagged)]
+enum Written {
+    Number(#[serde(deserialize_with = "number")] f64),
+    Other(IgnoredAny),
+}
 
 impl Numbers {
     fn get(&self, name: &str) -> f64 {
-        self.0.get(name).map_or(f64::NAN, |written| written.0)
+        match self.0.get(name) {
+            Some(Written::Number(number)) => *number,
+            Some(Written::Other(_)) | None => f64::NAN,
+        }
     }
 }
 
 /// The values of all metrics that are compared, those that are tested first.
-fn compared<M>(metrics: &'static [Metric<M>], of: impl Fn(&Metric<M>) -> Vec<(String, f64)>) -> Vec<Value> {
-    let mut metrics: Vec<&Metric<M>> = metrics.iter().filter(|metric| metric.shown > Shown::InFiles).collect();
+fn compared<M>(metrics: &'static [Metric<M>], of: impl Fn(&Metric<M>) -> Vec<(String, f64)>) -> Vec<RecordedValue> {
+    let mut metrics: Vec<&Metric<M>> = metrics.iter().filter(|metric| metric.shown >= Shown::InComparisons).collect();
     metrics.sort_by_key(|metric| (metric.shown != Shown::Tested, metric.column));
     let mut values = Vec::new();
     for metric in metrics {
         let Some(larger_is_better) = metric.larger_is_better else { continue };
         let is_tested = metric.shown == Shown::Tested;
         let of_labels = of(metric).into_iter();
-        values.extend(of_labels.map(|(label, value)| Value { label, metric: metric.name, larger_is_better, is_tested, value }));
+        values.extend(of_labels.map(|(label, value)| RecordedValue { label, metric: metric.name, larger_is_better, is_tested, value }));
     }
     values
 }

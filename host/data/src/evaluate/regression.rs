@@ -27,7 +27,7 @@ const fn error(name: &'static str, column: u8, shown: Shown, of: fn(&Errors) -> 
 
 /// What is measured of a map, in the order of `summary.json`.
 pub const METRICS: [Metric<Errors>; 2] =
-    [error("MAE", 0, Shown::Tested, |errors| errors.absolute), error("RMSE", 1, Shown::OnConsole, |errors| errors.squared.sqrt())];
+    [error("MAE", 0, Shown::Tested, |errors| errors.absolute), error("RMSE", 1, Shown::InComparisons, |errors| errors.squared.sqrt())];
 
 /// One measured case.
 #[derive(Clone, Debug)]

@@ -123,11 +123,11 @@ pub fn standing(file: &LibraryFile, host: &Host) -> Result<Standing, TrustError>
     Ok(if is_shipped(file, host) { Standing::Shipped } else { Standing::Unknown(pins) })
 }
 
-/// Refuses `file` if the host is strict and does not know it.
+/// Refuses `file` if the host is strict and does not know it; else returns what there is to warn of.
 ///
 /// # Errors
 /// When it is not admitted.
-pub(super) fn admit(file: &LibraryFile, host: &Host) -> Result<(), TrustError> {
+pub(super) fn admit(file: &LibraryFile, host: &Host) -> Result<Option<String>, TrustError> {
     let is_locked = std::env::var_os(LOCKED).is_some_and(|value| !value.is_empty() && value != "0");
     match standing(file, host) {
         Ok(Standing::Unknown(pinned)) if is_locked => {
@@ -136,16 +136,12 @@ pub(super) fn admit(file: &LibraryFile, host: &Host) -> Result<(), TrustError> {
         Ok(Standing::Unknown(pinned)) if !pinned.is_empty() => {
             let (path, sha256) = (file.path.display(), &file.sha256);
             let remedy = format!("if it is meant to be another one: host plugin trust add {}", quoted(&file.path));
-            log::warn!("plugin {path}: its sha256 is {sha256}, which is not pinned{}; {remedy}", told(&pinned));
-            Ok(())
+            Ok(Some(format!("plugin {path}: its sha256 is {sha256}, which is not pinned{}; {remedy}", told(&pinned))))
         }
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(None),
         Err(error) if is_locked => Err(error),
         // Then pins are only a convenience.
-        Err(error) => {
-            log::warn!("{error}");
-            Ok(())
-        }
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 

@@ -60,16 +60,17 @@ impl Results {
             let debug = read_json(&fold.join("debug.json"))?;
             results.data_keys.push(debug["identity"]["data_key"].as_str().unwrap_or_default().to_owned());
             let number = fold.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            let mut first = true;
+            let validation = fold.join("validation");
+            let (mut first, mut noted) = (true, false);
             for output in &outputs {
                 let Some(target) = output.target.as_deref().filter(|_| output.kind != Kind::Aux) else { continue };
-                let validation = if first { fold.join("validation") } else { fold.join("validation").join(&output.name) };
-                let path = validation.join("summary.json");
+                let folder = if std::mem::take(&mut first) { validation.clone() } else { validation.join(&output.name) };
                 // What a plugin makes has no reference, and its summary no case.
                 let Some(kind) = dataset.targets.get(target).map(|target| &target.kind) else { continue };
+                let path = folder.join("summary.json");
                 let Recorded { cases, notes } =
-                    evaluate::read(&path, kind, &dataset.file_ending).map_err(|error| Error::of_json(&path, error))?;
-                if std::mem::take(&mut first) {
+                    evaluate::read_summary(&path, kind, &dataset.file_ending).map_err(|error| Error::of_json(&path, error))?;
+                if !std::mem::replace(&mut noted, true) {
                     results.notes.extend(in_words(&notes).into_iter().map(|note| format!("{name}, {number}: {note}")));
                 }
                 for case in cases {
@@ -84,10 +85,10 @@ impl Results {
         Ok(results)
     }
 
-    fn table(&mut self, output: &str, target: &str, of: evaluate::Value) -> &mut Table {
+    fn table(&mut self, output: &str, target: &str, of: evaluate::RecordedValue) -> &mut Table {
         let found = self.tables.iter().position(|table| table.output == output && table.label == of.label && table.metric == of.metric);
         let index = found.unwrap_or_else(|| {
-            let evaluate::Value { label, metric, larger_is_better, is_tested, .. } = of;
+            let evaluate::RecordedValue { label, metric, larger_is_better, is_tested, .. } = of;
             let (output, target, values) = (output.to_owned(), target.to_owned(), IndexMap::new());
             self.tables.push(Table { output, target, label, metric, larger_is_better, is_tested, values });
             self.tables.len() - 1
