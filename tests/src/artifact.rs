@@ -368,9 +368,16 @@ fn without_workspace(manifest: &str) -> String {
         lines.filter_map(entry).collect()
     };
     let (package, dependencies) = (section("workspace.package"), section("workspace.dependencies"));
-    let written = manifest.lines().take_while(|line| *line != "[lints]").map(|line| match line.strip_suffix(".workspace = true") {
-        Some(key) => format!("{key} = {}\n", package.get(key).or(dependencies.get(key)).expect("the workspace has it")),
-        None => format!("{line}\n"),
+    let inherited = |key: &str| package.get(key).or(dependencies.get(key)).expect("the workspace has it");
+    let written = manifest.lines().take_while(|line| *line != "[lints]").map(|line| {
+        if let Some(key) = line.strip_suffix(".workspace = true") {
+            format!("{key} = {}\n", inherited(key))
+        } else if let Some(key) = line.strip_suffix(" = { workspace = true, optional = true }") {
+            let table = inherited(key).strip_suffix(" }").expect("a table");
+            format!("{key} = {table}, optional = true }}\n")
+        } else {
+            format!("{line}\n")
+        }
     });
     written.collect::<String>() + "[workspace]\n"
 }

@@ -66,8 +66,7 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
     let window = Window { step: args.step, half: args.nnunet_exact, ..Window::new(configuration, model.patch, &mirror, &model.targets) };
     let predictor = Predictor::new(&model.folds, plans, configuration, &model.targets, window, extras);
     let bar = Bar::new("predicting", wanted.len() as u64);
-    let Done { bad: unpredicted, run } =
-        predict_files(&predictor, configuration, &wanted, &layout, &largest, &env.stop, || bar.step())?;
+    let Done { bad: unpredicted, run } = predict_files(&predictor, configuration, &wanted, &layout, &largest, &env.stop, || bar.step())?;
     drop(bar);
     if run.stopped {
         return Ok(Outcome::Interrupted);
