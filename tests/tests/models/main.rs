@@ -4,5 +4,6 @@ mod evaluation;
 mod export;
 mod prediction;
 mod prediction_refusals;
+mod predictor;
 mod pth;
 mod pth_mutated;

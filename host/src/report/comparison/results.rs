@@ -117,3 +117,31 @@ fn in_words(notes: &Notes) -> Vec<String> {
 fn read_json(path: &Path) -> Result<Value, Error> {
     imaging::io::read_json(path).map_err(|error| Error::of_json(path, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn outputs_behind_one_whose_target_the_plugin_makes_are_found() {
+        let model = tempfile::tempdir().unwrap();
+        let write = |name: &str, value: Value| {
+            let path = model.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, value.to_string()).unwrap();
+        };
+        let output = |name: &str, target: &str| json!({"name": name, "target": target, "kind": "labels", "channels": 2, "levels": 1});
+        write("plugin.json", json!({"outputs": [output("edges", "made"), output("parts", "segmentation")]}));
+        let labels = json!({"background": 0, "ball": 1});
+        write("dataset.json", json!({"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}));
+        write("fold_0/debug.json", json!({"identity": {"data_key": "key"}}));
+        write("fold_0/validation/summary.json", json!({"metric_per_case": []}));
+        let case = json!({"prediction_file": "case_1.nii.gz", "reference_file": "x", "metrics": {"1": {"Dice": 0.5, "new": ["of later"]}}});
+        write("fold_0/validation/parts/summary.json", json!({"metric_per_case": [case], "split": "0"}));
+
+        let results = Results::read("a", &[model.path().join("fold_0")]).unwrap();
+        let dice = &results.tables[0];
+        assert_eq!((dice.output.as_str(), dice.metric, dice.values["fold_0/case_1"]), ("parts", "Dice", 0.5));
+    }
+}
