@@ -411,6 +411,11 @@ fn records(fold: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
+/// What the `summary.json` in `folder` says. Its NaN, which Python writes without quotes, is text.
+pub fn read_summary(folder: &Path) -> Value {
+    imaging::io::read_json(&folder.join("summary.json")).expect("measured")
+}
+
 /// The bytes of every tensor in a checkpoint.
 pub fn tensors_of(checkpoint: &Path) -> BTreeMap<String, Vec<u8>> {
     let bytes = fs::read(checkpoint).expect("trained");

@@ -2,24 +2,17 @@
 
 use imaging::Volume;
 use imaging::io::{Geometry, read_labels, write_labels};
-use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tests::artifact;
-use tests::program::{Bench, Ended};
-
-fn summary(folder: &Path) -> Value {
-    // As Python writes it, with a bare NaN.
-    let text = fs::read_to_string(folder.join("summary.json")).expect("written");
-    serde_json::from_str(&text.replace(": NaN", ": null")).expect("JSON")
-}
+use tests::program::{Bench, Ended, read_summary};
 
 #[test]
 fn a_folder_is_measured_as_its_validation_was() {
     let bench = Bench::new();
     bench.train(&artifact::plugin("base"), &["--iterations", "20"]).expect_success();
     let validation = bench.fold().join("validation");
-    let own = summary(&validation);
+    let own = read_summary(&validation);
     let (references, output) = (bench.folder().join("references"), bench.folder().join("measured"));
     fs::create_dir(&references).expect("writable");
     let predicted: Vec<_> = fs::read_dir(&validation).expect("there").flatten().map(|file| file.file_name()).collect();
@@ -32,7 +25,7 @@ fn a_folder_is_measured_as_its_validation_was() {
     for word in ["ball", "NSD", "HD95", "95 % INTERVAL"] {
         assert!(ended.stdout.contains(word), "no {word}: {ended:#?}");
     }
-    let measured = summary(&output);
+    let measured = read_summary(&output);
     assert_eq!(measured["foreground_mean"], own["foreground_mean"]);
     let (ours, case) = (&measured["metric_per_case"][0]["metrics"]["1"], &own["metric_per_case"][0]["metrics"]["1"]);
     case.as_object().expect("metrics").iter().for_each(|(name, value)| assert_eq!(ours[name], *value, "{name}"));
@@ -50,7 +43,7 @@ fn a_folder_is_measured_as_its_validation_was() {
     for word in ["absent: ", "it was not predicted", "damaged: ", "2 of "] {
         assert!(ended.stderr.contains(word), "no {word}: {ended:#?}");
     }
-    assert_eq!(summary(&output)["foreground_mean"], own["foreground_mean"]);
+    assert_eq!(read_summary(&output)["foreground_mean"], own["foreground_mean"]);
     bench.run(&["evaluate", &text(&references), &text(&references)]).expect_refusal(&["has no dataset.json", "--dataset-json"]);
 }
 

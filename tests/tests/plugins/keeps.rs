@@ -1,14 +1,13 @@
 //! What a plugin makes of logits is what is predicted; what it says that it keeps is compared with what the host would do.
 
 use imaging::io::read_labels;
-use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::artifact::{self, Api};
 use tests::checkpoint::change_header;
 use tests::models::read_npz;
-use tests::program::{Bench, Ended};
+use tests::program::{Bench, Ended, read_summary};
 
 /// The fixture `activations` whose manifest says that it keeps these methods.
 fn claiming(methods: &[&str]) -> (PathBuf, TempDir) {
@@ -77,7 +76,7 @@ fn what_a_plugin_makes_of_logits_is_predicted() {
                 }
                 maps.push(labels);
             }
-            let summary: Value = serde_json::from_str(&bench.summary()).expect("JSON");
+            let summary = read_summary(&bench.fold().join("validation"));
             assert!(summary["metric_per_case"].as_array().is_some_and(|cases| !cases.is_empty()), "{summary}");
             of_doors.push(maps);
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use tests::artifact;
 use tests::picture::expect_drawn;
-use tests::program::{Bench, Ended};
+use tests::program::{Bench, Ended, read_summary};
 
 /// What the log says of the batches.
 fn data_key(ended: &Ended) -> String {
@@ -106,11 +106,7 @@ fn targets_of_all_kinds_are_drawn_and_trained_on() {
         assert!(value.is_some_and(f64::is_finite), "{term}: {record}");
     }
     // Derived targets have no files; what they are compared with in validation is derived from the label maps.
-    let summary = |output: &str| {
-        let text = fs::read_to_string(bench.fold().join("validation").join(output).join("summary.json")).expect("validated");
-        // nnU-Net writes NaN.
-        serde_json::from_str::<Value>(&text.replace("NaN", "null")).expect("JSON")
-    };
+    let summary = |output: &str| read_summary(&bench.fold().join("validation").join(output));
     assert!(summary("depth").to_string().contains("MAE"));
     assert!(summary("ball")["metric_per_case"][0]["metrics"]["1"]["n_ref"].as_f64().is_some_and(|voxels| voxels > 0.0));
 }

@@ -1,11 +1,11 @@
 //! `--validate-only`: the validation cases, predicted and measured with the final checkpoint, and nothing else.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use tests::artifact;
-use tests::program::Bench;
+use tests::program::{Bench, read_summary};
 
 /// The files in a folder, by name.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -56,8 +56,7 @@ fn short_tries_validate_some_cases_or_none() {
 
     let measured = |further: &[&str]| {
         let ended = bench.train(&base, &[&["--validate-only"], further].concat()).expect_success();
-        let summary: Value = serde_json::from_str(&bench.summary().replace(": NaN", ": null")).expect("JSON");
-        (ended.stdout, summary)
+        (ended.stdout, read_summary(&bench.fold().join("validation")))
     };
     let (told, summary) = measured(&["--val-cases", "1"]);
     assert!(told.contains("Validation of 1 of 2 cases"), "{told}");

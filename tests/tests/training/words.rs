@@ -1,9 +1,9 @@
 //! Words that nothing would follow are refused before hours are spent: names of terms, targets without cases, settings of another optimiser, folds.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use tests::artifact;
-use tests::program::Bench;
+use tests::program::{Bench, read_summary};
 
 /// Adds a regression target `spots` that cases may lack, to every case whose number `has` it.
 fn spots(bench: &Bench, has: impl Fn(usize) -> bool) {
@@ -58,8 +58,7 @@ fn a_split_that_is_not_in_the_file_is_named() {
     let words = "not in splits_final.json: 4 training and 2 validation cases";
     assert!(ended.stdout.contains(words), "{ended:#?}");
     let fold = bench.fold().with_file_name("fold_7");
-    let summary = fs::read_to_string(fold.join("validation/summary.json")).expect("validated");
-    let summary: Value = serde_json::from_str(&summary.replace(": NaN", ": null")).expect("JSON");
+    let summary = read_summary(&fold.join("validation"));
     assert!(summary["split"].as_str().is_some_and(|split| split.starts_with(words)), "{summary}");
 }
 
