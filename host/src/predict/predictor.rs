@@ -28,6 +28,7 @@ pub struct Predictor<'a> {
     models: &'a [Model],
     window: Window,
     exporter: Exporter<'a>,
+    is_sparing: bool,
 }
 
 /// What is predicted of a case.
@@ -75,7 +76,12 @@ impl<'a> Predictor<'a> {
         window: Window,
         extras: Extras,
     ) -> Self {
-        Self { models, window, exporter: Exporter::new(&models[0], targets, plans, configuration, extras) }
+        Self { models, window, exporter: Exporter::new(&models[0], targets, plans, configuration, extras), is_sparing: false }
+    }
+
+    /// The same with one set of logits in memory: those of a case are resampled before the network begins with the next one.
+    pub fn sparing(self) -> Self {
+        Self { is_sparing: true, ..self }
     }
 
     /// Predicts one case on the caller's thread.
@@ -153,7 +159,7 @@ impl<'a> Predictor<'a> {
         let started = Instant::now();
         let logits = sliding_window(self.models, case.inputs.image.view(), &self.window)?;
         *time += started.elapsed();
-        if self.exporter.needs_no_plugin() {
+        if !self.is_sparing && self.exporter.needs_no_plugin() {
             return Ok(Outputs::Logits(logits));
         }
         Ok(Outputs::Exported(self.exporter.export(&self.models[0], logits, &case.properties)?))

@@ -65,7 +65,8 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     }
     let Prepared { plans, configuration, store, .. } = validation.prepared;
     let window = Window::new(configuration, validation.patch, validation.mirror, targets);
-    let predictor = Predictor::new(std::slice::from_ref(model), plans, configuration, targets, window, Extras::default());
+    // The training is still in memory.
+    let predictor = Predictor::new(std::slice::from_ref(model), plans, configuration, targets, window, Extras::default()).sparing();
     let left_out = AtomicUsize::new(0);
     let leave_out = |id: &str, reason: &dyn Display| {
         log::warn!("validation case {id} {reason}; left out");
