@@ -6,8 +6,6 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-use super::Files;
-
 /// Writes `value` to `path`. Keys come in the order of the fields: declare them sorted, as nnU-Net's files are.
 pub fn write(path: &Path, value: &impl Serialize) -> std::result::Result<(), imaging::io::Error> {
     imaging::io::write_atomically(path, |writer| to_writer(writer, value))
@@ -16,14 +14,6 @@ pub fn write(path: &Path, value: &impl Serialize) -> std::result::Result<(), ima
 fn to_writer(writer: &mut dyn Write, value: &impl Serialize) -> Result<()> {
     let mut serializer = Serializer::with_formatter(writer, PythonFormatter(PrettyFormatter::with_indent(b"    ")));
     value.serialize(&mut serializer).map_err(Into::into)
-}
-
-/// A case of a segmentation or a regression.
-#[derive(Serialize)]
-pub(super) struct CaseRecord<'a, Metrics> {
-    pub metrics: Metrics,
-    #[serde(flatten)]
-    pub files: &'a Files,
 }
 
 struct PythonFormatter(PrettyFormatter<'static>);

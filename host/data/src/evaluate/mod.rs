@@ -91,6 +91,14 @@ pub struct Share {
     pub measured: usize,
 }
 
+/// A case of a segmentation or a regression, as `summary.json` has it.
+#[derive(Serialize)]
+struct CaseRecord<'a, Metrics> {
+    metrics: Metrics,
+    #[serde(flatten)]
+    files: &'a Files,
+}
+
 impl Files {
     fn check_shapes(&self, found: [usize; 4], expected: [usize; 4]) -> Result<(), Error> {
         if found == expected {

@@ -6,11 +6,7 @@ use imaging::Volume;
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Numbers, Shown, columns};
-use super::{
-    Error, Files, Notes,
-    json::{self, CaseRecord},
-    mean, nan_mean,
-};
+use super::{CaseRecord, Error, Files, Notes, json, mean, nan_mean};
 
 /// Errors in the unit of the target, over all channels and valid voxels of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]

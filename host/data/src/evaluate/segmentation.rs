@@ -9,11 +9,7 @@ use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Numbers, Shown, columns};
-use super::{
-    Error, Files, Notes,
-    json::{self, CaseRecord},
-    mean, nan_mean,
-};
+use super::{CaseRecord, Error, Files, Notes, json, mean, nan_mean};
 
 /// What is measured of one class or region of one case.
 #[derive(Clone, Copy, Debug, PartialEq)]
