@@ -47,7 +47,7 @@ pub struct Predicted {
 pub struct Run {
     /// Time that the network took.
     pub network: Duration,
-    /// Cases were left because the run was to end.
+    /// `stop` ended it before all cases were predicted.
     pub stopped: bool,
 }
 
@@ -119,27 +119,27 @@ impl<'a> Predictor<'a> {
             let finished = finisher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             // The later the stage, the earlier the case.
             finished?;
-            let (network, all_computed) = computed?;
+            let run = computed?;
             let all_read = read?;
-            Ok(Run { network, stopped: !(all_read && all_computed) })
+            Ok(Run { stopped: run.stopped || !all_read, ..run })
         })
     }
 
-    /// Takes what is read until that ends, or nobody takes what it makes of that. Returns the time that the network took, and whether all that was read
-    /// was computed.
+    /// Computes cases until none is read any more, or nobody takes the results.
     fn compute_all<'c>(
         &self,
         prepared: Receiver<(&'c CaseFiles, Preprocessed)>,
         failed: impl Fn(&CaseFiles, Error) -> Result<(), Error>,
         stop: &Stop,
         to_finish: &SyncSender<Computed<'c>>,
-    ) -> Result<(Duration, bool), Error> {
-        let mut time = Duration::ZERO;
+    ) -> Result<Run, Error> {
+        let mut run = Run { network: Duration::ZERO, stopped: false };
         for (case, preprocessed) in prepared {
             if stop.is_asked() {
-                return Ok((time, false));
+                run.stopped = true;
+                break;
             }
-            let outputs = guarded(&case.id, || self.compute(&preprocessed, &mut time));
+            let outputs = guarded(&case.id, || self.compute(&preprocessed, &mut run.network));
             let Preprocessed { inputs, properties, geometry } = preprocessed;
             // The finishing thread may be busy for long.
             drop(inputs);
@@ -152,7 +152,7 @@ impl<'a> Predictor<'a> {
                 Err(error) => failed(case, error)?,
             }
         }
-        Ok((time, true))
+        Ok(run)
     }
 
     fn compute(&self, case: &Preprocessed, time: &mut Duration) -> Result<Outputs, Error> {

@@ -84,7 +84,7 @@ fn a_run_that_is_stopped_keeps_what_it_has_and_says_so() {
 }
 
 #[test]
-fn a_run_whose_last_case_was_seen_is_whole_although_it_was_to_end() {
+fn a_stop_after_the_last_case_leaves_nothing_out() {
     let trained = Trained::read();
     let (stopped, maps) = trained.run(Some(trained.cases.len() - 1));
     assert_eq!((stopped, maps.len()), (false, trained.cases.len()));
