@@ -3,9 +3,10 @@
 //! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`].
 //! Here is one module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] →
 //! [`artifact`] → [`predict`] → [`report`]. [`config`] is what a training computes by, [`session`] puts one fold together, [`conformance`]
-//! tries a plugin without data; [`cli`] and [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`],
-//! `memory` is where and in how much it computes, `assign` reads `KEY=VALUE`, and [`shim`] is what libtorch offers only to C++. No two
-//! modules use each other, however far around: `host/setup/tests/rooms.rs` reads all `use` lines.
+//! tries a plugin without data; [`cli`] and [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`]
+//! chooses CPU or GPU, `memory` measures this process, `assign` reads `KEY=VALUE`, and [`shim`] is what libtorch offers only to C++.
+//!
+//! No module uses one that uses it, not even by way of others: `host/setup/tests/no_circles.rs` reads all `crate::` paths.
 
 pub mod artifact;
 mod assign;

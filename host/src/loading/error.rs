@@ -1,3 +1,5 @@
+//! Why a batch cannot be made.
+
 use crate::plugin::CallError;
 use data::preprocess;
 

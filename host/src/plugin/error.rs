@@ -1,3 +1,5 @@
+//! How a call into a plugin fails.
+
 use super::Library;
 use crate::shim::says_out_of_memory;
 use plugin_api::abi;

@@ -1,3 +1,5 @@
+//! What can be wrong with a raw data set, each with the file and the remedy.
+
 use crate::parallel::Panicked;
 use imaging::io::{JsonError, Reader};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Why a data set cannot be prepared, or a prepared case not be read.
+
 use std::path::PathBuf;
 
 use crate::{dataset, fingerprint, plan};

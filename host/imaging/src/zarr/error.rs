@@ -1,3 +1,5 @@
+//! Why a Zarr file cannot be read.
+
 use std::io;
 use std::path::PathBuf;
 
