@@ -113,11 +113,18 @@ fn sealed(name: &[u8], bytes: &[u8]) -> io::Result<File> {
     // Mapped, but never run as a program, which some systems forbid for such files; Linux before 6.3 does not know the difference.
     let mut file = create(flags | libc::MFD_NOEXEC_SEAL).or_else(|_| create(flags))?;
     beyond_file_limit(|| file.write_all(bytes))?;
-    let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: the descriptor is open; the call touches no memory.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    // F_SEAL_WRITE waits until the kernel itself has let go of every page and gives up with EBUSY after 150 ms, which happens on a busy machine.
+    // It matters for pages that somebody has mapped or handed to a device, and nobody has: F_SEAL_FUTURE_WRITE forbids as much and does not wait.
+    let seal = |write: libc::c_int| {
+        let seals = write | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        // SAFETY: the descriptor is open; the call touches no memory.
+        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    };
+    // Linux before 5.1 knows F_SEAL_WRITE alone.
+    seal(libc::F_SEAL_FUTURE_WRITE).or_else(|_| seal(libc::F_SEAL_WRITE))?;
     Ok(file)
 }
 
