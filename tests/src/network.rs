@@ -4,7 +4,7 @@ use crate::artifact;
 use crate::golden::Golden;
 use data::plan::Architecture;
 use host::model::{Error, Model};
-use host::network::{Precision, task};
+use host::network::{Precision, task, trunk};
 use host::plugin::Library;
 use plugin_api::task::Target;
 use plugin_api::{IndexMap, Kind, Task};
@@ -41,9 +41,10 @@ impl Network {
 
     fn seeded_model_of(&self, plugin: &str, options: &Value, targets: IndexMap<String, Target>, seed: u64) -> Result<Model, Error> {
         let spacing = vec![1.0; self.patch_size.len()];
-        let task = Task { batch_size: 2, batch_dice: true, seed, ..task(&self.architecture, &self.patch_size, &spacing, targets) };
+        let trunk = trunk(&self.architecture)?;
+        let task = Task { batch_size: 2, batch_dice: true, seed, ..task(&*trunk, &self.patch_size, &spacing, targets) };
         let library = Library::load(&artifact::plugin(plugin), &artifact::this_host()).expect("it loads");
-        Model::new(&self.architecture, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
+        Model::new(&*trunk, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
     }
 
     /// The same with nnU-Net's weights from `golden`, which have to be all that there are.

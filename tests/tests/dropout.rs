@@ -7,8 +7,7 @@ use tests::network::Network;
 fn dropout_drops_whole_channels_in_training_alone_and_by_its_seed() {
     let golden = Golden::read("network_variants_2d");
     let mut network = golden.metadata::<Network>("network");
-    let kwargs = network.architecture.arch_kwargs.dropout_op_kwargs.as_mut().expect("has dropout");
-    kwargs.insert("p".to_owned(), 0.5.into());
+    network.architecture.arch_kwargs["dropout_op_kwargs"]["p"] = 0.5.into();
     let (model, input) = (network.model(&golden), golden.tensor("input"));
     let features = |training, seed| tch::no_grad(|| model.forward_with_features(&input, 1, training, seed)).expect("runs").1;
     assert!(features(false, 1).decoder[0].equal(&features(false, 2).decoder[0]), "nothing is dropped in validation");

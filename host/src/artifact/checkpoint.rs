@@ -2,10 +2,10 @@
 
 use super::{Error, Origin, Saved, Weights, nnunet, read_weights};
 use crate::model::{self, Model, Probe};
-use crate::network::{self, Parameters, Precision};
+use crate::network::{self, Parameters, Precision, Trunk};
 use crate::plugin::Library;
 use data::hash::{sha256, sha256_of_file};
-use data::plan::{Architecture, Plans};
+use data::plan::Plans;
 use plugin_api::Task;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl Checkpoint {
     /// When plans or plugin ask for another network. No memory is taken for one that is larger than the weights.
     pub fn build(
         &self,
-        architecture: &Architecture,
+        trunk: &dyn Trunk,
         channels: usize,
         library: &Library,
         task: &Task,
@@ -86,7 +86,7 @@ impl Checkpoint {
     ) -> Result<Model, Error> {
         let stored = self.weights.iter().map(|(name, weight)| (name.clone(), weight.size())).collect();
         let parameters = Parameters::of_stored(device, task.seed, stored);
-        let built = Model::with_parameters(architecture, channels, library, task, options, precision, parameters);
+        let built = Model::with_parameters(trunk, channels, library, task, options, precision, parameters);
         let model = built.map_err(|error| match error {
             model::Error::Network(stored @ network::Error::Stored { .. }) => {
                 Error::Broken { path: self.path.clone(), reason: stored.to_string() }

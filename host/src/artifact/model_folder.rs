@@ -2,14 +2,15 @@
 //!
 //! A library inside a model folder is never loaded: the plugin is found by its id, or where the user says.
 
+use super::identity::is_same_plan;
 use super::{Checkpoint, Error, Origin};
-use crate::model::Model;
-use crate::network::{Precision, all_told, task};
+use crate::model::{self, Model};
+use crate::network::{self, Precision, Trunk, all_told, task};
 use crate::plugin::{self, Library};
 use data::dataset::splits::Fold;
 use data::dataset::{Description, TargetKind};
 use data::name::Name;
-use data::plan::{Configuration, Plans, check_patch};
+use data::plan::{Configuration, Plans};
 use gate::Host;
 use gate::search::resolve;
 use imaging::io::Reader;
@@ -129,7 +130,7 @@ impl ModelFolder {
     /// # Errors
     /// When the plans do not have it.
     pub fn configuration_name(&self, origin: &Origin) -> Result<String, Error> {
-        let is_it = |planned: Configuration| serde_json::to_value(planned).is_ok_and(|planned| planned == origin.plan);
+        let is_it = |planned: Configuration| serde_json::to_value(planned).is_ok_and(|planned| is_same_plan(&planned, &origin.plan));
         let same = self.plans.configurations.keys().filter(|name| self.plans.configuration(name).is_ok_and(is_it));
         let same: Vec<&Name> = same.collect();
         // Several may be the same; the folder says which one it was.
@@ -158,7 +159,8 @@ impl ModelFolder {
         for path in checkpoints {
             let checkpoint = Checkpoint::read(path, &self.plans)?;
             let configuration = self.configuration(&checkpoint)?;
-            let task = trained_task(&checkpoint, &configuration, &self.description)?;
+            let trunk = network::trunk(&configuration.architecture).map_err(model::Error::from)?;
+            let task = trained_task(&checkpoint, &configuration, &*trunk, &self.description)?;
             let first = match &first {
                 Some(first) => first,
                 None => {
@@ -169,8 +171,8 @@ impl ModelFolder {
                 }
             };
             first.check_same(&checkpoint, &task)?;
-            let First { origin, configuration, library, .. } = first;
-            let model = checkpoint.build(&configuration.architecture, channels, library, &task, &origin.options, (device, precision))?;
+            let First { origin, library, .. } = first;
+            let model = checkpoint.build(&*trunk, channels, library, &task, &origin.options, (device, precision))?;
             model.check_keeps()?;
             checkpoint.origin.tell_other_build(path, library);
             checkpoint.warn_of_other_predictions(&model);
@@ -195,7 +197,7 @@ impl ModelFolder {
             return Err(broken(format!("takes predictions of {stage} as input (a cascade), which is not supported; use another model")));
         }
         let (dims, channels) = (configuration.dims(), self.description.channel_names.len());
-        if let Err(error) = check_patch(&patch[3 - dims..], &configuration.architecture.arch_kwargs) {
+        if let Err(error) = configuration.check_patch(&patch[3 - dims..]) {
             return Err(broken(error.to_string()));
         }
         if !are_axes(mirror, dims) {
@@ -219,10 +221,10 @@ fn are_axes(axes: &[usize], dims: usize) -> bool {
 ///
 /// # Errors
 /// When it was told of another network or of other targets than these.
-pub fn trained_task(checkpoint: &Checkpoint, configuration: &Configuration, description: &Description) -> Result<Task, Error> {
+pub fn trained_task(checkpoint: &Checkpoint, configuration: &Configuration, trunk: &dyn Trunk, description: &Description) -> Result<Task, Error> {
     let Origin { patch, task: told, .. } = &checkpoint.origin;
     let patch = &patch[3 - configuration.dims()..];
-    let planned = task(&configuration.architecture, patch, &configuration.spacing, all_told(&description.targets));
+    let planned = task(trunk, patch, &configuration.spacing, all_told(&description.targets));
     let Some(told) = told else { return Ok(planned) };
     let broken = |reason: String| Err(Error::Broken { path: checkpoint.path.clone(), reason });
     let form = |target: &plugin_api::task::Target| (target.kind, target.channels);
@@ -253,7 +255,7 @@ impl First {
         let (first, origin) = (&self.origin, &other.origin);
         let differences = [
             (first.plugin != origin.plugin || first.options != origin.options, "plugin or options"),
-            (first.plan != origin.plan, "configuration"),
+            (!is_same_plan(&first.plan, &origin.plan), "configuration"),
             (first.patch != origin.patch, "patch"),
             (first.mirror != origin.mirror, "axes of mirroring"),
         ];

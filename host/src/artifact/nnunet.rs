@@ -1,11 +1,11 @@
 //! nnU-Net's checkpoints: what they say, and their weights under our names.
 //!
-//! A state dict holds the encoder up to four times and every decoder convolution twice (`….all_modules.…`, `decoder.encoder.…`), since torch
-//! lists a module under every name that it is reached by. One of each is read, all are written; the segmentation layers,
-//! `decoder.seg_layers.…` there, are the head of our output `segmentation`.
+//! A state dict holds most tensors several times, since torch lists a module under every name that it is reached by: under which, the trunk knows. One
+//! of each is read, all are written. The segmentation layers are the head of our output `segmentation`.
 
 use super::{Error, Origin, Weights};
 use crate::model;
+use crate::network::{self, PLUGIN, Trunk};
 use data::dataset::splits::Fold;
 use data::plan::Plans;
 use data::pth::{Pth, TensorRef, Value, write};
@@ -16,8 +16,6 @@ use tch::Tensor;
 
 /// Our output that nnU-Net's segmentation layers make.
 const HEAD: &str = "plugin.segmentation.seg_layers.";
-/// Theirs.
-const SEG_LAYERS: &str = "decoder.seg_layers.";
 
 /// Reads `checkpoint_*.pth`, which belongs to one of the configurations of `plans`.
 ///
@@ -35,9 +33,11 @@ pub fn read(path: &Path, plans: &Plans) -> Result<(Origin, Weights), Error> {
         return Err(broken(&format!("mirrors along the axes {mirror:?}, but has {} of them", configuration.dims())));
     }
     let state = root.get("network_weights").and_then(Value::entries).ok_or_else(|| broken("has no network_weights"))?;
+    let trunk = network::trunk(&configuration.architecture).map_err(model::Error::from)?;
     let mut weights = Weights::new();
     for (key, value) in state {
-        let (Some(name), Value::Tensor(tensor)) = (key.as_str().and_then(our_name), value) else { continue };
+        let name = key.as_str().and_then(|key| our_name(&*trunk, key));
+        let (Some(name), Value::Tensor(tensor)) = (name, value) else { continue };
         let shape: Vec<i64> = tensor.shape.iter().map(|size| *size as i64).collect();
         let values = file.tensor_f32(tensor)?;
         weights.insert(name, Tensor::f_from_slice(&values).and_then(|flat| flat.f_view(&*shape)).map_err(model::Error::from)?);
@@ -85,16 +85,16 @@ pub struct InitArgs<'a> {
 /// # Errors
 /// When a weight is none of a network of nnU-Net's, or the file cannot be written.
 pub fn save(path: &Path, origin: &Origin, weights: &Weights, init: &InitArgs) -> Result<(), Error> {
-    let has_dropout = origin.plan.pointer("/architecture/arch_kwargs/dropout_op").is_some_and(|operation| !operation.is_null());
+    let trunk = origin.trunk().map_err(|reason| Error::Broken { path: path.to_owned(), reason })?;
     let mut state = Vec::new();
     for (name, tensor) in weights {
-        let Some(theirs) = their_name(name) else {
+        let Some(theirs) = their_name(&*trunk, name) else {
             let reason = format!("has {name}, and nnU-Net has no such layer; export it with --format safetensors");
             return Err(Error::Broken { path: path.to_owned(), reason });
         };
         let shape: Vec<u64> = tensor.size().iter().map(|size| *size as u64).collect();
-        state
-            .extend(aliases(&theirs, has_dropout).into_iter().map(|alias| (Value::from(&*alias), TensorRef::new(&**name, &*shape).into())));
+        let entry = |alias: String| (Value::from(&*alias), TensorRef::new(&**name, &*shape).into());
+        state.extend(trunk.aliases(&theirs).into_iter().map(entry));
     }
     let axes = origin.mirror.iter().map(|axis| Value::Int(*axis as i64)).collect();
     let fold = match init.fold {
@@ -135,45 +135,25 @@ fn value(json: &Json) -> Value {
 }
 
 /// Our name of an entry of a state dict; none for one that is there under another name, too, or that only counts batches.
-fn our_name(key: &str) -> Option<String> {
+fn our_name(trunk: &dyn Trunk, key: &str) -> Option<String> {
     // As wrappers for several GPUs, and compilation, leave them.
     let key = key.strip_prefix("module.").unwrap_or(key);
     let key = key.strip_prefix("_orig_mod.").unwrap_or(key);
-    if key.starts_with("decoder.encoder.") || key.contains(".all_modules.") || key.ends_with(".num_batches_tracked") {
+    if trunk.is_alias(key) {
         return None;
     }
-    Some(match key.strip_prefix(SEG_LAYERS) {
+    Some(match key.strip_prefix(trunk.seg_layers()) {
         Some(layer) => format!("{HEAD}{layer}"),
         None => key.to_owned(),
     })
 }
 
 /// The other way round; none for a head that nnU-Net does not have.
-fn their_name(name: &str) -> Option<String> {
+fn their_name(trunk: &dyn Trunk, name: &str) -> Option<String> {
     match name.strip_prefix(HEAD) {
-        Some(layer) => Some(format!("{SEG_LAYERS}{layer}")),
-        None => (!name.starts_with("plugin.")).then(|| name.to_owned()),
+        Some(layer) => Some(format!("{}{layer}", trunk.seg_layers())),
+        None => (!name.starts_with(PLUGIN)).then(|| name.to_owned()),
     }
-}
-
-/// Every name that torch has for the tensor: blocks list their layers once more, the decoder holds the encoder.
-fn aliases(name: &str, has_dropout: bool) -> Vec<String> {
-    let mut names = vec![name.to_owned()];
-    let mut parts = name.rsplitn(3, '.');
-    if let (Some(tensor), Some(layer), Some(block)) = (parts.next(), parts.next(), parts.next()) {
-        // Convolution, dropout where there is one, normalisation (`ConvDropoutNormReLU`); second convolutions and shortcuts have no dropout.
-        let dropout = has_dropout && !block.ends_with(".conv2") && !block.contains(".skip.");
-        let position = match layer {
-            "conv" => Some(0),
-            "norm" => Some(1 + usize::from(dropout)),
-            _ => None,
-        };
-        names.extend(position.map(|position| format!("{block}.all_modules.{position}.{tensor}")));
-    }
-    if name.starts_with("encoder.") {
-        names.extend(names.clone().iter().map(|name| format!("decoder.{name}")));
-    }
-    names
 }
 
 #[cfg(test)]
@@ -182,17 +162,12 @@ mod tests {
 
     #[test]
     fn names_there_and_back() {
-        let conv = "encoder.stages.0.0.convs.1.norm.weight";
-        let expected = [conv, "encoder.stages.0.0.convs.1.all_modules.2.weight", "decoder.encoder.stages.0.0.convs.1.norm.weight"];
-        let names = aliases(conv, true);
-        assert_eq!((names.len(), &names[..2], &*names[2]), (4, &expected.map(str::to_owned)[..2], expected[2]));
-        assert_eq!(aliases("encoder.stages.1.blocks.0.skip.1.norm.bias", true)[1], "encoder.stages.1.blocks.0.skip.1.all_modules.1.bias");
-        assert_eq!(aliases("decoder.transpconvs.0.weight", false), ["decoder.transpconvs.0.weight"]);
-        assert!(names[1..].iter().all(|alias| our_name(alias).is_none()));
-
+        let plans: Plans = serde_json::from_str(include_str!("../../../tests/golden/hippocampus_plans.json")).expect("golden file");
+        let trunk = network::trunk(&plans.configuration("3d_fullres").expect("planned").architecture).expect("there");
         let head = "plugin.segmentation.seg_layers.2.bias";
-        assert_eq!(their_name(head).as_deref(), Some("decoder.seg_layers.2.bias"));
-        assert_eq!(our_name("module._orig_mod.decoder.seg_layers.2.bias").as_deref(), Some(head));
-        assert_eq!(their_name("plugin.distance.weight"), None);
+        assert_eq!(their_name(&*trunk, head).as_deref(), Some("decoder.seg_layers.2.bias"));
+        assert_eq!(our_name(&*trunk, "module._orig_mod.decoder.seg_layers.2.bias").as_deref(), Some(head));
+        assert_eq!(our_name(&*trunk, "decoder.encoder.stages.0.0.convs.0.conv.weight"), None);
+        assert_eq!(their_name(&*trunk, "plugin.distance.weight"), None);
     }
 }

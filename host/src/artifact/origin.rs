@@ -1,6 +1,8 @@
 //! What a network was trained as, and by which plugin.
 
+use crate::network::{Trunk, trunk};
 use crate::plugin::Library;
+use data::plan::Architecture;
 use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Manifest, Task};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,15 @@ pub enum Keeps {
 }
 
 impl Origin {
+    /// The trunk that was planned.
+    ///
+    /// # Errors
+    /// When there is no such trunk, in words that go on from the checkpoint's name.
+    pub(super) fn trunk(&self) -> Result<Box<dyn Trunk>, String> {
+        let architecture = Architecture::deserialize(&self.plan["architecture"]).map_err(|e| format!("its plan's architecture: {e}"))?;
+        trunk(&architecture).map_err(|e| e.to_string())
+    }
+
     /// What its plugin said of the methods that it keeps.
     pub fn keeps(&self) -> Keeps {
         let says = |method| self.library.as_ref().is_some_and(|library| library.manifest.keeps(method));

@@ -2,7 +2,7 @@
 
 use super::{Checkpoint, Error};
 use crate::model;
-use crate::network::{Group, Parameters};
+use crate::network::{Group, PLUGIN, Parameters};
 use std::fmt;
 
 /// What became of one tensor of a checkpoint, or of the network.
@@ -56,7 +56,7 @@ pub fn pretrain(checkpoint: &Checkpoint, parameters: &Parameters, heads: bool) -
     let mut treatments = Vec::new();
     let mut loaded = 0;
     for (name, parameter) in parameters.iter() {
-        let is_trunk = !name.starts_with("plugin.");
+        let is_trunk = !name.starts_with(PLUGIN);
         let expected = parameter.tensor.size();
         let skipped = match checkpoint.weights.get(name) {
             _ if parameter.group == Group::LossWeights => Some(Skipped::LossWeight),

@@ -4,6 +4,7 @@ use super::format::{open, probe_of, write};
 use super::header::NetworkHeader;
 use super::{CheckpointError as Error, Origin};
 use crate::model::Probe;
+use crate::network::PLUGIN;
 use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,7 +34,10 @@ pub fn read_weights(path: &Path, look: impl FnOnce(&[u8])) -> Result<Saved, Erro
     look(&bytes);
     let (tensors, header): (_, NetworkHeader) = open(&bytes).map_err(broken)?;
     let mut weights = Weights::new();
-    for name in tensors.names().into_iter().filter(|name| is_weight(name)) {
+    let trunk = header.identity.trunk().map_err(broken)?;
+    // All else belongs to optimiser, average and plugin.
+    let is_weight = |name: &&str| trunk.owns(name) || name.starts_with(PLUGIN);
+    for name in tensors.names().into_iter().filter(is_weight) {
         let average = tensors.tensor(&format!("ema.{name}"));
         let stored = average.or_else(|_| tensors.tensor(name)).map_err(|e| broken(e.to_string()))?;
         if stored.dtype() != Dtype::F32 {
@@ -54,9 +58,4 @@ pub fn write_weights(path: &Path, saved: &Saved) -> Result<(), Error> {
     let tensors = saved.weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let probe = saved.probe.as_ref();
     write(path, tensors, None, probe, &NetworkHeader { identity: saved.origin.clone(), probe: probe.map(|probe| probe.form.clone()) })
-}
-
-/// Trunk and heads, as [`crate::network::Parameters`] names them; all else belongs to optimiser, average and plugin.
-fn is_weight(name: &str) -> bool {
-    ["encoder.", "decoder.", "plugin."].iter().any(|part| name.starts_with(part))
 }

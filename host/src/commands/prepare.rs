@@ -5,6 +5,7 @@ use super::place::Place;
 use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
 use crate::console::say;
 use crate::environment::Environment;
+use crate::network::trunk;
 use anyhow::{Result, bail, ensure};
 use data::fingerprint::Fingerprint;
 use data::name::Name;
@@ -123,9 +124,10 @@ fn show_plans(plans: &Plans, folder: &Path, env: &Environment) -> Result<()> {
     for name in plans.configurations.keys() {
         // Why one of somebody's own cannot be read is said where it is left out.
         let Ok(configuration) = plans.configuration(name) else { continue };
-        let Configuration { spacing, patch_size, batch_size, architecture, .. } = configuration;
+        let stages = trunk(&configuration.architecture).map_or("-".to_owned(), |trunk| trunk.strides().len().to_string());
+        let Configuration { spacing, patch_size, batch_size, .. } = configuration;
         let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));
-        say!(env, "  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", architecture.arch_kwargs.n_stages)?;
+        say!(env, "  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", stages)?;
     }
     Ok(())
 }

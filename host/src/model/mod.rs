@@ -8,10 +8,9 @@ pub mod keeps;
 mod maps;
 mod probe;
 
-use crate::network::{Parameters, Precision, Unet};
+use crate::network::{Layers, Parameters, Precision, Trunk};
 use crate::plugin::{Library, LoadedTrainer, LoadedTransform};
 use crate::shim::{Autocast, Seeded, mix};
-use data::plan::Architecture;
 use plugin_api::{Features, Outputs, Pass, Task};
 use serde_json::Value;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ const TRUNK: u64 = 5;
 /// A whole network: the plan's trunk, the plugin's heads, and the parameters of both.
 #[derive(Debug)]
 pub struct Model {
-    trunk: Unet,
+    trunk: Box<dyn Layers>,
     /// Heads and loss.
     pub trainer: LoadedTrainer,
     /// Everything that is trained or saved.
@@ -43,10 +42,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds the trunk of `architecture` and lets the plugin add its targets to `task`, which says whose network it is, and its heads. `device` is
+    /// Builds `trunk` and lets the plugin add its targets to `task`, which says whose network it is, and its heads. `device` is
     /// where it computes now, wherever it was trained. Initial values depend on `task.seed`.
     pub fn new(
-        architecture: &Architecture,
+        trunk: &dyn Trunk,
         input_channels: usize,
         library: &Library,
         task: &Task,
@@ -54,12 +53,12 @@ impl Model {
         device: Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        Self::with_parameters(architecture, input_channels, library, task, options, precision, Parameters::new(device, task.seed))
+        Self::with_parameters(trunk, input_channels, library, task, options, precision, Parameters::new(device, task.seed))
     }
 
     /// The same, with `parameters` that have none yet.
     pub fn with_parameters(
-        architecture: &Architecture,
+        trunk: &dyn Trunk,
         input_channels: usize,
         library: &Library,
         task: &Task,
@@ -69,7 +68,7 @@ impl Model {
     ) -> Result<Self, Error> {
         let mut task = Task { device: crate::device::name(parameters.device()), ..task.clone() };
         let transform = LoadedTransform::create(library, &mut task, options)?.map(Arc::new);
-        let trunk = Unet::new(architecture, input_channels, &mut parameters)?;
+        let trunk = trunk.build(input_channels, &mut parameters)?;
         let trainer = LoadedTrainer::create(library, &task, options, &mut parameters)?;
         Ok(Self { trunk, trainer, parameters, precision, task, transform, options: options.clone() })
     }

@@ -1,20 +1,19 @@
 //! Trunks: the networks of the plan without their last layers, which are the plugin's heads.
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
-//! `task` is what the plugin is told, and what it tells of its targets; `spec` reads what the plan asks for, `unet` builds the trunk of `blocks`;
-//! `precision` is the arithmetic.
+//! `task` is what the plugin is told, and what it tells of its targets; `trunks` reads what the plan asks for, by nnU-Net's name of the network, and
+//! `unet` is what its U-Nets have in common; `precision` is the arithmetic.
 
-mod blocks;
 mod parameters;
 mod precision;
-mod spec;
 mod task;
+mod trunks;
 mod unet;
 
-pub use parameters::{Group, Parameter, Parameters};
+pub use parameters::{Group, PLUGIN, Parameter, Parameters};
 pub use precision::Precision;
 pub use task::{all_told, made_kind, output_kind, task, told};
-pub use unet::Unet;
+pub use trunks::{Layers, Trunk, trunk};
 
 use crate::shim::says_out_of_memory;
 

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 const MOST_NUMBERS: i64 = 1 << 33;
 
 /// What the names of a plugin's parameters begin with.
-const PLUGIN: &str = "plugin.";
+pub const PLUGIN: &str = "plugin.";
 
 /// Optimiser groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,23 +1,21 @@
 //! What a trainer is told of its network and its data set, and what a plugin tells of targets that it makes.
 
+use super::Trunk;
 use data::dataset::{Labels, MOST_CHANNELS, Operation, Target, TargetKind, TargetSource};
-use data::plan::Architecture;
 use indexmap::IndexMap;
 use plugin_api::task::Target as Told;
 use plugin_api::{Kind, Task};
 use std::collections::BTreeSet;
 
-/// The task of a network of `architecture` on patches `([z,] y, x)` of this spacing, as far as that says it: for a training, batch size,
+/// The task of a network with `trunk` on patches `([z,] y, x)` of this spacing, as far as that says it: for a training, batch size,
 /// epochs, iterations, device and seed are still to be filled in; for prediction they do not matter.
-pub fn task(architecture: &Architecture, patch_size: &[usize], spacing: &[f64], targets: IndexMap<String, Told>) -> Task {
-    let signed = |sizes: &[usize]| sizes.iter().map(|size| *size as i64).collect::<Vec<_>>();
-    let kwargs = &architecture.arch_kwargs;
+pub fn task(trunk: &dyn Trunk, patch_size: &[usize], spacing: &[f64], targets: IndexMap<String, Told>) -> Task {
     Task {
         dims: patch_size.len(),
-        patch_size: signed(patch_size),
+        patch_size: patch_size.iter().map(|size| *size as i64).collect(),
         spacing: spacing.to_vec(),
-        features: signed(&kwargs.features_per_stage),
-        strides: kwargs.strides.iter().map(|stride| signed(stride)).collect(),
+        features: trunk.features().to_vec(),
+        strides: trunk.strides().to_vec(),
         targets,
         batch_size: 1,
         batch_dice: false,

@@ -6,13 +6,13 @@ use crate::cli::RecipeArgs;
 use crate::config::Recipe;
 use crate::loading::check_foreground;
 use crate::model::Model;
-use crate::network::Unet;
+use crate::network::trunk;
 use crate::plugin::{self, Library};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::splits::Split;
 use data::dataset::{Case, Dataset, TargetSource};
 use data::name::Name;
-use data::plan::{Configuration, check_patch, three_dimensional};
+use data::plan::{Configuration, three_dimensional};
 use imaging::augment::Augmentation;
 use imaging::io::JsonError;
 use indexmap::IndexMap;
@@ -29,7 +29,7 @@ pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &s
             "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
         );
     }
-    Unet::check(&configuration.architecture)?;
+    trunk(&configuration.architecture)?;
     patch_and_augmentation(configuration, library, settings)?;
     recipe(library, settings)?;
     let cases = dataset.case_ids();
@@ -48,7 +48,7 @@ pub(super) fn patch_and_augmentation(
     settings: &Settings,
 ) -> Result<(Vec<usize>, [usize; 3], Augmentation)> {
     let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
-    check_patch(&patch_size, &configuration.architecture.arch_kwargs)?;
+    configuration.check_patch(&patch_size)?;
     let patch = three_dimensional(&patch_size).expect("checked");
     let wish = library.manifest.augmentation.as_deref();
     let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;

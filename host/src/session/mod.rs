@@ -17,7 +17,7 @@ use crate::device;
 use crate::environment::Environment;
 use crate::loading::{LoaderOptions, Sampling, Source, data_key};
 use crate::model::Model;
-use crate::network::{all_told, task};
+use crate::network::{all_told, task, trunk};
 use crate::train::deep_supervision_weights;
 use anyhow::Result;
 use data::dataset::{Dataset, splits::Fold, splits::Split, splits::split_for};
@@ -25,7 +25,6 @@ use data::lock::Lock;
 use data::preprocess::Prepared;
 use imaging::augment::Augmentation;
 use plugin_api::Task;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -50,6 +49,7 @@ pub struct Session<'a> {
     pub mirror: Vec<usize>,
     /// The task as the host made it, before the plugin added targets.
     host_task: Task,
+    planned_deep_supervision: bool,
     streams: Streams,
     name: &'a str,
     inherited: Option<description::Inherited>,
@@ -83,6 +83,7 @@ impl<'a> Session<'a> {
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let targets = all_told(&dataset.description.targets);
+        let trunk = trunk(&configuration.architecture)?;
         let host_task = Task {
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
@@ -90,11 +91,11 @@ impl<'a> Session<'a> {
             iterations: settings.iterations,
             device: device::name(settings.device),
             seed: streams.seed(settings.seed, fold),
-            ..task(&configuration.architecture, &patch_size, &configuration.spacing, targets)
+            ..task(&*trunk, &patch_size, &configuration.spacing, targets)
         };
         let channels = dataset.description.channel_names.len();
         let Settings { options, device, precision, .. } = settings;
-        let model = Model::new(&configuration.architecture, channels, library, &host_task, options, *device, *precision)?;
+        let model = Model::new(&*trunk, channels, library, &host_task, options, *device, *precision)?;
         let task = model.task.clone();
         checks::check_outputs(&model, &task)?;
         checks::check_presence(&model, dataset, &split)?;
@@ -109,6 +110,7 @@ impl<'a> Session<'a> {
             prepared,
             task,
             host_task,
+            planned_deep_supervision: trunk.deep_supervision(),
             streams,
             model,
             patch,
@@ -161,8 +163,7 @@ impl<'a> Session<'a> {
 
     /// Coarser levels are supervised unless the user or the plans say no.
     fn deep_supervision(&self) -> bool {
-        let planned = self.prepared.configuration.architecture.arch_kwargs.extra.get("deep_supervision");
-        self.settings.deep_supervision && planned != Some(&Value::Bool(false))
+        self.settings.deep_supervision && self.planned_deep_supervision
     }
 
     /// Levels that have targets.

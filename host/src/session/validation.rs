@@ -3,6 +3,7 @@
 use super::{Session, Settings};
 use crate::artifact::{self, Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::environment::Stop;
+use crate::network::trunk;
 use crate::predict::{Validation, validate};
 use crate::report::RunLog;
 use crate::train::End;
@@ -31,10 +32,11 @@ impl Session<'_> {
         warn_of_options(library, trained);
         // As prediction builds it: from what the trainer was told then, whatever was asked for now.
         let (configuration, description) = (&self.prepared.configuration, &self.dataset.description);
-        let task = trained_task(&checkpoint, configuration, description)?;
+        let trunk = trunk(&configuration.architecture)?;
+        let task = trained_task(&checkpoint, configuration, &*trunk, description)?;
         let (library, channels) = (library.clone(), description.channel_names.len());
         let Settings { options, device, precision, .. } = self.settings;
-        self.model = checkpoint.build(&configuration.architecture, channels, &library, &task, options, (*device, *precision))?;
+        self.model = checkpoint.build(&*trunk, channels, &library, &task, options, (*device, *precision))?;
         self.model.check_keeps()?;
         checkpoint.warn_of_other_predictions(&self.model);
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());

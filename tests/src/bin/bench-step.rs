@@ -5,7 +5,7 @@ use data::plan::Plans;
 use gate::search::resolve;
 use host::config::Recipe;
 use host::model::Model;
-use host::network::{Precision, task};
+use host::network::{Precision, task, trunk};
 use host::plugin::Library;
 use host::train::{Optimiser, deep_supervision_weights, total};
 use plugin_api::task::Target as TargetSpec;
@@ -33,10 +33,11 @@ fn main() -> Result<()> {
     let spec = TargetSpec { classes, ..TargetSpec::new(Kind::Labels, 3) };
     let targets = IndexMap::from([("segmentation".to_owned(), spec)]);
     let (patch_size, spacing) = (&configuration.patch_size, &configuration.spacing);
-    let task = Task { batch_size, batch_dice: configuration.batch_dice, ..task(&configuration.architecture, patch_size, spacing, targets) };
+    let trunk = trunk(&configuration.architecture)?;
+    let task = Task { batch_size, batch_dice: configuration.batch_dice, ..task(&*trunk, patch_size, spacing, targets) };
     let library = Library::load(&resolve("base", &this_host)?, &this_host)?;
     let options = serde_json::json!({});
-    let mut model = Model::new(&configuration.architecture, 1, &library, &task, &options, Device::Cpu, precision)?;
+    let mut model = Model::new(&*trunk, 1, &library, &task, &options, Device::Cpu, precision)?;
     let mut optimiser = Optimiser::new(&model.parameters, &Recipe::default());
 
     tch::manual_seed(0);

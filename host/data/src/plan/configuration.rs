@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::patch::three_dimensional;
 use super::resampling::{self, Refused, Resampling};
-use super::{Architecture, Error, check_patch};
+use super::patch::check_patch;
+use super::{Architecture, Error};
 use crate::name::Name;
 
 /// Why what is made of a configuration cannot fail.
@@ -123,6 +124,14 @@ impl Configuration {
         three_dimensional(&self.patch_size).unwrap_or_else(|| unreachable!("{CHECKED}"))
     }
 
+    /// Whether the network can take patches of this size in place of the planned ones.
+    ///
+    /// # Errors
+    /// Names what a size must be a multiple of, and the nearest sizes that fit.
+    pub fn check_patch(&self, patch: &[usize]) -> Result<(), Error> {
+        check_patch(patch, &self.architecture.total_stride(self.dims()))
+    }
+
     /// Whether the values fit together and this version can do what they ask for.
     fn check(&self, name: &str) -> Result<(), Error> {
         let value = |key: &str, found: String, expected: &str| Error::Value {
@@ -147,10 +156,10 @@ impl Configuration {
             let found = format!("{} entries for {schemes} normalization_schemes", self.use_mask_for_norm.len());
             return Err(value("use_mask_for_norm", found, "one entry for every channel"));
         }
-        let network = &self.architecture.arch_kwargs;
-        network.check(dims).map_err(|(key, found, expected)| value(key, found, expected))?;
+        let expected = "lists with a positive number for every axis of patch_size";
+        self.architecture.check(dims).map_err(|found| value("strides", found, expected))?;
         self.check_available(name)?;
-        check_patch(&self.patch_size, network)
+        self.check_patch(&self.patch_size)
     }
 
     fn check_available(&self, name: &str) -> Result<(), Error> {

@@ -5,15 +5,10 @@
 
 use super::estimate::feature_map_elements;
 use super::topology::{Topology, topology};
+use super::unet::{Stages, Unet, features};
 use super::{Error, PlanOptions};
 
 const BASE_FEATURES: usize = 32;
-/// Convolutions of every stage of the plain network; nnU-Net lists 14 stages of the encoder.
-const CONVS: [usize; 14] = [2; 14];
-/// Residual blocks of the encoder's stages, and convolutions of the decoder's; nnU-Net lists 13 and 12.
-const RESIDUAL_BLOCKS: [usize; 13] = [1, 3, 4, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6];
-const RESIDUAL_CONVS_DECODER: [usize; 12] = [1; 12];
-
 /// What a planner lets a 2D or 3D network have.
 pub(super) struct Budget {
     /// GPU memory in GB, for messages.
@@ -25,22 +20,13 @@ pub(super) struct Budget {
     /// Volume of the first guess of a patch, and its root.
     initial_voxels: f64,
     root: f64,
-    /// By stage; as long as the deepest network that nnU-Net can plan.
-    encoder: &'static [usize],
-    decoder: &'static [usize],
-    residual: bool,
+    unet: &'static Unet,
 }
 
 /// A patch with the network that it is for.
 pub(super) struct Fit {
-    /// Patch, strides and kernels.
-    pub topology: Topology,
-    /// Feature channels of every stage.
-    pub features: Vec<usize>,
-    /// Convolutions, or residual blocks, of every encoder stage.
-    pub encoder: Vec<usize>,
-    /// Convolutions of every decoder stage.
-    pub decoder: Vec<usize>,
+    pub patch: Vec<usize>,
+    pub stages: Stages,
     /// Samples a step that the memory takes.
     pub batch_size: f64,
 }
@@ -48,9 +34,8 @@ pub(super) struct Fit {
 impl Budget {
     pub(super) fn new(options: &PlanOptions, dims: usize) -> Self {
         let preset = options.planner.preset();
-        let ([elements_2d, elements_3d], residual) = (preset.elements, preset.is_residual);
+        let [elements_2d, elements_3d] = preset.elements;
         let scale = options.memory_gb() / preset.memory_gb;
-        let (encoder, decoder) = if residual { (&RESIDUAL_BLOCKS[..], &RESIDUAL_CONVS_DECODER[..]) } else { (&CONVS[..], &CONVS[1..]) };
         let common = Self {
             memory_gb: options.memory_gb(),
             elements: elements_3d * scale,
@@ -58,9 +43,7 @@ impl Budget {
             max_features: 320,
             initial_voxels: 256f64 * 256.0 * 256.0,
             root: 1.0 / 3.0,
-            encoder,
-            decoder,
-            residual,
+            unet: preset.unet,
         };
         if dims == 2 {
             let initial_voxels = 2048f64 * 2048.0;
@@ -92,13 +75,17 @@ impl Budget {
             network = topology(spacing, &reduce(trial.divisor[axis])?);
             elements = self.elements(&network, spacing, classes)?;
         }
-        let stages = network.strides.len();
+        let count = network.strides.len();
         Ok(Fit {
-            features: self.features(stages),
-            encoder: self.encoder[..stages].to_vec(),
-            decoder: self.decoder[..stages - 1].to_vec(),
+            patch: network.patch,
+            stages: Stages {
+                features: self.features(count),
+                kernel_sizes: network.kernel_sizes,
+                strides: network.strides,
+                blocks: self.unet.blocks[..count].to_vec(),
+                decoder_convs: self.unet.decoder_convs[..count - 1].to_vec(),
+            },
             batch_size: (self.elements / elements * self.batch_size).round_ties_even(),
-            topology: network,
         })
     }
 
@@ -115,24 +102,23 @@ impl Budget {
         Ok(patch.iter().zip(median_shape).map(|(size, median)| size.min(*median)).collect())
     }
 
-    /// The residual planners compare at the batch size that their reference value is for, the plain one at batch size 2.
     fn is_too_large(&self, elements: f64) -> bool {
-        if self.residual { elements > self.elements } else { elements / self.batch_size * 2.0 > self.elements }
+        let compared = if self.unet.at_reference_batch { elements } else { elements / self.batch_size * 2.0 };
+        compared > self.elements
     }
 
     fn elements(&self, network: &Topology, spacing: &[f64], classes: usize) -> Result<f64, Error> {
-        let stages = network.strides.len();
-        if stages > self.encoder.len() {
-            let reason = format!("the patch {:?} would need {stages} stages, at most {} are possible", network.patch, self.encoder.len());
+        let (stages, most) = (network.strides.len(), self.unet.blocks.len());
+        if stages > most {
+            let reason = format!("the patch {:?} would need {stages} stages, at most {most} are possible", network.patch);
             return Err(Error::NoNetwork { spacing: spacing.to_vec(), reason });
         }
-        // A residual block has two convolutions. Every stage has one more: the skip of its first block, the first one the stem.
-        let convs = self.encoder.iter().map(|blocks| if self.residual { 2 * blocks + 1 } else { *blocks });
-        let convs: Vec<usize> = convs.take(stages).collect();
-        Ok(feature_map_elements(&network.patch, &network.strides, &self.features(stages), &convs, self.decoder, classes))
+        let convs: Vec<usize> = self.unet.encoder_convs().take(stages).collect();
+        let features = self.features(stages);
+        Ok(feature_map_elements(&network.patch, &network.strides, &features, &convs, self.unet.decoder_convs, classes))
     }
 
     fn features(&self, stages: usize) -> Vec<usize> {
-        (0..stages).map(|stage| (BASE_FEATURES << stage).min(self.max_features)).collect()
+        features(BASE_FEATURES, stages, self.max_features)
     }
 }

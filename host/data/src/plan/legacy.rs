@@ -4,7 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{ArchKwargs, Architecture, Error};
+use super::Error;
+use super::unet::{Stages, Unet, features};
 
 /// The keys that became `architecture`.
 const KEYS: [&str; 8] = [
@@ -45,34 +46,23 @@ pub(super) fn upgrade(name: &str, configuration: &mut Map<String, Value>) -> Res
     }
     let wrong = |source| Error::Configuration { name: name.to_owned(), source };
     let old: Network = serde_json::from_value(Value::Object(configuration.clone())).map_err(wrong)?;
-    let (module, residual) = match old.class_name.as_str() {
-        "PlainConvUNet" => ("unet", false),
-        "ResidualEncoderUNet" => ("residual_unet", true),
-        _ => {
-            return Err(Error::Value {
-                name: name.to_owned(),
-                key: "UNet_class_name".to_owned(),
-                found: format!("{:?}", old.class_name),
-                expected: "PlainConvUNet or ResidualEncoderUNet".to_owned(),
-            });
-        }
+    let Some(unet) = Unet::of_legacy(&old.class_name) else {
+        return Err(Error::Value {
+            name: name.to_owned(),
+            key: "UNet_class_name".to_owned(),
+            found: format!("{:?}", old.class_name),
+            expected: Unet::classes(),
+        });
     };
-    let n_stages = old.encoder.len();
-    let features =
-        |stage: usize| u32::try_from(stage).map_or(usize::MAX, |stage| old.base_features.saturating_mul(2usize.saturating_pow(stage)));
-    let (n_conv_per_stage, n_blocks_per_stage) = if residual { (Vec::new(), old.encoder) } else { (old.encoder, Vec::new()) };
-    let kwargs = ArchKwargs {
-        n_stages,
-        features_per_stage: (0..n_stages).map(|stage| features(stage).min(old.max_features)).collect(),
+    let stages = Stages {
+        features: features(old.base_features, old.encoder.len(), old.max_features),
         kernel_sizes: old.kernel_sizes,
         strides: old.strides,
-        n_conv_per_stage,
-        n_blocks_per_stage,
-        n_conv_per_stage_decoder: old.decoder,
-        ..ArchKwargs::without_stages(old.patch_size.len())
+        blocks: old.encoder,
+        decoder_convs: old.decoder,
     };
-    let class = format!("dynamic_network_architectures.architectures.{module}.{}", old.class_name);
+    let architecture = unet.legacy_architecture(old.patch_size.len(), stages);
     configuration.retain(|key, _| !KEYS.contains(&key.as_str()));
-    configuration.insert("architecture".to_owned(), serde_json::to_value(Architecture::new(class, kwargs)).map_err(wrong)?);
+    configuration.insert("architecture".to_owned(), serde_json::to_value(architecture).map_err(wrong)?);
     Ok(())
 }

@@ -20,6 +20,7 @@ mod spacing;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod unet;
 
 use std::path::Path;
 
@@ -29,11 +30,11 @@ use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use architecture::{ArchKwargs, Architecture};
+pub use architecture::Architecture;
 pub use configuration::{Configuration, NextStage};
 pub use error::Error;
 pub use options::PlanOptions;
-pub use patch::{check_patch, three_dimensional};
+pub use patch::three_dimensional;
 pub use planner::plan;
 pub use preset::PlannerKind;
 pub use resampling::{Resampling, SPLINES};

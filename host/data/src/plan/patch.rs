@@ -2,29 +2,28 @@
 
 use imaging::io::{may_have, most_voxels};
 
-use super::{ArchKwargs, Error};
+use super::Error;
 
 /// More elements than that are beyond the indices of most convolutions, and of any memory.
 const MOST_VOXELS: usize = i32::MAX as usize;
 
-/// Checks that `patch` can be halved (or divided by whatever the strides are) down to the bottleneck, which needs more
-/// than one voxel for its normalisation to have a variance. The plan's patch may be replaced by any that passes.
+/// Checks that `patch` can be halved (or divided by whatever the `strides` of all stages together are) down to the bottleneck, which needs more
+/// than one voxel for its normalisation to have a variance.
 ///
 /// # Errors
 /// Names the divisor and the nearest sizes that fit.
-pub fn check_patch(patch: &[usize], network: &ArchKwargs) -> Result<(), Error> {
+pub(super) fn check_patch(patch: &[usize], strides: &[usize]) -> Result<(), Error> {
     let voxels = patch.iter().try_fold(1, |voxels: usize, size| voxels.checked_mul(*size));
     if voxels.is_none_or(|voxels| voxels > MOST_VOXELS) || !may_have(patch.iter().copied()) {
         return Err(Error::LargePatch { found: show(patch), most: (MOST_VOXELS as u64).min(most_voxels()) });
     }
-    let strides = network.total_stride();
     let fits = patch.len() == strides.len()
-        && patch.iter().zip(&strides).all(|(size, stride)| *size > 0 && size % stride == 0)
+        && patch.iter().zip(strides).all(|(size, stride)| *size > 0 && size % stride == 0)
         && patch != strides;
     if fits {
         return Ok(());
     }
-    Err(Error::Patch { found: show(patch), divisor: show(&strides), nearest: nearest(patch, &strides) })
+    Err(Error::Patch { found: show(patch), divisor: show(strides), nearest: nearest(patch, strides) })
 }
 
 /// Two or three sizes as (Z, Y, X), where 2D has one slice; none for any other number of them.
@@ -63,15 +62,14 @@ fn show(sizes: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::plan::Plans;
 
     #[test]
     fn patches_are_multiples_of_the_strides() {
         let plans: Plans = serde_json::from_str(include_str!("../../../../tests/golden/hippocampus_plans.json")).expect("golden file");
-        let network = plans.configuration("3d_fullres").expect("planned").architecture.arch_kwargs;
+        let configuration = plans.configuration("3d_fullres").expect("planned");
         for patch in [[40, 56, 40], [8, 8, 16], [64, 64, 64]] {
-            check_patch(&patch, &network).expect("fits");
+            configuration.check_patch(&patch).expect("fits");
         }
         for (patch, nearest) in [
             (&[41, 56, 40][..], "nearest: 40×56×40, 48×56×40"),
@@ -79,7 +77,7 @@ mod tests {
             (&[0, 8, 8], "nearest: 16×16×16"),
             (&[36], "nearest: 32×32×32, 40×40×40"),
         ] {
-            let message = check_patch(patch, &network).expect_err("does not fit").to_string();
+            let message = configuration.check_patch(patch).expect_err("does not fit").to_string();
             assert!(message.contains("multiples of 8×8×8") && message.contains(nearest), "{message}");
         }
     }

@@ -14,7 +14,7 @@ use super::configuration::NextStage;
 use super::fit::{Budget, Fit};
 use super::resampling::SPLINES;
 use super::spacing::FullRes;
-use super::{ArchKwargs, Architecture, Configuration, Error, PlanOptions, PlannerKind, Plans, Resampling};
+use super::{Configuration, Error, PlanOptions, PlannerKind, Plans, Resampling};
 use crate::dataset::Description;
 use crate::fingerprint::Fingerprint;
 use crate::numpy::{median, per_axis};
@@ -104,7 +104,7 @@ impl Planner<'_> {
     }
 
     fn describe(&self, name: &str, spacing: &[f64], median_shape: &[f64], size: [f64; 3], batch_dice: bool, fit: Fit) -> Configuration {
-        let patch_voxels = fit.topology.patch.iter().product::<usize>() as f64;
+        let patch_voxels = fit.patch.iter().product::<usize>() as f64;
         let dataset_voxels = size.iter().product::<f64>() * self.description.num_training as f64;
         let by_dataset = (dataset_voxels * self.options.planner.preset().max_dataset_covered / patch_voxels).round_ties_even();
         let channels = self.description.channel_names.iter();
@@ -114,7 +114,7 @@ impl Planner<'_> {
             data_identifier: self.data_identifier(name),
             preprocessor_name: "DefaultPreprocessor".to_owned(),
             batch_size: fit.batch_size.min(by_dataset).max(MIN_BATCH_SIZE) as usize,
-            patch_size: fit.topology.patch.clone(),
+            patch_size: fit.patch.clone(),
             median_image_size_in_voxels: median_shape.to_vec(),
             spacing: spacing.to_vec(),
             normalization_schemes: schemes.iter().map(|scheme| scheme.plans_name().to_owned()).collect(),
@@ -125,7 +125,7 @@ impl Planner<'_> {
             resampling_fn_seg_kwargs: resampling(true, 1),
             resampling_fn_probabilities: SPLINES.to_owned(),
             resampling_fn_probabilities_kwargs: resampling(false, 1),
-            architecture: architecture(fit, self.options.planner.preset().is_residual),
+            architecture: self.options.planner.preset().unet.architecture(fit.patch.len(), fit.stages),
             batch_dice,
             next_stage: None,
             previous_stage: None,
@@ -139,9 +139,9 @@ impl Planner<'_> {
         labels.names.len() + usize::from(labels.ignore.is_some())
     }
 
-    /// The residual planners train on the data of the default one where they plan the same spacing.
+    /// Which preprocessed data the configuration `name` uses.
     fn data_identifier(&self, name: &str) -> Name {
-        let same_data = self.options.planner.preset().is_residual && name != "3d_lowres";
+        let same_data = self.options.planner.preset().shares_data && name != "3d_lowres";
         let plans = if same_data { Name::known(PlannerKind::Default.plans_name()) } else { self.options.plans_name() };
         Name::known(format!("{plans}_{name}"))
     }
@@ -166,7 +166,7 @@ impl Planner<'_> {
             shape = std::array::from_fn(|axis| full.spacing[axis] / spacing[axis] * median_shape[axis]);
             voxels = shape.iter().product();
             let fit = budget.fit(&spacing, &shape.map(f64::round_ties_even), self.num_label_names())?;
-            patch_voxels = fit.topology.patch.iter().product::<usize>() as f64;
+            patch_voxels = fit.patch.iter().product::<usize>() as f64;
             found = Some(fit);
         }
         let Some(fit) = found.filter(|_| full_voxels / voxels >= 2.0) else { return Ok(None) };
@@ -178,22 +178,6 @@ impl Planner<'_> {
 
 fn resampling(is_seg: bool, order: u8) -> Resampling {
     Resampling { is_seg, order, order_z: 0, force_separate_z: None, extra: Map::new() }
-}
-
-fn architecture(fit: Fit, residual: bool) -> Architecture {
-    let class = if residual { "ResidualEncoderUNet" } else { "PlainConvUNet" };
-    let (n_conv_per_stage, n_blocks_per_stage) = if residual { (Vec::new(), fit.encoder) } else { (fit.encoder, Vec::new()) };
-    let kwargs = ArchKwargs {
-        n_stages: fit.topology.strides.len(),
-        features_per_stage: fit.features,
-        kernel_sizes: fit.topology.kernel_sizes,
-        strides: fit.topology.strides,
-        n_conv_per_stage,
-        n_blocks_per_stage,
-        n_conv_per_stage_decoder: fit.decoder,
-        ..ArchKwargs::without_stages(fit.topology.patch.len())
-    };
-    Architecture::new(format!("dynamic_network_architectures.architectures.unet.{class}"), kwargs)
 }
 
 fn object(configuration: &Configuration) -> Map<String, Value> {

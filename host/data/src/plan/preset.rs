@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Error;
+use super::unet::{PLAIN, RESIDUAL, Unet};
 use crate::nearest::hint;
 
 /// One of nnU-Net's planners.
@@ -32,8 +33,10 @@ pub(super) struct Preset {
     class_name: &'static str,
     /// nnU-Net's name of its plans.
     plans_name: &'static str,
-    /// Whether the encoder is a residual one.
-    pub is_residual: bool,
+    /// The network.
+    pub unet: &'static Unet,
+    /// Whether it trains on the data of the default planner where both plan the same spacing.
+    pub shares_data: bool,
     /// GPU memory in GB that it plans for unless told otherwise, and that its reference values stand for.
     pub memory_gb: f64,
     /// Elements of feature maps that this memory takes, in 2D and 3D (`UNet_reference_val_2d` and `_3d`).
@@ -48,7 +51,8 @@ const PRESETS: [Preset; 5] = [
         name: "default",
         class_name: "ExperimentPlanner",
         plans_name: "nnUNetPlans",
-        is_residual: false,
+        unet: &PLAIN,
+        shares_data: false,
         memory_gb: 8.0,
         elements: [85e6, 560e6],
         max_dataset_covered: 0.05,
@@ -58,7 +62,8 @@ const PRESETS: [Preset; 5] = [
         name: "ResEnc",
         class_name: "ResEncUNetPlanner",
         plans_name: "nnUNetResEncUNetPlans",
-        is_residual: true,
+        unet: &RESIDUAL,
+        shares_data: true,
         memory_gb: 8.0,
         elements: [135e6, 680e6],
         max_dataset_covered: 0.05,
@@ -68,7 +73,8 @@ const PRESETS: [Preset; 5] = [
         name: "ResEncM",
         class_name: "nnUNetPlannerResEncM",
         plans_name: "nnUNetResEncUNetMPlans",
-        is_residual: true,
+        unet: &RESIDUAL,
+        shares_data: true,
         memory_gb: 8.0,
         elements: [135e6, 680e6],
         max_dataset_covered: 1.0,
@@ -78,7 +84,8 @@ const PRESETS: [Preset; 5] = [
         name: "ResEncL",
         class_name: "nnUNetPlannerResEncL",
         plans_name: "nnUNetResEncUNetLPlans",
-        is_residual: true,
+        unet: &RESIDUAL,
+        shares_data: true,
         memory_gb: 24.0,
         elements: [380e6, 2100e6],
         max_dataset_covered: 1.0,
@@ -88,7 +95,8 @@ const PRESETS: [Preset; 5] = [
         name: "ResEncXL",
         class_name: "nnUNetPlannerResEncXL",
         plans_name: "nnUNetResEncUNetXLPlans",
-        is_residual: true,
+        unet: &RESIDUAL,
+        shares_data: true,
         memory_gb: 40.0,
         elements: [560e6, 3600e6],
         max_dataset_covered: 1.0,

@@ -127,7 +127,7 @@ fn planned_configurations_can_be_used() {
         assert_eq!(low.data_identifier.as_str(), format!("{}_3d_lowres", planner.plans_name()));
         assert_eq!(cascade.previous_stage.as_deref(), Some("3d_lowres"));
         assert_eq!((cascade.data_identifier, cascade.spacing), (full.data_identifier, full.spacing));
-        assert_eq!(full.architecture.arch_kwargs.n_blocks_per_stage.is_empty(), planner == PlannerKind::Default);
+        assert_eq!(full.architecture.arch_kwargs.contains_key("n_conv_per_stage"), planner == PlannerKind::Default);
         of("2d");
     }
 }
@@ -249,7 +249,7 @@ fn plans_of_nnunet_2_0_are_converted() {
     assert_eq!(plans.configuration("2d").expect("converted"), golden().configuration("2d").expect("planned"));
     let residual = plans.configuration("residual").expect("converted").architecture;
     assert_eq!(residual.network_class_name, "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet");
-    assert_eq!(residual.arch_kwargs.n_blocks_per_stage, expected.architecture.arch_kwargs.n_conv_per_stage);
+    assert_eq!(residual.arch_kwargs["n_blocks_per_stage"], expected.architecture.arch_kwargs["n_conv_per_stage"]);
     assert!(plans.configuration("unknown").expect_err("unknown").to_string().contains("UNETR"));
 }
 

@@ -1,7 +1,7 @@
 //! What U-Nets are made of: convolution → dropout → norm → nonlinearity, and residual blocks of these
 //! (`dynamic_network_architectures/building_blocks/{simple_conv_blocks,residual}.py`).
 
-use super::spec::{Dropout, EncoderKind, LayerSpec, Nonlinearity};
+use super::spec::{BlockKind, Dropout, LayerSpec, Nonlinearity};
 use super::{Error, Parameters};
 use plugin_api::Init;
 use tch::{Device, Kind, Tensor};
@@ -74,9 +74,9 @@ impl Builder<'_> {
     /// A stage of `count` blocks, convolutions or residual ones; the first one changes channels and has the stride.
     pub fn stage(
         &mut self,
-        kind: EncoderKind,
+        kind: BlockKind,
         name: &str,
-        count: usize,
+        count: i64,
         channels: [i64; 2],
         kernel: &[i64],
         stride: &[i64],
@@ -85,8 +85,8 @@ impl Builder<'_> {
         let block = |i| {
             let (channels, stride) = if i == 0 { (channels, stride) } else { ([channels[1]; 2], ones.as_slice()) };
             Ok(match kind {
-                EncoderKind::Plain => Block::Conv(self.conv_block(&format!("{name}.convs.{i}"), channels, kernel, stride)?),
-                EncoderKind::Residual => {
+                BlockKind::Plain => Block::Conv(self.conv_block(&format!("{name}.convs.{i}"), channels, kernel, stride)?),
+                BlockKind::Residual => {
                     Block::Residual(Box::new(self.residual_block(&format!("{name}.blocks.{i}"), channels, kernel, stride)?))
                 }
             })

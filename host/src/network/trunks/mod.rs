@@ -1,0 +1,91 @@
+//! Trunks by the name of their class in nnU-Net's plans: what a plan's `architecture` asks for, read and checked, and the layers that it makes.
+//!
+//! Another trunk is another file here, and its line in `TRUNKS`. Nothing outside that file knows its arguments, its stages, or what nnU-Net's
+//! checkpoints call its tensors.
+
+mod plain_conv_unet;
+mod residual_encoder_unet;
+
+use super::{Error, Parameters};
+use data::plan::Architecture;
+use plugin_api::Features;
+use serde_json::{Map, Value};
+use std::fmt;
+use tch::Tensor;
+
+/// A trunk as a plan asks for it. It has no tensors before [`build`](Self::build).
+pub trait Trunk: fmt::Debug {
+    /// Feature channels of every stage, finest first; heads get maps of these.
+    fn features(&self) -> &[i64];
+
+    /// Stride at the entrance of every stage, finest first: `([z,] y, x)`.
+    fn strides(&self) -> &[Vec<i64>];
+
+    /// Whether the plan lets coarser levels be supervised.
+    fn deep_supervision(&self) -> bool {
+        true
+    }
+
+    /// Makes the layers for images of `input_channels`; their tensors are added to `parameters`.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    fn build(&self, input_channels: usize, parameters: &mut Parameters) -> Result<Box<dyn Layers>, Error>;
+
+    /// Whether a tensor of this name is one of its own, among all that a checkpoint of ours holds.
+    fn owns(&self, name: &str) -> bool;
+
+    /// What the names of nnU-Net's segmentation layers begin with in its checkpoints of this class.
+    fn seg_layers(&self) -> &'static str {
+        "decoder.seg_layers."
+    }
+
+    /// Every name that nnU-Net's checkpoints have for the tensor that is `name` here, that one first: torch lists a module under every name that
+    /// it is reached by. Segmentation layers have the names that [`seg_layers`](Self::seg_layers) says.
+    fn aliases(&self, name: &str) -> Vec<String> {
+        vec![name.to_owned()]
+    }
+
+    /// Whether `key` of nnU-Net's checkpoints is a tensor that is there under its own name, too, or none that is trained.
+    fn is_alias(&self, _key: &str) -> bool {
+        false
+    }
+}
+
+/// The layers of a trunk.
+pub trait Layers: fmt::Debug + Send {
+    /// Whether a forward pass in training draws random numbers.
+    fn draws(&self) -> bool {
+        false
+    }
+
+    /// Features of `image` `(B, C, [Z,] Y, X)`, every spatial size divisible by the product of the strides. In training, dropout drops, and batch
+    /// norm works on the batch and updates its running statistics.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn forward(&self, image: &Tensor, training: bool) -> Result<Features, Error>;
+}
+
+/// A class of trunks.
+struct Class {
+    /// Last part of nnU-Net's `network_class_name`.
+    name: &'static str,
+    /// Reads the class's arguments, `arch_kwargs`.
+    read: fn(&Map<String, Value>) -> Result<Box<dyn Trunk>, Error>,
+}
+
+const TRUNKS: [Class; 2] = [plain_conv_unet::CLASS, residual_encoder_unet::CLASS];
+
+/// The trunk that `architecture` asks for.
+///
+/// # Errors
+/// Names what is not there, or does not fit together.
+pub fn trunk(architecture: &Architecture) -> Result<Box<dyn Trunk>, Error> {
+    let name = architecture.network_class_name.rsplit('.').next().unwrap_or_default();
+    let Some(class) = TRUNKS.iter().find(|class| class.name == name) else {
+        let names = TRUNKS.map(|class| class.name).join(" or ");
+        return Err(Error::Architecture(format!("network class '{name}' (expected {names}) is not there")));
+    };
+    (class.read)(&architecture.arch_kwargs)
+}
