@@ -5,7 +5,7 @@ use crate::golden::Golden;
 use data::plan::Architecture;
 use host::model::{Error, Model};
 use host::network::{Precision, task, trunk};
-use host::plugin::Library;
+use host::plugin;
 use plugin_api::task::Target;
 use plugin_api::{IndexMap, Kind, Task};
 use serde::Deserialize;
@@ -43,7 +43,7 @@ impl Network {
         let spacing = vec![1.0; self.patch_size.len()];
         let trunk = trunk(&self.architecture)?;
         let task = Task { batch_size: 2, batch_dice: true, seed, ..task(&*trunk, &self.patch_size, &spacing, targets) };
-        let library = Library::load(&artifact::plugin(plugin), &artifact::this_host()).expect("it loads");
+        let library = plugin::load(&artifact::plugin(plugin), &artifact::this_host()).expect("it loads");
         Model::new(&*trunk, self.input_channels, &library, &task, options, Device::Cpu, Precision::Fp32)
     }
 

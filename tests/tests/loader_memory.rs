@@ -3,7 +3,7 @@
 use data::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
-use host::plugin::{Library, LoadedTransform};
+use host::plugin::{self, LoadedTransform};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use plugin_api::Task;
@@ -63,7 +63,7 @@ fn case() -> PreprocessedCase {
 
 /// A plugin's targets.
 fn heatmap() -> LoadedTransform {
-    let library = Library::load(&artifact::fixture("heatmap"), &artifact::this_host()).expect("loads");
+    let library = plugin::load(&artifact::fixture("heatmap"), &artifact::this_host()).expect("loads");
     let task = json!({
         "dims": 3, "patch_size": PATCH, "spacing": [1, 1, 1], "features": [4, 8], "strides": [[1, 1, 1], [2, 2, 2]],
         "targets": {SEGMENTATION: {"kind": "labels", "channels": 2, "classes": ["a"]}},

@@ -30,7 +30,7 @@ pub fn loader(bytes: &[u8]) {
         Ok(warning) => one_line(&warning.unwrap_or_default()),
         Err(error) => one_line(&error.to_string()),
     }
-    one_line(&trust::standing(&file, &host).expect("nothing is pinned").to_string());
+    one_line(&trust::standing(&file.identity, &host).expect("nothing is pinned").to_string());
     let copy = file.sealed_copy().expect("there is memory");
     let copied = fs::read(format!("/proc/self/fd/{}", copy.as_raw_fd())).expect("it was just made");
     assert!(copied == bytes, "the copy is another library");

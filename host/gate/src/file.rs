@@ -6,16 +6,15 @@
 //! 3 ms for 9 MB, and that debuggers and `perf` see `/memfd:libNAME.so` where the path was.
 
 use super::refusal::{LoadError, Reason};
-use super::{Host, compatible, manifest, permissions, trust};
+use super::{Host, PluginIdentity, compatible, manifest, permissions, trust};
 use data::hash::sha256;
-use plugin_api::Manifest;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The kernel takes 249 bytes; this is only for people.
 const LONGEST_NAME: usize = 200;
@@ -23,12 +22,8 @@ const LONGEST_NAME: usize = 200;
 /// A trainer plugin that has been read, and has not run.
 #[derive(Debug)]
 pub struct LibraryFile {
-    /// Where it was found.
-    pub path: PathBuf,
-    /// What it says of itself.
-    pub manifest: Manifest,
-    /// Of its bytes.
-    pub sha256: String,
+    /// Which it is.
+    pub identity: PluginIdentity,
     file: File,
     bytes: Vec<u8>,
 }
@@ -42,7 +37,9 @@ impl LibraryFile {
         let refuse = |reason| LoadError { path: path.to_owned(), reason };
         let (file, bytes) = read_file(path).map_err(refuse)?;
         let manifest = manifest::read(&bytes).map_err(|e| refuse(e.into()))?;
-        Ok(Self { path: path.to_owned(), manifest, sha256: sha256(&bytes), file, bytes })
+        let real_path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok();
+        let identity = PluginIdentity { path: path.to_owned(), real_path, manifest, sha256: sha256(&bytes) };
+        Ok(Self { identity, file, bytes })
     }
 
     /// Whether `host` may load it, as far as can be told without running it: nobody else can have written it, or it is pinned where that cannot be
@@ -51,11 +48,11 @@ impl LibraryFile {
     /// # Errors
     /// When it may not.
     pub fn check(&self, host: &Host) -> Result<(), LoadError> {
-        let refuse = |reason| LoadError { path: self.path.clone(), reason };
-        if let Some(unknown) = permissions::check(&self.path, &self.file).map_err(|e| refuse(e.into()))? {
-            trust::admit_unknown(self, host, unknown).map_err(|e| refuse(e.into()))?;
+        let refuse = |reason| LoadError { path: self.identity.path.clone(), reason };
+        if let Some(unknown) = permissions::check(&self.identity.path, &self.file).map_err(|e| refuse(e.into()))? {
+            trust::admit_unknown(&self.identity, host, unknown).map_err(|e| refuse(e.into()))?;
         }
-        compatible::check(&self.manifest, host).map_err(refuse)
+        compatible::check(&self.identity.manifest, host).map_err(refuse)
     }
 
     /// The same and whether the user lets it be loaded, which decides under `--locked`. Returns what there is to warn of when it is loaded.
@@ -64,12 +61,7 @@ impl LibraryFile {
     /// When it may not be loaded.
     pub fn admit(&self, host: &Host) -> Result<Option<String>, LoadError> {
         self.check(host)?;
-        trust::admit(self, host).map_err(|e| LoadError { path: self.path.clone(), reason: e.into() })
-    }
-
-    /// Where the file lay when it was opened, without links; another place if it has been renamed or replaced since.
-    pub(super) fn real_path(&self) -> io::Result<PathBuf> {
-        std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+        trust::admit(&self.identity, host).map_err(|e| LoadError { path: self.identity.path.clone(), reason: e.into() })
     }
 
     /// A copy in memory for the dynamic loader.
@@ -77,7 +69,7 @@ impl LibraryFile {
     /// # Errors
     /// When there is no room, or a limit is in the way.
     pub fn sealed_copy(&self) -> Result<File, Reason> {
-        let name = self.path.file_name().unwrap_or_default().as_bytes();
+        let name = self.identity.path.file_name().unwrap_or_default().as_bytes();
         sealed(&name[..name.len().min(LONGEST_NAME)], &self.bytes).map_err(Reason::Copy)
     }
 }
@@ -149,6 +141,7 @@ fn beyond_file_limit(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn what_is_sealed_cannot_be_changed() {

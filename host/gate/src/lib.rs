@@ -8,6 +8,7 @@ mod accounts;
 mod compatible;
 mod file;
 mod file_system;
+mod identity;
 pub mod manifest;
 mod nfs4;
 pub mod permissions;
@@ -19,6 +20,7 @@ pub mod trust;
 use std::path::PathBuf;
 
 pub use file::{LibraryFile, read_file};
+pub use identity::PluginIdentity;
 pub use refusal::{LoadError, Reason};
 
 /// What plugins find in a host.

@@ -3,7 +3,7 @@
 use super::{Error, Origin, Saved, Weights, nnunet, read_weights};
 use crate::model::{self, Model, Probe};
 use crate::network::{self, Parameters, Precision, Trunk};
-use crate::plugin::Library;
+use crate::plugin::Plugin;
 use data::hash::{sha256, sha256_of_file};
 use data::plan::Plans;
 use plugin_api::Task;
@@ -58,14 +58,14 @@ impl Checkpoint {
             Err(error) => Some(format!("{error}")),
         };
         let Some(difference) = difference else { return };
-        let library = model.trainer.library();
-        let (path, now) = (self.path.display(), &library.manifest);
+        let plugin = model.trainer.plugin();
+        let (path, now) = (self.path.display(), &plugin.identity().manifest);
         let by = self.origin.library.as_ref().map_or_else(String::new, |trained| format!(" of sha256 {}", trained.sha256));
         log::warn!(
             "{path}: plugin {} {} of sha256 {} does not predict what was trained by {} {}{by}: {difference}. Name the build that trained it with --plugin",
             now.id,
             now.version,
-            library.sha256,
+            plugin.identity().sha256,
             self.origin.plugin,
             self.origin.plugin_version
         );
@@ -79,14 +79,14 @@ impl Checkpoint {
         &self,
         trunk: &dyn Trunk,
         channels: usize,
-        library: &Library,
+        plugin: &Plugin,
         task: &Task,
         options: &Value,
         (device, precision): (Device, Precision),
     ) -> Result<Model, Error> {
         let stored = self.weights.iter().map(|(name, weight)| (name.clone(), weight.size())).collect();
         let parameters = Parameters::of_stored(device, task.seed, stored);
-        let built = Model::with_parameters(trunk, channels, library, task, options, precision, parameters);
+        let built = Model::with_parameters(trunk, channels, plugin, task, options, precision, parameters);
         let model = built.map_err(|error| match error {
             model::Error::Network(stored @ network::Error::Stored { .. }) => {
                 Error::Broken { path: self.path.clone(), reason: stored.to_string() }

@@ -6,7 +6,7 @@ use super::identity::is_same_plan;
 use super::{Checkpoint, Error, Origin};
 use crate::model::{self, Model};
 use crate::network::{self, Precision, Trunk, all_told, task};
-use crate::plugin::{self, Library};
+use crate::plugin::{self, Plugin};
 use data::dataset::splits::Fold;
 use data::dataset::{Description, TargetKind};
 use data::name::Name;
@@ -53,7 +53,7 @@ struct First {
     origin: Origin,
     configuration: Configuration,
     task: Task,
-    library: Library,
+    plugin: Plugin,
 }
 
 impl ModelFolder {
@@ -165,16 +165,16 @@ impl ModelFolder {
                 Some(first) => first,
                 None => {
                     let origin = checkpoint.origin.clone();
-                    let library = Library::load(&find_plugin(plugin, &origin, path, host)?, host)?;
-                    warn_of_options(&library, &origin);
-                    first.insert(First { path: path.clone(), origin, configuration, task: task.clone(), library })
+                    let plugin = plugin::load(&find_plugin(plugin, &origin, path, host)?, host)?;
+                    warn_of_options(&plugin, &origin);
+                    first.insert(First { path: path.clone(), origin, configuration, task: task.clone(), plugin })
                 }
             };
             first.check_same(&checkpoint, &task)?;
-            let First { origin, library, .. } = first;
-            let model = checkpoint.build(&*trunk, channels, library, &task, &origin.options, (device, precision))?;
+            let First { origin, plugin, .. } = first;
+            let model = checkpoint.build(&*trunk, channels, plugin, &task, &origin.options, (device, precision))?;
             model.check_keeps()?;
-            checkpoint.origin.tell_other_build(path, library);
+            checkpoint.origin.tell_other_build(path, plugin.identity());
             checkpoint.warn_of_other_predictions(&model);
             folds.push(model);
         }
@@ -221,7 +221,12 @@ fn are_axes(axes: &[usize], dims: usize) -> bool {
 ///
 /// # Errors
 /// When it was told of another network or of other targets than these.
-pub fn trained_task(checkpoint: &Checkpoint, configuration: &Configuration, trunk: &dyn Trunk, description: &Description) -> Result<Task, Error> {
+pub fn trained_task(
+    checkpoint: &Checkpoint,
+    configuration: &Configuration,
+    trunk: &dyn Trunk,
+    description: &Description,
+) -> Result<Task, Error> {
     let Origin { patch, task: told, .. } = &checkpoint.origin;
     let patch = &patch[3 - configuration.dims()..];
     let planned = task(trunk, patch, &configuration.spacing, all_told(&description.targets));
@@ -278,10 +283,10 @@ pub fn target_kinds(model: &Model, description: &Description) -> IndexMap<String
 }
 
 /// Says so if the schema of `library` refuses the options that a network was trained with: another version, maybe.
-pub fn warn_of_options(library: &Library, origin: &Origin) {
-    match plugin::refused_by_schema(library, &origin.options) {
+pub fn warn_of_options(plugin: &Plugin, origin: &Origin) {
+    match plugin::refused_by_schema(&**plugin, &origin.options) {
         Ok(None) => {}
-        Ok(Some(reason)) => log::warn!("plugin {}: of the options that it was trained with, {reason}", library.manifest.id),
+        Ok(Some(reason)) => log::warn!("plugin {}: of the options that it was trained with, {reason}", plugin.identity().manifest.id),
         Err(error) => log::warn!("{error}; the options that it was trained with are not checked"),
     }
 }
@@ -294,7 +299,7 @@ fn find_plugin(asked: Option<&str>, origin: &Origin, checkpoint: &Path, host: &H
     }
     let id = &origin.plugin;
     if gate::search::is_path(id) {
-        let reason = format!("names the plugin {id:?}; expected an id. If you trust that library, name it with --plugin");
+        let reason = format!("names the plugin {id:?}; expected an id. If you trust that plugin, name it with --plugin");
         return Err(Error::Broken { path: checkpoint.to_owned(), reason });
     }
     if let Some(path) = origin.library.as_ref().and_then(|library| plugin::remembered(&library.sha256)) {

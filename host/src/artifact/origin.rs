@@ -1,8 +1,8 @@
 //! What a network was trained as, and by which plugin.
 
 use crate::network::{Trunk, trunk};
-use crate::plugin::Library;
 use data::plan::Architecture;
+use gate::PluginIdentity;
 use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Manifest, Task};
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,8 @@ pub struct LibraryRecord {
 
 impl LibraryRecord {
     /// Of a plugin that is loaded.
-    pub fn of(library: &Library) -> Self {
-        Self { sha256: library.sha256.clone(), manifest: library.manifest.clone() }
+    pub fn of(plugin: &PluginIdentity) -> Self {
+        Self { sha256: plugin.sha256.clone(), manifest: plugin.manifest.clone() }
     }
 }
 
@@ -92,17 +92,17 @@ impl Origin {
         })
     }
 
-    /// Says so if `library` is another build than the one that trained this, which stands in `checkpoint`.
-    pub fn tell_other_build(&self, checkpoint: &Path, library: &Library) {
-        if let Some(trained) = self.library.as_ref().filter(|trained| trained.sha256 != library.sha256) {
-            let (LibraryRecord { sha256, manifest }, now) = (trained, &library.manifest);
+    /// Says so if `plugin` is another build than the one that trained this, which stands in `checkpoint`.
+    pub fn tell_other_build(&self, checkpoint: &Path, plugin: &PluginIdentity) {
+        if let Some(trained) = self.library.as_ref().filter(|trained| trained.sha256 != plugin.sha256) {
+            let (LibraryRecord { sha256, manifest }, now) = (trained, &plugin.manifest);
             let (id, version) = (&manifest.id, &manifest.version);
             log::info!(
                 "{}: trained with {id} {version} of sha256 {sha256}, used with {} {} of sha256 {}",
                 checkpoint.display(),
                 now.id,
                 now.version,
-                library.sha256
+                plugin.sha256
             );
         }
     }

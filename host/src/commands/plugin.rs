@@ -7,11 +7,11 @@ use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, ev
 use crate::console::say;
 use crate::environment::Environment;
 use crate::network::all_told;
-use crate::plugin::{self, Child, Ended, Language, Library, LoadedTrainer};
+use crate::plugin::{self, Child, Ended, Language};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::Dataset;
 use gate::search::resolve;
-use gate::{LibraryFile, trust};
+use gate::{LibraryFile, PluginIdentity, trust};
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
 use plugin_api::task::Target;
@@ -67,10 +67,10 @@ fn program(env: &Environment) -> Result<&Path> {
 
 fn inspect(spec: &str, env: &Environment) -> Result<()> {
     let file = LibraryFile::read(&resolve(spec, &env.plugins)?)?;
-    say!(env, "path         {}", file.path.display())?;
-    say!(env, "sha256       {}", file.sha256)?;
-    say!(env, "trust        {}", trust::standing(&file, &env.plugins)?)?;
-    let fields = serde_json::to_value(&file.manifest)?;
+    say!(env, "path         {}", file.identity.path.display())?;
+    say!(env, "sha256       {}", file.identity.sha256)?;
+    say!(env, "trust        {}", trust::standing(&file.identity, &env.plugins)?)?;
+    let fields = serde_json::to_value(&file.identity.manifest)?;
     for (key, value) in fields.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         say!(env, "{key:<12} {value}")?;
@@ -96,16 +96,16 @@ fn apart<T: Serialize + DeserializeOwned>(path: &Path, limit: Duration, work: im
 /// The schema of the options of the plugin at `path`.
 fn schema(path: &Path, env: &Environment) -> Result<Value> {
     apart(path, TIME_TO_DESCRIBE, || {
-        let library = Library::load(path, &env.plugins).map_err(|e| e.to_string())?;
-        Ok(LoadedTrainer::describe(&library).map_err(|e| e.to_string())?.schema)
+        let plugin = plugin::load(path, &env.plugins).map_err(|e| e.to_string())?;
+        Ok(plugin::describe(&*plugin).map_err(|e| e.to_string())?.schema)
     })
 }
 
 /// The extensions of the plugin at `path`, as far as this host calls them; none of one that cannot be loaded.
 fn extensions(path: &Path, env: &Environment) -> Vec<String> {
     let found = apart(path, TIME_TO_DESCRIBE, || {
-        let library = Library::load(path, &env.plugins).map_err(|e| e.to_string())?;
-        Ok(library.extensions().into_iter().map(str::to_owned).collect())
+        let plugin = plugin::load(path, &env.plugins).map_err(|e| e.to_string())?;
+        Ok(plugin::extensions(&*plugin).into_iter().map(str::to_owned).collect())
     });
     found.unwrap_or_default()
 }
@@ -136,8 +136,8 @@ impl Tried {
 
     /// Loads it, in a process of its own.
     fn load(&self, env: &Environment) -> Result<Subject, Finding> {
-        let library = Library::load(&self.path, &env.plugins).map_err(|e| Finding::Failed(e.reason.to_string()))?;
-        Ok(Subject { library, options: self.options.clone(), targets: self.targets.clone(), made_up: self.made_up, seed: self.seed })
+        let plugin = plugin::load(&self.path, &env.plugins).map_err(|e| Finding::Failed(e.reason.to_string()))?;
+        Ok(Subject { plugin, options: self.options.clone(), targets: self.targets.clone(), made_up: self.made_up, seed: self.seed })
     }
 }
 
@@ -150,7 +150,7 @@ fn new(args: &NewArgs, env: &Environment) -> Result<()> {
         None => plugin::plugin_api(),
     };
     let folder = plugin::create_from_template(name, *lang, &plugin_api, output)?;
-    let (build, library) = match lang {
+    let (build, plugin) = match lang {
         Language::Rust => ("cargo build --release", format!("target/release/{}", gate::search::library_file(name))),
         Language::Cpp => ("./build.sh", format!("./{}", gate::search::library_file(name))),
     };
@@ -158,7 +158,7 @@ fn new(args: &NewArgs, env: &Environment) -> Result<()> {
     say!(env, "{} is written. Next:", folder.display())?;
     say!(env, "  eval \"$({} plugin env)\"", host.display())?;
     say!(env, "  cd {} && {build}", folder.display())?;
-    say!(env, "  \"$TRAINER_HOST\" plugin check {library}")?;
+    say!(env, "  \"$TRAINER_HOST\" plugin check {plugin}")?;
     Ok(())
 }
 
@@ -167,7 +167,7 @@ fn check(args: &CheckArgs, env: &Environment) -> Result<()> {
         bail!("--only: there is no case '{unknown}'{}", suggestion(unknown, CASES.iter().map(|case| case.name)));
     }
     let tried = Tried::of(&args.subject, args.dataset.as_deref(), env)?;
-    let LibraryFile { manifest, sha256, .. } = LibraryFile::read(&tried.path)?;
+    let PluginIdentity { manifest, sha256, .. } = LibraryFile::read(&tried.path)?.identity;
     let head = Report {
         plugin: format!("{} {}", manifest.id, manifest.version),
         sha256,

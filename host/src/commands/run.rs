@@ -9,7 +9,7 @@ use crate::console::say;
 use crate::device;
 use crate::environment::Environment;
 use crate::loading::Sampling;
-use crate::plugin::{self, Library};
+use crate::plugin::{self, Plugin};
 use crate::session::{self, Existing, Pretrained, Session, Settings, Setup};
 use crate::train::{End, Keeping, Watchdogs};
 use anyhow::{Result, anyhow, bail};
@@ -38,8 +38,9 @@ pub fn execute(args: &RunArgs, env: &Environment) -> Result<Outcome> {
         run.setups.iter().zip(&sessions).try_for_each(|(setup, session)| of_arm(&setup.name, session.check_existing(existing)))?;
     }
     if !args.validate_only {
-        let libraries: BTreeMap<&str, &Library> = run.setups.iter().map(|setup| (setup.library.sha256.as_str(), &setup.library)).collect();
-        libraries.into_values().for_each(plugin::remember);
+        let plugins = run.setups.iter().map(|setup| setup.plugin.identity());
+        let plugins: BTreeMap<&str, _> = plugins.map(|plugin| (plugin.sha256.as_str(), plugin)).collect();
+        plugins.into_values().for_each(plugin::remember);
     }
     for fold in &args.fold {
         let mut sessions = run.sessions(*fold, existing, env)?;
@@ -75,7 +76,7 @@ impl Run {
         for arm in &wanted {
             let path = of_arm(&arm.name, resolve(&arm.plugin, &env.plugins))?;
             let settings = of_arm(&arm.name, settings(args, arm))?;
-            loaded.push((arm, of_arm(&arm.name, Library::load(&path, &env.plugins))?, settings));
+            loaded.push((arm, of_arm(&arm.name, plugin::load(&path, &env.plugins))?, settings));
         }
         if let Some(threads) = args.threads {
             tch::set_num_threads(threads.into());
@@ -91,19 +92,19 @@ impl Run {
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
             let configuration = plans.configuration(&args.configuration)?;
-            for (arm, library, settings) in &loaded {
-                of_arm(&arm.name, session::check(&place.dataset, library, settings, &args.configuration, &configuration))?;
+            for (arm, plugin, settings) in &loaded {
+                of_arm(&arm.name, session::check(&place.dataset, plugin, settings, &args.configuration, &configuration))?;
             }
             Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
         })?;
         let prepared = prepared.pop().expect("one for every configuration");
         let dataset = place.dataset;
         let results = results(args.output.as_deref()).join(&*dataset.name);
-        let setup = |(arm, library, settings): (&ArmArg, Library, Settings)| {
+        let setup = |(arm, plugin, settings): (&ArmArg, Plugin, Settings)| {
             let names = [args.name.as_deref(), Some(arm.name.as_str()).filter(|name| !name.is_empty())];
-            let words: Vec<&str> = [library.manifest.id.as_str()].into_iter().chain(names.into_iter().flatten()).collect();
+            let words: Vec<&str> = [plugin.identity().manifest.id.as_str()].into_iter().chain(names.into_iter().flatten()).collect();
             let folder = results.join(format!("{}__{}__{}", words.join("-"), args.plans, args.configuration));
-            Setup { name: arm.name.clone(), library, settings, folder }
+            Setup { name: arm.name.clone(), plugin, settings, folder }
         };
         let setups = loaded.into_iter().map(setup).collect();
         Ok(Self { dataset, prepared, setups })

@@ -28,7 +28,7 @@ fn add(specs: &[String], env: &Environment) -> Result<()> {
     for spec in specs {
         let file = LibraryFile::read(&resolve(spec, &env.plugins)?)?;
         file.check(&env.plugins)?;
-        new.push(Pin::of(&file));
+        new.push(Pin::of(&file.identity));
     }
     let others = trust::change(|pins| {
         pins.retain(|old| new.iter().all(|new| new.sha256 != old.sha256));
@@ -65,7 +65,7 @@ fn state(pin: &Pin) -> String {
         return "gone".to_owned();
     }
     match LibraryFile::read(&pin.path) {
-        Ok(file) if file.sha256 == pin.sha256 => "unchanged".to_owned(),
+        Ok(file) if file.identity.sha256 == pin.sha256 => "unchanged".to_owned(),
         Ok(_) => "changed".to_owned(),
         Err(_) => "no plugin".to_owned(),
     }
@@ -92,7 +92,7 @@ fn meant(spec: &str, pins: &[Pin]) -> Result<Vec<Pin>> {
     let of = |is_meant: &dyn Fn(&Pin) -> bool| pins.iter().filter(|pin| is_meant(pin)).cloned().collect::<Vec<_>>();
     let found = if gate::search::is_path(spec) {
         let path = std::path::absolute(spec).map_err(|e| anyhow!("{spec}: {e}"))?;
-        let now = LibraryFile::read(Path::new(spec)).ok().map(|file| file.sha256);
+        let now = LibraryFile::read(Path::new(spec)).ok().map(|file| file.identity.sha256);
         of(&|pin| pin.path == path || Some(&pin.sha256) == now.as_ref())
     } else {
         let with_id = of(&|pin| pin.id == spec);

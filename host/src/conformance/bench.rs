@@ -78,7 +78,7 @@ pub fn bench(subject: &Subject, fixture: Option<&Path>) -> Result<Timing, Findin
     };
     let median = |part: usize| median(steps.iter().map(|step| step[part]).collect());
     Ok(Timing {
-        plugin: format!("{} {}", subject.library.manifest.id, subject.library.manifest.version),
+        plugin: format!("{} {}", subject.plugin.identity().manifest.id, subject.plugin.identity().manifest.version),
         forward: recorded.is_none().then(|| median(0)),
         loss: median(1),
         backward: median(2),

@@ -1,12 +1,12 @@
 //! What can be told of a plugin before anything is computed.
 
 use super::{Finding, Subject, must};
-use crate::plugin::{KNOWN_EXTENSIONS, LoadedTrainer, refused_by_schema};
+use crate::plugin::{KNOWN_EXTENSIONS, describe, refused_by_schema};
 use serde_json::Value;
 
 /// The manifest's fields.
 pub(super) fn manifest(subject: &Subject) -> Result<(), Finding> {
-    let manifest = &subject.library.manifest;
+    let manifest = &subject.plugin.identity().manifest;
     let numbers: Vec<_> = manifest.version.split(['-', '+']).next().unwrap_or_default().split('.').collect();
     let version = numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u64>().is_ok());
     must!(version, "the version is '{}'; expected MAJOR.MINOR.PATCH", manifest.version);
@@ -20,7 +20,7 @@ pub(super) fn manifest(subject: &Subject) -> Result<(), Finding> {
 
 /// The schema that `describe` returns.
 pub(super) fn schema(subject: &Subject) -> Result<(), Finding> {
-    let schema = LoadedTrainer::describe(&subject.library)?.schema;
+    let schema = describe(&*subject.plugin)?.schema;
     must!(schema.is_object(), "describe returned a schema that is no object: {schema}");
     check_schema(&schema, &schema, "options")?;
     must!(schema["type"] == "object", "the schema's type is {}; options are an object", schema["type"]);
@@ -100,7 +100,7 @@ pub(super) fn create(subject: &Subject) -> Result<(), Finding> {
             None => must!(output.kind == plugin_api::Kind::Aux, "output '{name}' has no target; only aux outputs may have none"),
         }
     }
-    match refused_by_schema(&subject.library, &subject.options)? {
+    match refused_by_schema(&*subject.plugin, &subject.options)? {
         Some(why) => Err(Finding::failed(format!("it takes options that its own schema refuses: {why}"))),
         None => Ok(()),
     }
@@ -111,7 +111,7 @@ pub(super) fn unknown_extension(subject: &Subject) -> Result<(), Finding> {
     for id in KNOWN_EXTENSIONS {
         // Two places in memory: after the id comes a zero, as in a string of C, or not.
         let [terminated, followed] = ["\0", "!"].map(|end| format!("{id}{end}"));
-        let found = [&terminated, &followed].map(|text| subject.library.has_extension(&text[..id.len()]));
+        let found = [&terminated, &followed].map(|text| subject.plugin.has_extension(&text[..id.len()]));
         must!(
             found[0] == found[1],
             "extension '{id}' is found only where a zero comes after its id: strings of this interface are not terminated; compare with tp_equals, not strcmp"
@@ -119,7 +119,7 @@ pub(super) fn unknown_extension(subject: &Subject) -> Result<(), Finding> {
     }
 
     for id in ["", "trainer.nothing/1", "trainer.metrics", "trainer.metrics/999"] {
-        must!(!subject.library.has_extension(id), "extension '{id}' is not null; a host would take it for a table");
+        must!(!subject.plugin.has_extension(id), "extension '{id}' is not null; a host would take it for a table");
     }
     Ok(())
 }

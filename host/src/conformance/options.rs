@@ -3,7 +3,7 @@
 use super::given::{Given, Numbers};
 use super::{Finding, Problem, Subject, World, must};
 use crate::network::Parameters;
-use crate::plugin::{CallError, LoadedTrainer, refused_by_schema};
+use crate::plugin::{CallError, describe, refused_by_schema};
 use plugin_api::{Phase, Step};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -33,7 +33,7 @@ pub(super) fn unknown(subject: &Subject) -> Result<(), Finding> {
 /// Good options with a value, a key or a whole part replaced.
 pub(super) fn fuzzed(subject: &Subject) -> Result<(), Finding> {
     let rng = &mut ChaCha8Rng::seed_from_u64(subject.seed);
-    let schema = LoadedTrainer::describe(&subject.library)?.schema;
+    let schema = describe(&*subject.plugin)?.schema;
     let keys: Vec<String> = schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
     for _ in 0..TRIES {
         let mut options = subject.options.clone();
@@ -55,7 +55,7 @@ fn taken_against_the_schema(subject: &Subject, keys: &[String]) -> Result<(), Fi
         for value in [json!("nonsense"), json!(true), json!(-1e9)] {
             let mut options = subject.options.clone();
             options[key] = value;
-            if let Some(why) = refused_by_schema(&subject.library, &options)?
+            if let Some(why) = refused_by_schema(&*subject.plugin, &options)?
                 && create(subject, &options).is_ok()
             {
                 return Err(Finding::Warning(format!(
@@ -93,7 +93,7 @@ fn differ(a: &[Numbers], b: &[Numbers]) -> bool {
 
 /// What the schema says of every option, where that is plain.
 fn properties(subject: &Subject) -> Result<Vec<(String, Value)>, Finding> {
-    let schema = LoadedTrainer::describe(&subject.library)?.schema;
+    let schema = describe(&*subject.plugin)?.schema;
     let resolve = |property: &Value| {
         let inner = property["$ref"].as_str().and_then(|reference| schema.pointer(reference.strip_prefix('#')?));
         inner.unwrap_or(property).clone()

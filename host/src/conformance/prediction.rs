@@ -18,7 +18,7 @@ pub(super) fn reproduced(subject: &Subject) -> Result<(), Finding> {
         // Of an exported model, nobody knows how it was trained.
         let exported = Task { batch_size: 1, batch_dice: false, epochs: 1, iterations: 1, seed: rig.task.seed + 1, ..rig.task.clone() };
         for (task, how) in [(&rig.task, "made anew"), (&exported, "made without knowing epochs, batch size and seed of the training")] {
-            let told = Trained { library: &subject.library, task, options: &subject.options, parameters: &rig.parameters };
+            let told = Trained { plugin: &subject.plugin, task, options: &subject.options, parameters: &rig.parameters };
             let (fresh, _parameters) = told.copy(tch::Device::Cpu)?;
             if let Some(difference) = Probe::of(&fresh, task, &sizes)?.difference(&trained) {
                 return Err(Finding::failed(format!(

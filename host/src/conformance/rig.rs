@@ -5,7 +5,7 @@ use super::made;
 use super::problem::{self, Content, Problem, World};
 use super::targets;
 use crate::network::Parameters;
-use crate::plugin::{CallError, Library, LoadedTrainer, LoadedTransform};
+use crate::plugin::{CallError, LoadedTrainer, LoadedTransform, Plugin};
 use crate::train::total;
 use indexmap::IndexMap;
 use plugin_api::task::Target as Spec;
@@ -20,7 +20,7 @@ const RATE: f64 = 0.05;
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// The plugin.
-    pub library: Library,
+    pub plugin: Plugin,
     /// Its options.
     pub options: Value,
     /// Targets of the data set.
@@ -121,8 +121,8 @@ impl Subject {
         options: &Value,
         parameters: &mut Parameters,
     ) -> Result<(Option<LoadedTransform>, LoadedTrainer), CallError> {
-        let transform = LoadedTransform::create(&self.library, task, options)?;
-        Ok((transform, LoadedTrainer::create(&self.library, task, options, parameters)?))
+        let transform = LoadedTransform::create(&self.plugin, task, options)?;
+        Ok((transform, LoadedTrainer::create(&self.plugin, task, options, parameters)?))
     }
 
     /// A trainer for the usual problem.

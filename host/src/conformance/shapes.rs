@@ -116,8 +116,8 @@ pub(super) fn activate(subject: &Subject) -> Result<(), Finding> {
 
 /// Methods that the manifest names, in both dimensions.
 pub(super) fn keeps(subject: &Subject) -> Result<(), Finding> {
-    let Subject { library, options, .. } = subject;
-    let said = &library.manifest.keeps;
+    let Subject { plugin, options, .. } = subject;
+    let said = &plugin.identity().manifest.keeps;
     if said.is_empty() {
         return Err(Finding::Skipped("the manifest does not say that activate or forward is kept".to_owned()));
     }
@@ -125,7 +125,7 @@ pub(super) fn keeps(subject: &Subject) -> Result<(), Finding> {
     for dims in [3, 2] {
         match subject.rig(Problem { dims, ..Problem::USUAL }) {
             Ok(Rig { task, parameters, .. }) => {
-                check_claims(Trained { library, task: &task, options, parameters: &parameters })?;
+                check_claims(Trained { plugin, task: &task, options, parameters: &parameters })?;
                 compared = true;
             }
             Err(Finding::Skipped(why)) => refused = Some(why),

@@ -7,7 +7,7 @@
 use super::Error;
 use super::maps::{features, sizes, waves};
 use crate::network::Parameters;
-use crate::plugin::{CallError, Library, LoadedTrainer};
+use crate::plugin::{CallError, LoadedTrainer, Plugin};
 use plugin_api::manifest::{ACTIVATE, FORWARD};
 use plugin_api::{Features, Kind, Outputs, Pass, Task};
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub const METHODS: [&str; 2] = [ACTIVATE, FORWARD];
 #[derive(Clone, Copy, Debug)]
 pub struct Trained<'a> {
     /// Its plugin.
-    pub library: &'a Library,
+    pub plugin: &'a Plugin,
     /// What it was told.
     pub task: &'a Task,
     /// Its options.
@@ -34,12 +34,12 @@ pub struct Trained<'a> {
 /// # Errors
 /// When a method that is said to be kept differs from the default.
 pub fn check_claims(trained: Trained) -> Result<(), Error> {
-    let library = trained.library;
-    for method in METHODS.into_iter().filter(|method| library.manifest.keeps(method)) {
+    let plugin = trained.plugin;
+    for method in METHODS.into_iter().filter(|method| plugin.identity().manifest.keeps(method)) {
         if let Some(difference) = difference(trained, method)? {
             let message =
                 format!("{difference}; but its manifest says that it keeps {method}: take that out of `keeps` and build it again");
-            return Err(CallError::new(library, method, message).into());
+            return Err(CallError::new(plugin.identity(), method, message).into());
         }
     }
     Ok(())
@@ -71,7 +71,7 @@ impl Trained<'_> {
     pub fn copy(&self, device: Device) -> Result<(LoadedTrainer, Parameters), Error> {
         let mut parameters = Parameters::new(device, self.task.seed);
         let task = Task { device: crate::device::name(device), ..self.task.clone() };
-        let trainer = LoadedTrainer::create(self.library, &task, self.options, &mut parameters)?;
+        let trainer = LoadedTrainer::create(self.plugin, &task, self.options, &mut parameters)?;
         let _no_grad = tch::no_grad_guard();
         for (name, parameter) in parameters.iter() {
             if let Some(original) = self.parameters.get(name) {
@@ -96,7 +96,7 @@ fn difference_in_activate(trainer: &LoadedTrainer, dims: usize) -> Result<Option
         }
         let active = trainer.activate(&logits)?;
         for (name, levels) in expected.iter() {
-            let found = &active.get(name).map_err(|e| CallError::new(trainer.library(), ACTIVATE, e.to_string()))?[0];
+            let found = &active.get(name).map_err(|e| CallError::new(trainer.plugin().identity(), ACTIVATE, e.to_string()))?[0];
             let off = f64::try_from((found.f_to_kind(Dtype::Float)? - &levels[0]).f_abs()?.f_max()?)?;
             let real = trainer.outputs().iter().any(|output| output.name == name && output.kind == Kind::Regression);
             // Softmax and sigmoid may be computed in another order.

@@ -9,7 +9,7 @@ mod maps;
 mod probe;
 
 use crate::network::{Layers, Parameters, Precision, Trunk};
-use crate::plugin::{Library, LoadedTrainer, LoadedTransform};
+use crate::plugin::{LoadedTrainer, LoadedTransform, Plugin};
 use crate::shim::{Autocast, Seeded, mix};
 use plugin_api::{Features, Outputs, Pass, Task};
 use serde_json::Value;
@@ -47,29 +47,29 @@ impl Model {
     pub fn new(
         trunk: &dyn Trunk,
         input_channels: usize,
-        library: &Library,
+        plugin: &Plugin,
         task: &Task,
         options: &Value,
         device: Device,
         precision: Precision,
     ) -> Result<Self, Error> {
-        Self::with_parameters(trunk, input_channels, library, task, options, precision, Parameters::new(device, task.seed))
+        Self::with_parameters(trunk, input_channels, plugin, task, options, precision, Parameters::new(device, task.seed))
     }
 
     /// The same, with `parameters` that have none yet.
     pub fn with_parameters(
         trunk: &dyn Trunk,
         input_channels: usize,
-        library: &Library,
+        plugin: &Plugin,
         task: &Task,
         options: &Value,
         precision: Precision,
         mut parameters: Parameters,
     ) -> Result<Self, Error> {
         let mut task = Task { device: crate::device::name(parameters.device()), ..task.clone() };
-        let transform = LoadedTransform::create(library, &mut task, options)?.map(Arc::new);
+        let transform = LoadedTransform::create(plugin, &mut task, options)?.map(Arc::new);
         let trunk = trunk.build(input_channels, &mut parameters)?;
-        let trainer = LoadedTrainer::create(library, &task, options, &mut parameters)?;
+        let trainer = LoadedTrainer::create(plugin, &task, options, &mut parameters)?;
         Ok(Self { trunk, trainer, parameters, precision, task, transform, options: options.clone() })
     }
 
@@ -108,7 +108,7 @@ impl Model {
 
     fn trained(&self) -> Trained<'_> {
         let Self { trainer, task, options, parameters, .. } = self;
-        Trained { library: trainer.library(), task, options, parameters }
+        Trained { plugin: trainer.plugin(), task, options, parameters }
     }
 
     /// Outputs of `image` `(B, C, [Z,] Y, X)` in f32, `levels` levels each. `seed` seeds what trunk and heads draw.

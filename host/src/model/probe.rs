@@ -89,10 +89,10 @@ impl Probe {
 
     /// The same of a new trainer on `device` with the weights of `trained`, as prediction makes it.
     pub fn anew(trained: Trained, sizes: &[Vec<i64>], device: Device) -> Result<Self, Error> {
-        let library = trained.library;
+        let plugin = trained.plugin;
         if !are_small(trained.task, sizes) {
             let message = format!("cannot be probed with maps of sizes {sizes:?}, which are not those of its network, or too large");
-            return Err(CallError::new(library, FORWARD, message).into());
+            return Err(CallError::new(plugin.identity(), FORWARD, message).into());
         }
         let (trainer, _parameters) = trained.copy(device)?;
         Self::of(&trainer, trained.task, sizes)

@@ -101,14 +101,8 @@ impl Parameters {
         self.add(name, shape, Init::Constant(value), Group::Buffer, false)
     }
 
-    /// Creates what a plugin asks for; `kind` as in [`plugin_api::abi::ParamRequest`].
-    pub fn create_for_plugin(&mut self, name: &str, kind: u32, shape: &[i64], init: Init, decay: bool) -> Result<Tensor, Error> {
-        let group = match kind {
-            0 => Group::Heads,
-            1 => Group::Buffer,
-            2 => Group::LossWeights,
-            other => return Err(Error::Parameter { name: name.to_owned(), reason: format!("unknown kind {other}") }),
-        };
+    /// Creates what a plugin asks for in one of its groups; only heads decay.
+    pub fn create_for_plugin(&mut self, name: &str, group: Group, shape: &[i64], init: Init, decay: bool) -> Result<Tensor, Error> {
         self.add(format!("{PLUGIN}{name}"), shape, init, group, decay && group == Group::Heads)
     }
 

@@ -4,10 +4,8 @@
 //! path. Only trainings that this user starts write there. A checkpoint, which may be a stranger's, gives a hash and never a path: it leads to a
 //! library that the user has trained with, and only while that still has the same bytes. What is found passes all gates.
 
-use super::library::Library;
 use data::hash::sha256;
-use gate::permissions;
-use gate::read_file;
+use gate::{PluginIdentity, permissions, read_file};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -15,10 +13,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Remembers where `library` is. Where that cannot be written, the log says so, and its models need `--plugin`.
-pub fn remember(library: &Library) {
-    let path = std::path::absolute(&library.path).unwrap_or_else(|_| library.path.clone());
-    if let Err(error) = write(&library.sha256, &path) {
+/// Remembers where `plugin` is. Where that cannot be written, the log says so, and its models need `--plugin`.
+pub fn remember(plugin: &PluginIdentity) {
+    let path = std::path::absolute(&plugin.path).unwrap_or_else(|_| plugin.path.clone());
+    if let Err(error) = write(&plugin.sha256, &path) {
         log::warn!(
             "it cannot be remembered where the plugin is ({error}); predictions with this model will need --plugin {}",
             path.display()

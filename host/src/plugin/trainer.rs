@@ -4,37 +4,42 @@
 //! (a caught panic inside `no_grad` would otherwise leave gradients off, and training would silently do nothing), and what comes
 //! back is checked against what was declared.
 
+use super::backend::{Failure, Plugin, TrainerCalls};
 use super::error::CallError;
-use super::extensions::Extensions;
 use super::lent::{self, Lent, Watched};
-use super::library::Library;
-use super::marshal::{LentBatch, LentFeatures, LentOutputs, loss_sink, output_sink, step_as_c};
-use super::services::host_services;
 use crate::network::Parameters;
 use crate::shim::{KeepModes, Seeded, generator_digest, mix};
-use plugin_api::abi::{self, Instance, Sink, Str};
+use gate::PluginIdentity;
+use plugin_api::extensions::{Metric, TermWithGrad};
 use plugin_api::manifest::{ACTIVATE, FORWARD};
-use plugin_api::{Batch, Description, Epoch, EpochReport, Features, Kind, Outputs, Pass, Step, Task, Term, Weight};
+use plugin_api::{Batch, Epoch, EpochReport, Features, Kind, Outputs, Pass, Phase, Step, Task, Term, Weight};
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
 use std::sync::Once;
 use tch::{Device, Tensor};
 
 /// Name of the call, whichever way losses are computed.
-pub(super) const LOSS: &str = "loss";
+const LOSS: &str = "loss";
 
 /// A trainer that a plugin made for one task.
 #[derive(Debug)]
 pub struct LoadedTrainer {
-    pub(super) library: Library,
-    pub(super) extensions: Extensions,
-    pub(super) instance: Instance,
-    pub(super) outputs: Vec<plugin_api::Output>,
-    device: Device,
+    calls: Box<dyn TrainerCalls>,
+    guard: Guard,
+    outputs: Vec<plugin_api::Output>,
     /// The run's.
     seed: u64,
-    /// A panic leaves an instance in an unknown state: nothing but `destroy` may follow.
-    poisoned: std::cell::Cell<bool>,
+}
+
+/// What is around every call.
+#[derive(Debug)]
+struct Guard {
+    plugin: Plugin,
+    device: Device,
+    /// A panic leaves a trainer in an unknown state: nothing may follow.
+    poisoned: Cell<bool>,
     /// What calls did beside their work, where somebody wants to know.
-    observed: std::cell::RefCell<Option<Vec<Observation>>>,
+    observed: RefCell<Option<Vec<Observation>>>,
 }
 
 /// What a call did beside its work.
@@ -57,67 +62,35 @@ impl Observation {
     }
 }
 
-// SAFETY: the contract allows calls from any thread, one at a time; `&self` calls are not concurrent, since this is not `Sync`.
-unsafe impl Send for LoadedTrainer {}
-
 impl LoadedTrainer {
     /// Makes a trainer for `task` with `options` (a JSON object); its parameters are added to `parameters`.
-    pub fn create(library: &Library, task: &Task, options: &serde_json::Value, parameters: &mut Parameters) -> Result<Self, CallError> {
-        let (seed, task, options) = (task.seed, json(task), json(options));
-        let services = host_services(parameters);
-        let mut trainer = Self {
-            library: library.clone(),
-            extensions: Extensions::of(library.entry),
-            instance: Instance(std::ptr::null_mut()),
-            outputs: Vec::new(),
-            device: parameters.device(),
-            seed,
-            poisoned: false.into(),
-            observed: None.into(),
-        };
-        let mut instance = Instance(std::ptr::null_mut());
-        trainer.call("new", mix(&[seed, 0]), |error| {
-            // SAFETY: everything lent outlives the call; `out` is writable.
-            unsafe { (library.entry.create)(&services, Str::new(&task), Str::new(&options), &mut instance, error) }
-        })?;
-        if instance.0.is_null() {
-            return Err(trainer.error("new", "returned no trainer".to_owned()));
-        }
-        trainer.instance = instance;
-        let declared = trainer.text("outputs", |trainer, out, error| {
-            // SAFETY: the instance is alive, the sinks outlive the call.
-            unsafe { (library.entry.outputs)(trainer, out, error) }
-        })?;
-        trainer.outputs = serde_json::from_slice(&declared).map_err(|e| trainer.error("outputs", format!("returned broken JSON: {e}")))?;
+    pub fn create(plugin: &Plugin, task: &Task, options: &Value, parameters: &mut Parameters) -> Result<Self, CallError> {
+        let guard = Guard { plugin: plugin.clone(), device: parameters.device(), poisoned: false.into(), observed: None.into() };
+        let calls = guard.call("new", mix(&[task.seed, 0]), || plugin.trainer(task, options, parameters))?;
+        let outputs = guard.call("outputs", 0, || calls.outputs())?;
+        let trainer = Self { calls, guard, outputs, seed: task.seed };
         trainer.check_declared()?;
         Ok(trainer)
     }
 
-    /// What the plugin tells of its options. Runs plugin code.
-    pub fn describe(library: &Library) -> Result<Description, CallError> {
-        const CALL: &str = "describe";
-        let (mut out, mut message) = (Vec::new(), Vec::new());
-        // SAFETY: both sinks outlive the call.
-        let status = unsafe { (library.entry.describe)(Sink::into_buffer(&mut out), Sink::into_buffer(&mut message)) };
-        if status != abi::OK {
-            return Err(CallError::returned(library, CALL, status, &message));
-        }
-        serde_json::from_slice(&out).map_err(|e| CallError::new(library, CALL, format!("returned broken JSON: {e}")))
+    /// The plugin that it came from.
+    pub fn plugin(&self) -> &Plugin {
+        &self.guard.plugin
     }
 
-    /// The library it came from.
-    pub fn library(&self) -> &Library {
-        &self.library
+    /// Which plugin that is.
+    pub fn identity(&self) -> &PluginIdentity {
+        self.plugin().identity()
     }
 
     /// From now on, notes what calls do beside their work; returns what was noted so far.
     pub fn observe(&self) -> Vec<Observation> {
-        self.observed.replace(Some(Vec::new())).unwrap_or_default()
+        self.guard.observed.replace(Some(Vec::new())).unwrap_or_default()
     }
 
     /// Where its tensors live.
     pub(crate) fn device(&self) -> Device {
-        self.device
+        self.guard.device
     }
 
     /// Its outputs, in order.
@@ -151,15 +124,7 @@ impl LoadedTrainer {
 
     /// The same, whatever it returns.
     pub(crate) fn forward_unchecked(&self, features: &Features, pass: &Pass, seed: u64) -> Result<Outputs, CallError> {
-        let lent = LentFeatures::new(features);
-        let c_pass =
-            abi::Pass { levels: u32::try_from(pass.levels).unwrap_or(u32::MAX), training: pass.training.into(), amp: pass.amp.into() };
-        let mut outputs = Outputs::new();
-        self.call_lending(FORWARD, seed, lent::of_features(features), |error| {
-            // SAFETY: everything lent outlives the call.
-            unsafe { (self.library.entry.forward)(self.instance, &lent.as_c(), &c_pass, output_sink(&mut outputs), error) }
-        })?;
-        Ok(outputs)
+        self.guard.call_lending(FORWARD, seed, lent::of_features(features), || self.calls.forward(features, pass))
     }
 
     /// Named terms, each a finite f32 scalar; `outputs` in f32. Where the plugin computes gradients by hand, the terms carry these.
@@ -173,22 +138,67 @@ impl LoadedTrainer {
 
     /// The same, unchecked: outputs may be in f64, too, to see how exact gradients are.
     pub fn loss_of_any_kind(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
-        match self.extensions.loss_with_grad {
-            Some(table) => self.loss_with_grad(table, outputs, batch, step),
-            None => self.loss_in_graph(outputs, batch, step),
+        if self.calls.has_loss_with_grad() {
+            return self.loss_with_grad(outputs, batch, step);
         }
+        let lent = lent::of_loss(outputs, batch);
+        self.guard.call_lending(LOSS, mix(&[step.seed, 1]), lent, || self.calls.loss(outputs, batch, step))
     }
 
-    fn loss_in_graph(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
-        let (lent_outputs, lent_batch, c_step) = (LentOutputs::new(outputs), LentBatch::new(batch), step_as_c(step));
-        let mut terms = Vec::new();
-        self.call_lending(LOSS, mix(&[step.seed, 1]), lent::of_loss(outputs, batch), |error| {
-            // SAFETY: everything lent outlives the call.
-            unsafe {
-                (self.library.entry.loss)(self.instance, lent_outputs.as_c(), &lent_batch.as_c(), &c_step, loss_sink(&mut terms), error)
+    /// Terms of a plugin that computes gradients by hand, each as a number that has the value and, towards the outputs, these gradients.
+    fn loss_with_grad(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Term>, CallError> {
+        let mut without_graph = Outputs::new();
+        for (name, levels) in outputs.iter() {
+            levels.iter().for_each(|level| without_graph.push(name, level.detach()));
+        }
+        let (lent, seed) = (lent::of_loss(&without_graph, batch), mix(&[step.seed, 1]));
+        let terms = self.guard.call_lending(LOSS, seed, lent, || self.calls.loss_with_grad(&without_graph, batch, step))?;
+        if step.phase == Phase::Validate {
+            return Ok(terms.into_iter().map(|TermWithGrad { term, .. }| term).collect());
+        }
+        terms.into_iter().map(|term| self.with_gradients(term, outputs)).collect()
+    }
+
+    fn with_gradients(&self, TermWithGrad { mut term, gradients }: TermWithGrad, outputs: &Outputs) -> Result<Term, CallError> {
+        let failed = |e: tch::TchError| self.error(LOSS, e.to_string());
+        // Anything else would grow with what is added to it.
+        self.check_tensor(LOSS, &format!("term '{}'", term.name), &term.value, Some(&[]))?;
+        for (name, levels) in gradients {
+            let outputs = outputs.get(&name).map_err(|e| self.error(LOSS, format!("returned a gradient of term '{}': {e}", term.name)))?;
+            for (i, gradient) in levels.iter().enumerate().filter(|(_, gradient)| gradient.defined()) {
+                let what = format!("gradient of term '{}' to output '{name}', level {i}", term.name);
+                let Some(output) = outputs.get(i) else {
+                    return Err(self.error(LOSS, format!("returned a {what}, which has {} levels", outputs.len())));
+                };
+                self.check_tensor(LOSS, &what, gradient, Some(&output.size()))?;
+                let nothing = output.f_sub(&output.detach()).map_err(failed)?;
+                let part = gradient.detach().f_mul(&nothing).and_then(|part| part.f_sum(output.kind())).map_err(failed)?;
+                term.value = term.value.f_add(&part).map_err(failed)?;
             }
-        })?;
-        Ok(terms)
+        }
+        Ok(term)
+    }
+
+    /// Online metrics of the plugin's own; none where it has none.
+    pub fn metrics(&mut self, outputs: &Outputs, batch: &Batch, step: &Step) -> Result<Vec<Metric>, CallError> {
+        const CALL: &str = "metrics";
+        if !self.calls.has_metrics() {
+            return Ok(Vec::new());
+        }
+        let lent = lent::of_loss(outputs, batch);
+        let metrics = self.guard.call_lending(CALL, mix(&[step.seed, 5]), lent, || self.calls.metrics(outputs, batch, step))?;
+        for Metric { output, name, .. } in &metrics {
+            if !self.outputs.iter().any(|declared| declared.name == *output) {
+                return Err(self.error(CALL, format!("returned '{name}' of output '{output}', which it did not declare")));
+            }
+            if name.is_empty() || ["dice", "mae", "accuracy"].contains(&name.as_str()) || name.starts_with("dice_") {
+                return Err(self.error(
+                    CALL,
+                    format!("returned a metric '{name}' of output '{output}': the host has one of this name, or it is none"),
+                ));
+            }
+        }
+        Ok(metrics)
     }
 
     fn check_term(&self, term: &Term) -> Result<(), CallError> {
@@ -206,12 +216,7 @@ impl LoadedTrainer {
     /// Logits to predictions, same shapes.
     pub fn activate(&self, logits: &Outputs) -> Result<Outputs, CallError> {
         const CALL: &str = ACTIVATE;
-        let lent = LentOutputs::new(logits);
-        let mut active = Outputs::new();
-        self.call_lending(CALL, 2, lent::of_outputs(logits), |error| {
-            // SAFETY: everything lent outlives the call.
-            unsafe { (self.library.entry.activate)(self.instance, lent.as_c(), output_sink(&mut active), error) }
-        })?;
+        let active = self.guard.call_lending(CALL, 2, lent::of_outputs(logits), || self.calls.activate(logits))?;
         for (name, levels) in logits.iter() {
             let found = active.get(name).map_err(|e| self.error(CALL, e.to_string()))?;
             if found.len() != levels.len() {
@@ -226,85 +231,26 @@ impl LoadedTrainer {
 
     /// An epoch begins.
     pub fn epoch_start(&mut self, epoch: &Epoch) -> Result<(), CallError> {
-        let json = json(epoch);
-        // SAFETY: the string outlives the call.
-        self.call("epoch_start", mix(&[self.seed, epoch.epoch, 3]), |error| unsafe {
-            (self.library.entry.epoch_start)(self.instance, Str::new(&json), error)
-        })
+        self.guard.call("epoch_start", mix(&[self.seed, epoch.epoch, 3]), || self.calls.epoch_start(epoch))
     }
 
     /// An epoch has ended.
     pub fn epoch_end(&mut self, report: &EpochReport) -> Result<(), CallError> {
-        let json = json(report);
-        // SAFETY: the string outlives the call.
-        self.call("epoch_end", mix(&[self.seed, report.epoch, 4]), |error| unsafe {
-            (self.library.entry.epoch_end)(self.instance, Str::new(&json), error)
-        })
+        self.guard.call("epoch_end", mix(&[self.seed, report.epoch, 4]), || self.calls.epoch_end(report))
     }
 
     /// What a checkpoint must hold beyond parameters.
     pub fn save_state(&self) -> Result<Vec<u8>, CallError> {
-        self.text("save_state", |trainer, out, error| {
-            // SAFETY: the instance is alive, the sinks outlive the call.
-            unsafe { (self.library.entry.save_state)(trainer, out, error) }
-        })
+        self.guard.call("save_state", 0, || self.calls.save_state())
     }
 
     /// Restores [`LoadedTrainer::save_state`]'s bytes.
     pub fn load_state(&mut self, state: &[u8]) -> Result<(), CallError> {
-        // SAFETY: the bytes outlive the call.
-        self.call("load_state", 0, |error| unsafe { (self.library.entry.load_state)(self.instance, Str::new(state), error) })
-    }
-
-    /// A call that writes bytes.
-    fn text(&self, call: &'static str, body: impl FnOnce(Instance, Sink, Sink) -> i32) -> Result<Vec<u8>, CallError> {
-        let mut out = Vec::new();
-        self.call(call, 0, |error| body(self.instance, Sink::into_buffer(&mut out), error))?;
-        Ok(out)
-    }
-
-    /// The same as [`Self::call`], and an error where the plugin wrote to what it was lent.
-    pub(super) fn call_lending(&self, call: &'static str, seed: u64, lent: Lent, body: impl FnOnce(Sink) -> i32) -> Result<(), CallError> {
-        let watched = Watched::new(lent);
-        self.call(call, seed, body)?;
-        match watched.written() {
-            Some(name) => {
-                Err(self.error(call, format!("wrote to {name}, which is lent to other trainers, too; copy it before changing it")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Runs `body` with seeded generators; puts modes back; turns a failure into an error.
-    pub(super) fn call(&self, call: &'static str, seed: u64, body: impl FnOnce(Sink) -> i32) -> Result<(), CallError> {
-        if self.poisoned.get() {
-            return Err(self.error(call, "cannot run: an earlier call panicked".to_owned()));
-        }
-        let modes = KeepModes::new();
-        let seeded = Seeded::new(self.device, seed).map_err(|e| self.error(call, e.to_string()))?;
-        let observing = self.observed.borrow().is_some();
-        let generator = || if observing { generator_digest(Device::Cpu).unwrap_or_default() } else { 0 };
-        let mut message = Vec::new();
-        let generator_found = generator();
-        let status = body(Sink::into_buffer(&mut message));
-        if let Some(observed) = self.observed.borrow_mut().as_mut() {
-            observed.push(Observation { call, changed_modes: modes.changed(), generator_found, generator_left: generator() });
-        }
-        drop(seeded);
-        if status == abi::OK {
-            if modes.changed() {
-                static ONCE: Once = Once::new();
-                let what = "changed gradient mode, autocast or threads; put back";
-                ONCE.call_once(|| log::warn!("{}", self.error(call, what.to_owned())));
-            }
-            return Ok(());
-        }
-        self.poisoned.set(status == abi::PANIC);
-        Err(CallError::returned(&self.library, call, status, &message))
+        self.guard.call("load_state", 0, || self.calls.load_state(state))
     }
 
     pub(crate) fn error(&self, call: &'static str, message: String) -> CallError {
-        CallError::new(&self.library, call, message)
+        self.guard.error(call, message)
     }
 
     fn check_declared(&self) -> Result<(), CallError> {
@@ -328,15 +274,15 @@ impl LoadedTrainer {
         Ok(())
     }
 
-    pub(super) fn check_tensor(&self, call: &'static str, what: &str, tensor: &Tensor, shape: Option<&[i64]>) -> Result<(), CallError> {
+    fn check_tensor(&self, call: &'static str, what: &str, tensor: &Tensor, shape: Option<&[i64]>) -> Result<(), CallError> {
         if !tensor.defined() {
             return Err(self.error(call, format!("returned no tensor for {what}")));
         }
         if let Some(shape) = shape.filter(|shape| *shape != tensor.size()) {
             return Err(self.error(call, format!("returned {what} with shape {:?}; expected {shape:?}", tensor.size())));
         }
-        if tensor.device() != self.device {
-            return Err(self.error(call, format!("returned {what} on {:?}; expected {:?}", tensor.device(), self.device)));
+        if tensor.device() != self.guard.device {
+            return Err(self.error(call, format!("returned {what} on {:?}; expected {:?}", tensor.device(), self.guard.device)));
         }
         // A sum is finite where every value is (f32 overflow aside, which is no better), and costs one pass without a copy.
         let sum = tensor.detach().f_sum(tensor.kind()).and_then(f64::try_from).map_err(|e| self.error(call, e.to_string()))?;
@@ -347,12 +293,53 @@ impl LoadedTrainer {
     }
 }
 
-impl Drop for LoadedTrainer {
-    fn drop(&mut self) {
-        if !self.instance.0.is_null() {
-            // SAFETY: made by `create`, and never used again.
-            unsafe { (self.library.entry.destroy)(self.instance) };
+impl Guard {
+    /// The same as [`Self::call`], and an error where the plugin wrote to what it was lent.
+    fn call_lending<T>(
+        &self,
+        call: &'static str,
+        seed: u64,
+        lent: Lent,
+        body: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, CallError> {
+        let watched = Watched::new(lent);
+        let done = self.call(call, seed, body)?;
+        match watched.written() {
+            Some(name) => {
+                Err(self.error(call, format!("wrote to {name}, which is lent to other trainers, too; copy it before changing it")))
+            }
+            None => Ok(done),
         }
+    }
+
+    /// Runs `body` with seeded generators; puts modes back; turns a failure into an error.
+    fn call<T>(&self, call: &'static str, seed: u64, body: impl FnOnce() -> Result<T, Failure>) -> Result<T, CallError> {
+        if self.poisoned.get() {
+            return Err(self.error(call, "cannot run: an earlier call panicked".to_owned()));
+        }
+        let modes = KeepModes::new();
+        let seeded = Seeded::new(self.device, seed).map_err(|e| self.error(call, e.to_string()))?;
+        let observing = self.observed.borrow().is_some();
+        let generator = || if observing { generator_digest(Device::Cpu).unwrap_or_default() } else { 0 };
+        let generator_found = generator();
+        let done = body();
+        if let Some(observed) = self.observed.borrow_mut().as_mut() {
+            observed.push(Observation { call, changed_modes: modes.changed(), generator_found, generator_left: generator() });
+        }
+        drop(seeded);
+        if done.is_ok() && modes.changed() {
+            static ONCE: Once = Once::new();
+            let what = "changed gradient mode, autocast or threads; put back";
+            ONCE.call_once(|| log::warn!("{}", self.error(call, what.to_owned())));
+        }
+        done.map_err(|failure| {
+            self.poisoned.set(failure.panicked);
+            CallError::of(self.plugin.identity(), call, failure)
+        })
+    }
+
+    fn error(&self, call: &'static str, message: String) -> CallError {
+        CallError::new(self.plugin.identity(), call, message)
     }
 }
 
@@ -368,9 +355,4 @@ fn expected_shape(output: &plugin_api::Output, level: usize, features: &Features
             Some(shape)
         }
     }
-}
-
-/// JSON of our own plain types, whose serialisation cannot fail.
-pub(super) fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("plain data")
 }

@@ -3,17 +3,12 @@
 //! What it declares is checked once, what it makes after every call, so that a wrong label is an error that names plugin and case instead
 //! of an index out of range in a loss.
 
+use super::backend::{Plugin, TransformCalls};
 use super::error::CallError;
-use super::library::Library;
-use super::marshal::phase_as_c;
-use super::services::services_without_parameters;
-use super::trainer::json;
 use crate::network::made_kind;
 use data::dataset::{TargetKind, is_target_name};
 use indexmap::IndexMap;
-use plugin_api::abi::{self, Instance, Sink, Str};
-use plugin_api::extensions::target_transform::{ID, MadeView, SampleView, Table, TargetView};
-use plugin_api::extensions::{MadeTarget, Sample, TargetPatch, Values, ValuesMut};
+use plugin_api::extensions::{MadeTarget, Sample, Values, ValuesMut};
 use plugin_api::task::Target;
 use plugin_api::{Kind, Task};
 use std::sync::OnceLock;
@@ -25,19 +20,13 @@ const APPLY: &str = "target transform: apply";
 /// A transform that a plugin made for one task.
 #[derive(Debug)]
 pub struct LoadedTransform {
-    library: Library,
-    table: &'static Table,
-    instance: Instance,
+    plugin: Plugin,
+    calls: Box<dyn TransformCalls>,
     declared: IndexMap<String, Target>,
     kinds: IndexMap<String, TargetKind>,
     /// The first panic. It leaves an instance in an unknown state: no call begins after it.
     panicked: OnceLock<String>,
 }
-
-// SAFETY: a transform, unlike a trainer, may be called from any thread, by several at a time; all else is plain data.
-unsafe impl Send for LoadedTransform {}
-// SAFETY: as above.
-unsafe impl Sync for LoadedTransform {}
 
 impl LoadedTransform {
     /// Makes the transform of a plugin that has one, for `task` with `options` (a JSON object), and tells `task` of its targets. To be
@@ -45,43 +34,12 @@ impl LoadedTransform {
     ///
     /// # Errors
     /// When the plugin fails, or declares what cannot be.
-    pub fn create(library: &Library, task: &mut Task, options: &serde_json::Value) -> Result<Option<Self>, CallError> {
-        // SAFETY: what a plugin returns for an id is that extension's table, and lives as long as the library, which is never unloaded.
-        let Some(table) = (unsafe { super::extensions::find(library.entry, ID).cast::<Table>().as_ref() }) else { return Ok(None) };
-        let (json_task, json_options) = (json(task), json(options));
-        let (services, mut instance) = (services_without_parameters(), Instance(std::ptr::null_mut()));
-        let (mut declared, mut message) = (Vec::new(), Vec::new());
-        // SAFETY: everything lent outlives the call; `instance` is writable.
-        let status = unsafe {
-            (table.create)(
-                &services,
-                Str::new(&json_task),
-                Str::new(&json_options),
-                &mut instance,
-                Sink::into_buffer(&mut declared),
-                Sink::into_buffer(&mut message),
-            )
-        };
-        let error = |message| CallError::new(library, CREATE, message);
-        if status != abi::OK {
-            return Err(CallError::returned(library, CREATE, status, &message));
-        }
-        if instance.0.is_null() {
-            return Err(error("returned no transform".to_owned()));
-        }
-        // From here on it is destroyed when this goes.
-        let mut transform = Self {
-            library: library.clone(),
-            table,
-            instance,
-            declared: IndexMap::new(),
-            kinds: IndexMap::new(),
-            panicked: OnceLock::new(),
-        };
-        transform.declared = serde_json::from_slice(&declared).map_err(|e| error(format!("returned broken JSON: {e}")))?;
-        transform.kinds = kinds_of(&transform.declared, task).map_err(error)?;
-        task.targets.extend(transform.declared.iter().map(|(name, target)| (name.clone(), target.clone())));
-        Ok(Some(transform))
+    pub fn create(plugin: &Plugin, task: &mut Task, options: &serde_json::Value) -> Result<Option<Self>, CallError> {
+        let made = plugin.transform(task, options).map_err(|failure| CallError::of(plugin.identity(), CREATE, failure))?;
+        let Some((calls, declared)) = made else { return Ok(None) };
+        let kinds = kinds_of(&declared, task).map_err(|message| CallError::new(plugin.identity(), CREATE, message))?;
+        task.targets.extend(declared.iter().map(|(name, target)| (name.clone(), target.clone())));
+        Ok(Some(Self { plugin: plugin.clone(), calls, declared, kinds, panicked: OnceLock::new() }))
     }
 
     /// What it makes, in order.
@@ -104,43 +62,14 @@ impl LoadedTransform {
         }
         self.check_sizes(sample, made);
         made.iter_mut().for_each(clear);
-        let targets: Vec<TargetView> = sample.targets.iter().map(target_view).collect();
-        let mut present = vec![1u8; made.len()];
-        let views: Vec<MadeView> = made.iter_mut().zip(&mut present).map(|(made, present)| made_view(made, present)).collect();
-        let view = SampleView {
-            case_id: Str::new(sample.case),
-            seed: sample.seed,
-            phase: phase_as_c(sample.phase),
-            channels: sample.image.len() / sample.inside.len(),
-            size: sample.size,
-            spacing: sample.spacing,
-            image: sample.image.as_ptr(),
-            inside: sample.inside.as_ptr().cast(),
-            targets: targets.as_ptr(),
-            n_targets: targets.len(),
-            made: views.as_ptr(),
-            n_made: views.len(),
-        };
-        let mut message = Vec::new();
-        // SAFETY: everything lent outlives the call and has the size that it is said to have; nothing else refers to what is to be made.
-        let status = unsafe { (self.table.apply)(self.instance, &view, Sink::into_buffer(&mut message)) };
-        for view in &views {
-            // SAFETY: they were made of `made`, which has not been looked at since.
-            unsafe { normalise(view, sample.inside.len()) };
-        }
-        if status != abi::OK {
-            let error = CallError::returned(&self.library, APPLY, status, &message);
-            if error.panicked {
+        if let Err(failure) = self.calls.apply(sample, made) {
+            if failure.panicked {
                 // Of several at once, the first is as good as any.
-                let _ = self.panicked.set(error.message.clone());
+                let _ = self.panicked.set(failure.message.clone());
             }
-            return Err(error);
+            return Err(CallError::of(self.plugin.identity(), APPLY, failure));
         }
-        for (made, present) in made.iter_mut().zip(present) {
-            made.present = present != 0;
-            self.check_made(made)?;
-        }
-        Ok(())
+        made.iter_mut().try_for_each(|made| self.check_made(made))
     }
 
     /// The plugin reads and writes as much as it is told there is.
@@ -212,14 +141,7 @@ impl LoadedTransform {
     }
 
     fn error(&self, message: String) -> CallError {
-        CallError::new(&self.library, APPLY, message)
-    }
-}
-
-impl Drop for LoadedTransform {
-    fn drop(&mut self) {
-        // SAFETY: made by `create`, destroyed once, and nobody is in a call any more.
-        unsafe { (self.table.destroy)(self.instance) }
+        CallError::new(self.plugin.identity(), APPLY, message)
     }
 }
 
@@ -271,47 +193,5 @@ fn clear_invalid<T: Copy>(values: &mut [T], valid: &[bool], zero: T) {
         for channel in values.chunks_exact_mut(valid.len()) {
             channel.iter_mut().zip(valid).filter(|(_, valid)| !**valid).for_each(|(value, _)| *value = zero);
         }
-    }
-}
-
-fn target_view(target: &TargetPatch) -> TargetView {
-    let channels = |len: usize| len / target.valid.len();
-    let (kind, channels, values) = match &target.values {
-        Values::Labels(labels) => (0, 1, labels.as_ptr().cast()),
-        Values::Regions(regions) => (1, channels(regions.len()), regions.as_ptr().cast()),
-        Values::Regression(values) => (2, channels(values.len()), values.as_ptr().cast()),
-        Values::Class(class) => (3, 1, std::ptr::from_ref(class).cast()),
-    };
-    let valid = if target.valid.is_empty() { std::ptr::null() } else { target.valid.as_ptr().cast() };
-    TargetView { name: Str::new(target.name), kind, channels, values, valid }
-}
-
-fn made_view(made: &mut MadeTarget, present: &mut u8) -> MadeView {
-    let voxels = made.valid.len();
-    let (kind, channels, values) = match &mut made.values {
-        ValuesMut::Labels(labels) => (0, 1, labels.as_mut_ptr().cast()),
-        ValuesMut::Regions(regions) => (1, regions.len() / voxels, regions.as_mut_ptr().cast()),
-        ValuesMut::Regression(values) => (2, values.len() / voxels, values.as_mut_ptr().cast()),
-        ValuesMut::Class(class) => (3, 1, std::ptr::from_mut(*class).cast()),
-    };
-    let valid = if made.valid.is_empty() { std::ptr::null_mut() } else { made.valid.as_mut_ptr().cast() };
-    MadeView { name: Str::new(made.name), kind, channels, values, valid, present }
-}
-
-/// C has no booleans of its own: whatever is not zero is true. Only then are they booleans again.
-///
-/// # Safety
-/// `view` is one of [`made_view`] for `voxels`, and nothing else looks at its memory meanwhile.
-unsafe fn normalise(view: &MadeView, voxels: usize) {
-    let in_place = |flags: *mut u8, count: usize| {
-        // SAFETY: so many bytes are there, which are looked at as bytes; afterwards all are 0 or 1.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(flags, count) };
-        bytes.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
-    };
-    if !view.valid.is_null() {
-        in_place(view.valid, voxels);
-    }
-    if view.kind == 1 {
-        in_place(view.values.cast(), view.channels * voxels);
     }
 }

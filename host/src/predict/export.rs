@@ -71,7 +71,7 @@ impl<'a> Exporter<'a> {
         configuration: &'a Configuration,
         extras: Extras,
     ) -> Self {
-        let plugin = &model.trainer.library().manifest;
+        let plugin = &model.trainer.identity().manifest;
         let by_kind = plugin.keeps(ACTIVATE);
         if !by_kind && ASKED.lock().unwrap_or_else(PoisonError::into_inner).insert(plugin.id.clone()) {
             log::info!(

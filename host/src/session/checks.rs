@@ -7,7 +7,7 @@ use crate::config::Recipe;
 use crate::loading::check_foreground;
 use crate::model::Model;
 use crate::network::trunk;
-use crate::plugin::{self, Library};
+use crate::plugin::{self, Plugin};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::splits::Split;
 use data::dataset::{Case, Dataset, TargetSource};
@@ -23,15 +23,15 @@ use std::path::PathBuf;
 
 /// Refuses what need not wait until the data set is preprocessed: cascades, which are planned and preprocessed but not trained yet, and
 /// settings that do not fit the plans or the data set.
-pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &str, configuration: &Configuration) -> Result<()> {
+pub fn check(dataset: &Dataset, plugin: &Plugin, settings: &Settings, name: &str, configuration: &Configuration) -> Result<()> {
     if let Some(stage) = &configuration.previous_stage {
         bail!(
             "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
         );
     }
     trunk(&configuration.architecture)?;
-    patch_and_augmentation(configuration, library, settings)?;
-    recipe(library, settings)?;
+    patch_and_augmentation(configuration, plugin, settings)?;
+    recipe(plugin, settings)?;
     let cases = dataset.case_ids();
     settings.sampling.check(&cases)?;
     if let Some(unknown) = settings.sampling.case_weights.keys().find(|name| !cases.contains(*name)) {
@@ -44,22 +44,22 @@ pub fn check(dataset: &Dataset, library: &Library, settings: &Settings, name: &s
 /// The patch, as planned or as asked for, with two or three axes and with three, and how it is varied.
 pub(super) fn patch_and_augmentation(
     configuration: &Configuration,
-    library: &Library,
+    plugin: &Plugin,
     settings: &Settings,
 ) -> Result<(Vec<usize>, [usize; 3], Augmentation)> {
     let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
     configuration.check_patch(&patch_size)?;
     let patch = three_dimensional(&patch_size).expect("checked");
-    let wish = library.manifest.augmentation.as_deref();
+    let wish = plugin.identity().manifest.augmentation.as_deref();
     let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
     Ok((patch_size, patch, augmentation))
 }
 
 /// How weights are moved: as asked for, else as the plugin's manifest has it, else nnU-Net's way.
-pub(super) fn recipe(library: &Library, settings: &Settings) -> Result<Recipe> {
-    let plugin = &library.manifest;
-    let asked = plugin.training.as_deref().map(RecipeArgs::parse).transpose();
-    let asked = asked.map_err(|e| anyhow!("plugin {}: its manifest asks for training {:?}: {e}", plugin.id, plugin.training))?;
+pub(super) fn recipe(plugin: &Plugin, settings: &Settings) -> Result<Recipe> {
+    let manifest = &plugin.identity().manifest;
+    let asked = manifest.training.as_deref().map(RecipeArgs::parse).transpose();
+    let asked = asked.map_err(|e| anyhow!("plugin {}: its manifest asks for training {:?}: {e}", manifest.id, manifest.training))?;
     settings.recipe.resolve(asked.unwrap_or_default(), settings.epochs).map_err(|e| anyhow!(e))
 }
 
@@ -69,10 +69,10 @@ pub(super) fn check_outputs(model: &Model, task: &Task) -> Result<()> {
     for output in model.trainer.outputs() {
         let name = &output.name;
         // Predictions of all outputs but the first lie in folders of that name.
-        Name::new(name).map_err(|error| anyhow!("plugin {}: an output is named {error}", model.trainer.library().manifest.id))?;
+        Name::new(name).map_err(|error| anyhow!("plugin {}: an output is named {error}", model.trainer.identity().manifest.id))?;
         match (&output.target, output.kind) {
             (None, Kind::Aux) => {}
-            (None, _) => bail!("plugin {}: output '{name}' has no target", model.trainer.library().manifest.id),
+            (None, _) => bail!("plugin {}: output '{name}' has no target", model.trainer.identity().manifest.id),
             (Some(target), kind) => {
                 let Some(spec) = targets.get(target) else {
                     let known: Vec<&str> = targets.keys().map(String::as_str).collect();
@@ -130,14 +130,14 @@ pub(super) fn check_arms(sessions: &[Session]) -> Result<()> {
         );
         let (key, other_key) = (first.data_key(), other.data_key());
         let wish =
-            |session: &Session| session.model.trainer.library().manifest.augmentation.clone().unwrap_or_else(|| "default".to_owned());
+            |session: &Session| session.model.trainer.identity().manifest.augmentation.clone().unwrap_or_else(|| "default".to_owned());
         ensure!(
             key == other_key,
             "arms {a} and {b} would see different batches, their data keys are {key} and {other_key}: plugin {} asks for augmentation {}, {} for {}; \
              give one to both with --augmentation",
-            first.model.trainer.library().manifest.id,
+            first.model.trainer.identity().manifest.id,
             wish(first),
-            other.model.trainer.library().manifest.id,
+            other.model.trainer.identity().manifest.id,
             wish(other)
         );
     }
@@ -160,11 +160,11 @@ impl Session<'_> {
 
     /// Refuses options that the plugin took, but that its own schema does not know; of a training that is resumed it only says so.
     fn check_options(&self, resumed: bool) -> Result<()> {
-        let library = self.model.trainer.library();
-        match plugin::refused_by_schema(library, &self.settings.options) {
+        let plugin = self.model.trainer.plugin();
+        match plugin::refused_by_schema(&**plugin, &self.settings.options) {
             Ok(None) => {}
-            Ok(Some(reason)) if !resumed => bail!("plugin {}: {reason}", library.manifest.id),
-            Ok(Some(reason)) => log::warn!("plugin {}: {reason}; the training goes on as it began", library.manifest.id),
+            Ok(Some(reason)) if !resumed => bail!("plugin {}: {reason}", plugin.identity().manifest.id),
+            Ok(Some(reason)) => log::warn!("plugin {}: {reason}; the training goes on as it began", plugin.identity().manifest.id),
             Err(error) => log::warn!("{error}; the options are not checked"),
         }
         Ok(())
@@ -184,8 +184,8 @@ impl Session<'_> {
         let is_other =
             |other: &PathBuf| other.is_dir() && *other != self.folder && other.extension().is_none_or(|ending| ending != REPLACED);
         let other_folds = others.filter(is_other).count();
-        let library = self.model.trainer.library();
-        let same = found["id"] == library.manifest.id.as_str() && found["options"] == self.settings.options;
+        let plugin = self.model.trainer.plugin();
+        let same = found["id"] == plugin.identity().manifest.id.as_str() && found["options"] == self.settings.options;
         ensure!(
             same || other_folds == 0,
             "{}: the folds beside this one were trained with plugin {} and options {}; give this run a --name",

@@ -5,6 +5,7 @@ use crate::artifact::{self, Checkpoint, Identity, ModelFolder, Origin, Treatment
 use crate::config::{OptimiserName, Recipe, Weighting};
 use crate::loading::PipelineChoice;
 use crate::model::Model;
+use crate::plugin;
 use crate::report::{RunLog, table};
 use crate::train::Progress;
 use anyhow::Result;
@@ -31,7 +32,7 @@ impl Session<'_> {
 
     /// `debug.json`: all that one may have to know to say why a run did what it did.
     pub(super) fn write_debug(&self, identity: &Identity, progress: &Progress) -> Result<()> {
-        let library = self.model.trainer.library();
+        let plugin = self.model.trainer.plugin();
         let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let debug = json!({
             "host": env!("CARGO_PKG_VERSION"),
@@ -40,7 +41,7 @@ impl Session<'_> {
             "resumed_at": {"epoch": progress.epoch, "iteration": progress.iteration},
             "seed": self.settings.seed,
             "identity": identity,
-            "library": library.path,
+            "library": plugin.identity().path,
             "task": self.task,
             "outputs": self.model.trainer.outputs(),
             "augmentation": self.augmentation,
@@ -51,15 +52,15 @@ impl Session<'_> {
     }
 
     pub(super) fn log_start(&self, log: &mut RunLog, progress: &Progress, key: &str) {
-        let library = self.model.trainer.library();
+        let plugin = self.model.trainer.plugin();
         let (train, validation) = (self.split.train.len(), self.split.validation.len());
         let weights: usize = self.model.parameters.iter().map(|(_, parameter)| parameter.tensor.numel()).sum();
         let outputs: Vec<&str> = self.model.trainer.outputs().iter().map(|output| output.name.as_str()).collect();
         let precision = self.model.precision.name();
         let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
-        let (id, version, sha256) = (&library.manifest.id, &library.manifest.version, &library.sha256);
-        log.line(&format!("Plugin {id} {version} ({}), sha256 {sha256}", library.path.display()));
-        let extensions = library.extensions();
+        let (id, version, sha256) = (&plugin.identity().manifest.id, &plugin.identity().manifest.version, &plugin.identity().sha256);
+        log.line(&format!("Plugin {id} {version} ({}), sha256 {sha256}", plugin.identity().path.display()));
+        let extensions = plugin::extensions(&**plugin);
         log.line(&format!("Extensions of the plugin: {}", if extensions.is_empty() { "none".to_owned() } else { extensions.join(", ") }));
         log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
         log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));
@@ -68,7 +69,7 @@ impl Session<'_> {
             log.line(&format!("Split {how}"));
         }
         let PipelineChoice { pipeline, changes } = &self.settings.augmentation;
-        let wish = library.manifest.augmentation.as_deref();
+        let wish = plugin.identity().manifest.augmentation.as_deref();
         let asker = if pipeline.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };
         let changes: String = changes.iter().map(|change| format!(", {change}")).collect();
         log.line(&format!("Augmentation {}{asker}{changes}", self.settings.augmentation.name(wish)));

@@ -74,12 +74,12 @@ impl<'a> Session<'a> {
         streams: Streams,
         env: &'a Environment,
     ) -> Result<Self> {
-        let Setup { name, library, settings, folder } = setup;
+        let Setup { name, plugin, settings, folder } = setup;
         let configuration = &prepared.configuration;
-        let (patch_size, patch, mut augmentation) = checks::patch_and_augmentation(configuration, library, settings)?;
+        let (patch_size, patch, mut augmentation) = checks::patch_and_augmentation(configuration, plugin, settings)?;
         // Until 2026-12, patches without augmentation were masked, too; a training goes on with what it began with.
         augmentation.mask |= streams == Streams::Seed;
-        let recipe = checks::recipe(library, settings)?;
+        let recipe = checks::recipe(plugin, settings)?;
         let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let targets = all_told(&dataset.description.targets);
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         };
         let channels = dataset.description.channel_names.len();
         let Settings { options, device, precision, .. } = settings;
-        let model = Model::new(&*trunk, channels, library, &host_task, options, *device, *precision)?;
+        let model = Model::new(&*trunk, channels, plugin, &host_task, options, *device, *precision)?;
         let task = model.task.clone();
         checks::check_outputs(&model, &task)?;
         checks::check_presence(&model, dataset, &split)?;

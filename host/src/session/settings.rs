@@ -3,7 +3,7 @@
 use crate::cli::RecipeArgs;
 use crate::loading::{PipelineChoice, Sampling};
 use crate::network::Precision;
-use crate::plugin::Library;
+use crate::plugin::Plugin;
 use crate::train::{Keeping, Watchdogs};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ pub struct Setup {
     /// Name among the runs that it is compared with; empty where it is alone.
     pub name: String,
     /// The plugin.
-    pub library: Library,
+    pub plugin: Plugin,
     /// All else.
     pub settings: Settings,
     /// Where its folds are.

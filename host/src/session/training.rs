@@ -118,11 +118,11 @@ impl Session<'_> {
     }
 
     fn identity(&self, data_key: &str) -> Result<Identity> {
-        let library = self.model.trainer.library();
+        let plugin = self.model.trainer.plugin();
         let origin = Origin {
-            plugin: library.manifest.id.clone(),
-            plugin_version: library.manifest.version.clone(),
-            library: Some(LibraryRecord::of(library)),
+            plugin: plugin.identity().manifest.id.clone(),
+            plugin_version: plugin.identity().manifest.version.clone(),
+            library: Some(LibraryRecord::of(plugin.identity())),
             options: self.settings.options.clone(),
             plan: serde_json::to_value(&self.prepared.configuration)?,
             patch: self.patch,

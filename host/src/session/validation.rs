@@ -20,23 +20,23 @@ impl Session<'_> {
         ensure!(path.exists(), "{} does not exist; train this fold first", path.display());
         let checkpoint = Checkpoint::read(&path, &self.prepared.plans)?;
         let trained = &checkpoint.origin;
-        let library = self.model.trainer.library();
+        let plugin = self.model.trainer.plugin();
         ensure!(
-            trained.plugin == library.manifest.id && trained.options == self.settings.options,
+            trained.plugin == plugin.identity().manifest.id && trained.options == self.settings.options,
             "{}: it was trained by plugin {} with options {}; give the same",
             path.display(),
             trained.plugin,
             trained.options
         );
-        trained.tell_other_build(&path, library);
-        warn_of_options(library, trained);
+        trained.tell_other_build(&path, plugin.identity());
+        warn_of_options(plugin, trained);
         // As prediction builds it: from what the trainer was told then, whatever was asked for now.
         let (configuration, description) = (&self.prepared.configuration, &self.dataset.description);
         let trunk = trunk(&configuration.architecture)?;
         let task = trained_task(&checkpoint, configuration, &*trunk, description)?;
-        let (library, channels) = (library.clone(), description.channel_names.len());
+        let (plugin, channels) = (plugin.clone(), description.channel_names.len());
         let Settings { options, device, precision, .. } = self.settings;
-        self.model = checkpoint.build(&*trunk, channels, &library, &task, options, (*device, *precision))?;
+        self.model = checkpoint.build(&*trunk, channels, &plugin, &task, options, (*device, *precision))?;
         self.model.check_keeps()?;
         checkpoint.warn_of_other_predictions(&self.model);
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());

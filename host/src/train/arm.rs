@@ -167,7 +167,7 @@ impl Arm<'_> {
     /// Whether the steps of the epoch have trained anything.
     fn look_at_training(&mut self) -> Result<(), Error> {
         let sums = &self.progress.sums;
-        let Manifest { id, version, .. } = &self.model.trainer.library().manifest;
+        let Manifest { id, version, .. } = &self.model.trainer.identity().manifest;
         if sums.is_empty() && sums.silent() > 0 {
             return Err(Error::NoTerms { plugin: format!("{id} {version}"), epoch: self.progress.epoch, steps: sums.silent() });
         }
@@ -288,7 +288,7 @@ impl Arm<'_> {
             Ok(Some(sizes)) => sizes,
             other => {
                 let why = other.err().map_or_else(|| "it accepts no small maps".to_owned(), |error| error.to_string());
-                let id = &self.model.trainer.library().manifest.id;
+                let id = &self.model.trainer.identity().manifest.id;
                 self.warn(&format!("plugin {id}: whether prediction will do what was trained is not compared: {why}"));
                 self.probed = Some(None);
                 return Ok(false);
@@ -302,7 +302,7 @@ impl Arm<'_> {
             both => both.map_err(StepError::from)?,
         };
         if let Some(difference) = anew.difference(&live) {
-            let Manifest { id, version, .. } = &self.model.trainer.library().manifest;
+            let Manifest { id, version, .. } = &self.model.trainer.identity().manifest;
             return Err(Error::NotReproduced { plugin: format!("{id} {version}"), difference });
         }
         self.probed = Some(Some(sizes));

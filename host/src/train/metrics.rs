@@ -30,7 +30,7 @@ impl Predicted {
                 logits.push(&output.name, finest.shallow_clone());
             }
         }
-        Ok(match trainer.library().manifest.keeps(ACTIVATE) {
+        Ok(match trainer.identity().manifest.keeps(ACTIVATE) {
             // A sigmoid above one half is a logit above zero.
             true => Self { outputs: logits, threshold: 0.0 },
             false => Self { outputs: trainer.activate(&logits)?, threshold: 0.5 },

@@ -6,7 +6,7 @@ use gate::search::resolve;
 use host::config::Recipe;
 use host::model::Model;
 use host::network::{Precision, task, trunk};
-use host::plugin::Library;
+use host::plugin;
 use host::train::{Optimiser, deep_supervision_weights, total};
 use plugin_api::task::Target as TargetSpec;
 use plugin_api::{Batch, IndexMap, Kind, Phase, Step, Target, Task};
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let (patch_size, spacing) = (&configuration.patch_size, &configuration.spacing);
     let trunk = trunk(&configuration.architecture)?;
     let task = Task { batch_size, batch_dice: configuration.batch_dice, ..task(&*trunk, patch_size, spacing, targets) };
-    let library = Library::load(&resolve("base", &this_host)?, &this_host)?;
+    let library = plugin::load(&resolve("base", &this_host)?, &this_host)?;
     let options = serde_json::json!({});
     let mut model = Model::new(&*trunk, 1, &library, &task, &options, Device::Cpu, precision)?;
     let mut optimiser = Optimiser::new(&model.parameters, &Recipe::default());

@@ -2,7 +2,7 @@
 //! mirror images of vectors are put back.
 
 use host::network::Precision;
-use host::plugin::Library;
+use host::plugin;
 use host::predict::{Window, sliding_window};
 use imaging::io::{read_image, read_labels};
 use imaging::{Volume, VolumeView};
@@ -260,10 +260,9 @@ fn a_field_of_vectors_is_put_back_exactly() {
     let targets = IndexMap::from([("flow".to_owned(), Target::new(Kind::Regression, 3))]);
     let trunk = host::network::trunk(&network.architecture).expect("there");
     let task = Task { batch_size: 1, ..host::network::task(&*trunk, &network.patch_size, &[1.0; 3], targets) };
-    let library = Library::load(&artifact::fixture("field"), &artifact::this_host()).expect("it loads");
+    let library = plugin::load(&artifact::fixture("field"), &artifact::this_host()).expect("it loads");
     let (channels, device) = (network.input_channels, tch::Device::Cpu);
-    let model =
-        host::model::Model::new(&*trunk, channels, &library, &task, &json!({}), device, Precision::Fp32).expect("built");
+    let model = host::model::Model::new(&*trunk, channels, &library, &task, &json!({}), device, Precision::Fp32).expect("built");
     let image = vec![0.5; channels * patch.iter().product::<usize>()];
     let view = || VolumeView { shape: [channels, patch[0], patch[1], patch[2]], data: &image };
     let vectors = ["flow".to_owned()];

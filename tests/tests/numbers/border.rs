@@ -4,7 +4,7 @@
 //! time of a training step (`tests/compare/step`): a step makes one call of each kind. Nothing is asserted about time, since machines differ.
 
 use host::network::Parameters;
-use host::plugin::{Library, LoadedTrainer};
+use host::plugin::{self, LoadedTrainer};
 use plugin_api::{Batch, Features, IndexMap, Outputs, Pass, Phase, Step, Task, Trainer};
 use std::time::Instant;
 use tch::{Device, Tensor};
@@ -53,7 +53,7 @@ impl Border {
             device: "cpu".to_owned(),
             seed: 0,
         };
-        let library = Library::load(&artifact::fixture("trivial"), &artifact::this_host()).expect("loads");
+        let library = plugin::load(&artifact::fixture("trivial"), &artifact::this_host()).expect("loads");
         let mut parameters = Parameters::new(Device::Cpu, 0);
         let loaded = LoadedTrainer::create(&library, &task, &serde_json::json!({}), &mut parameters).expect("nothing to go wrong");
         let one = || Tensor::from(1.0f32);

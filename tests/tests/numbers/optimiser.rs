@@ -1,7 +1,7 @@
 //! Optimisers, clipping, averaging and schedules against torch's and nnU-Net's. Gradients are given.
 
 use host::config::{OptimiserName, Recipe, Schedule};
-use host::network::Parameters;
+use host::network::{self, Parameters};
 use host::train::{Average, Optimiser};
 use plugin_api::Init;
 use serde::Deserialize;
@@ -14,7 +14,8 @@ fn parameters(golden: &Golden, names: &[String]) -> Parameters {
     let mut parameters = Parameters::new(Device::Cpu, 0);
     for name in names {
         let initial = golden.tensor(&format!("initial.{name}"));
-        let mut tensor = parameters.create_for_plugin(name, 0, &initial.size(), Init::Constant(0.0), true).expect("a new name");
+        let mut tensor =
+            parameters.create_for_plugin(name, network::Group::Heads, &initial.size(), Init::Constant(0.0), true).expect("a new name");
         tch::no_grad(|| tensor.copy_(&initial));
     }
     parameters
@@ -103,8 +104,8 @@ fn batches_of_one_step_count_by_their_mean() {
 fn a_scaled_loss_gives_the_same_gradients_and_infinity_is_refused() {
     let run = |scale: f64| {
         let mut parameters = Parameters::new(Device::Cpu, 0);
-        for (name, kind) in [("a", 0), ("weight", 2)] {
-            let _handed_out = parameters.create_for_plugin(name, kind, &[3], Init::Normal(1.0), true).expect("a new name");
+        for (name, group) in [("a", network::Group::Heads), ("weight", network::Group::LossWeights)] {
+            let _handed_out = parameters.create_for_plugin(name, group, &[3], Init::Normal(1.0), true).expect("a new name");
         }
         let optimiser = Optimiser::new(&parameters, &Recipe::default());
         let gradient = Tensor::from_slice(&[30f32, -40.0, 0.5]) * scale;

@@ -2,7 +2,7 @@
 //!
 //! Releases are kept as `cargo package` made them, in `fixtures/released`. `little-host` is a host of whatever version it is built against.
 
-use host::plugin::Library;
+use host::plugin;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +47,7 @@ fn plugins_and_hosts_of_any_two_versions_work_together() {
 #[test]
 fn what_was_built_against_a_release_loads_and_trains() {
     let rust = artifact::fixture_against("two-heads", Api::Released("1.0.0"));
-    assert_eq!(Library::load(&rust, &artifact::this_host()).expect("loads").manifest.api, "1.0.0");
+    assert_eq!(plugin::load(&rust, &artifact::this_host()).expect("loads").identity().manifest.clone().api, "1.0.0");
     Bench::new().train(&rust, &["--set", "weight=0.5"]).expect_success();
     Bench::new().train(&artifact::released_cpp_plugin("1.0.0"), &[]).expect_success();
     // What came with 1.1: a target transform.

@@ -2,7 +2,7 @@
 
 use host::conformance::{Problem, Rig, Subject, every_kind_of_target};
 use host::network::Parameters;
-use host::plugin::{CallError, Library, LoadedTransform};
+use host::plugin::{self, CallError, LoadedTransform};
 use plugin_api::abi::Entry;
 use plugin_api::extensions::{MadeTarget, Sample, TargetPatch, Values, ValuesMut, loss_with_grad, metrics, target_transform};
 use plugin_api::{Epoch, EpochReport, Phase};
@@ -33,8 +33,8 @@ const CALLS: [&str; 12] = [
 ];
 
 fn subject(library: &Path, fault: &str) -> Subject {
-    let library = Library::load(library, &artifact::this_host()).expect("loads");
-    Subject { library, options: json!({ "fault": fault }), targets: every_kind_of_target(), made_up: true, seed: 0 }
+    let library = plugin::load(library, &artifact::this_host()).expect("loads");
+    Subject { plugin: library, options: json!({ "fault": fault }), targets: every_kind_of_target(), made_up: true, seed: 0 }
 }
 
 /// The error that comes of a trainer, or its transform, which cannot be made; else a trainer on the kit's usual problem.
@@ -89,7 +89,7 @@ fn error_of(library: &Path, fault: &str) -> Option<CallError> {
     };
     // The rig has called its own already, to make a batch.
     let mut task = Problem::USUAL.task(&subject.targets, subject.seed);
-    let transform = LoadedTransform::create(&subject.library, &mut task, &subject.options).expect("made before")?;
+    let transform = LoadedTransform::create(&subject.plugin, &mut task, &subject.options).expect("made before")?;
     let (name, error) = CALLS.into_iter().find_map(|name| Some((name, call(&mut rig, &transform, name).err()?)))?;
     let again = call(&mut rig, &transform, name).expect_err("it fails every time").message;
     assert_eq!(again.contains("cannot run"), error.panicked, "{fault}: {again}");
@@ -304,7 +304,7 @@ fn a_plugin_in_plain_c_passes_the_kit() {
 
 #[test]
 fn the_manifest_of_plain_c_says_what_the_host_asks_of_it() {
-    let manifest = Library::load(&native::plain_c(), &artifact::this_host()).expect("loads").manifest;
+    let manifest = plugin::load(&native::plain_c(), &artifact::this_host()).expect("loads").identity().manifest.clone();
     assert_eq!((manifest.id.as_str(), manifest.version.as_str(), manifest.license.as_str()), ("plain-c", "1.0.0", "Apache-2.0"));
     assert_eq!(manifest.api, plugin_api::manifest::API_VERSION);
     assert_eq!(manifest.libtorch, plugin_api::manifest::LIBTORCH);

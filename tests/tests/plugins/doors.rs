@@ -1,6 +1,6 @@
 //! Plugins from outside the workspace, through either door: they load, train, log, and compute what they say.
 
-use host::plugin::Library;
+use host::plugin;
 use plugin_api::abi;
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
@@ -72,8 +72,8 @@ fn what_a_plugin_changes_behind_the_hosts_back_is_put_back() {
 
 #[test]
 fn the_manifest_says_what_was_built_with_what() {
-    let rust = Library::load(&artifact::fixture("two-heads"), &artifact::this_host()).expect("loads").manifest;
-    let cpp = Library::load(&artifact::cpp_plugin(), &artifact::this_host()).expect("loads").manifest;
+    let rust = plugin::load(&artifact::fixture("two-heads"), &artifact::this_host()).expect("loads").identity().manifest.clone();
+    let cpp = plugin::load(&artifact::cpp_plugin(), &artifact::this_host()).expect("loads").identity().manifest.clone();
     assert_eq!((rust.id.as_str(), rust.version.as_str()), ("two-heads", "1.0.0"));
     assert_eq!((cpp.id.as_str(), cpp.version.as_str()), ("brier-cpp", "0.1.0"));
     for manifest in [rust, cpp] {

@@ -1,7 +1,7 @@
 //! Extensions, and that every method of a trainer is reached, through either door.
 
 use host::conformance::{Subject, every_kind_of_target};
-use host::plugin::Library;
+use host::plugin;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,8 +64,9 @@ fn every_method_is_reached_through_both_doors() {
 
 /// Value of the one term on random outputs, and its gradient by the finest level.
 fn dice(autograd: bool) -> (f64, Tensor) {
-    let library = Library::load(&artifact::fixture("hand-dice"), &artifact::this_host()).expect("loads");
-    let subject = Subject { library, options: json!({ "autograd": autograd }), targets: every_kind_of_target(), made_up: true, seed: 0 };
+    let library = plugin::load(&artifact::fixture("hand-dice"), &artifact::this_host()).expect("loads");
+    let subject =
+        Subject { plugin: library, options: json!({ "autograd": autograd }), targets: every_kind_of_target(), made_up: true, seed: 0 };
     let mut rig = subject.usual().expect("a trainer");
     let (logits, step) = (rig.logits().expect("outputs"), rig.step(0));
     let terms = rig.loss(&logits, &step).expect("a loss");

@@ -4,7 +4,7 @@ use data::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use host::loading::{Array, Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Source};
 use host::network::told;
-use host::plugin::{Library, LoadedTransform};
+use host::plugin::{self, LoadedTransform};
 use imaging::augment::{Augmentation, downsample_nearest};
 use imaging::{BoundingBox, Volume, VolumeView};
 use plugin_api::Task;
@@ -49,7 +49,7 @@ fn transform(fixture: &str, options: Value) -> Result<LoadedTransform, String> {
 }
 
 fn transform_of(plugin: &Path, dims: usize, options: Value) -> Result<LoadedTransform, String> {
-    let library = Library::load(plugin, &artifact::this_host()).expect("loads");
+    let library = plugin::load(plugin, &artifact::this_host()).expect("loads");
     let made = LoadedTransform::create(&library, &mut task(dims), &options).map_err(|error| error.to_string())?;
     Ok(made.expect("the fixture has one"))
 }

@@ -172,10 +172,10 @@ fn a_plugin_that_is_looked_at_tells_all_of_its_manifest_and_whether_it_may_be_lo
     let inspect = |library: &Path| installed.run(&["plugin", "inspect", &text(library)]).expect_success().stdout;
     let expect_lines = |told: &str, library: &Path| {
         let file = LibraryFile::read(library).expect("a plugin");
-        let manifest = serde_json::to_value(&file.manifest).expect("plain data");
+        let manifest = serde_json::to_value(&file.identity.manifest).expect("plain data");
         let manifest = manifest.as_object().expect("an object").iter();
         let fields = manifest.map(|(key, value)| (key.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
-        let further = [("path", text(library)), ("sha256", file.sha256), ("trust", "not pinned".to_owned())];
+        let further = [("path", text(library)), ("sha256", file.identity.sha256), ("trust", "not pinned".to_owned())];
         let lines: Vec<&str> = told.lines().collect();
         for (key, value) in fields.chain(further) {
             let line = format!("{key:<12} {value}");

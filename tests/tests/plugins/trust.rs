@@ -1,7 +1,7 @@
 //! Which plugins run: pinned ones, shipped ones, what nobody else can have written; that what was checked is what runs; that what ran is on record.
 
 use gate::LibraryFile;
-use host::plugin::{Library, LoadedTrainer};
+use host::plugin;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +15,7 @@ fn utf8(path: &Path) -> &str {
 }
 
 fn sha256(library: &Path) -> String {
-    LibraryFile::read(library).expect("a plugin").sha256
+    LibraryFile::read(library).expect("a plugin").identity.sha256
 }
 
 /// A copy of `library` that nobody else can write to, whatever the umask is, in a folder of the same kind.
@@ -208,16 +208,16 @@ fn nobody_else_can_have_written_it() {
 }
 
 /// What `library` says of its options.
-fn options(library: &Library) -> Value {
-    LoadedTrainer::describe(library).expect("it can say").schema
+fn options(library: &plugin::Plugin) -> Value {
+    plugin::describe(&**library).expect("it can say").schema
 }
 
 #[test]
 fn what_was_checked_is_what_runs() {
     let folder = artifact::folder();
     let (good, other) = (artifact::fixture("brier"), artifact::fixture("two-heads"));
-    let expected = options(&Library::load(&good, &artifact::this_host()).expect("loads"));
-    assert_ne!(options(&Library::load(&other, &artifact::this_host()).expect("loads")), expected);
+    let expected = options(&plugin::load(&good, &artifact::this_host()).expect("loads"));
+    assert_ne!(options(&plugin::load(&other, &artifact::this_host()).expect("loads")), expected);
     let path = folder.path().join("libplugin.so");
     type Change = fn(&Path, &Path);
     let renamed: Change = |other, path| {
@@ -233,10 +233,10 @@ fn what_was_checked_is_what_runs() {
         fs::rename(before, &path).expect("ours");
         let checked = LibraryFile::read(&path).expect("a plugin");
         checked.check(&artifact::this_host()).expect("nobody else's");
-        let sha256 = checked.sha256.clone();
+        let sha256 = checked.identity.sha256.clone();
         change(&other, &path);
-        let library = Library::load_file(checked, &artifact::this_host()).expect("loads");
-        assert_eq!((library.manifest.id.as_str(), &library.sha256), ("brier", &sha256), "change {number}");
+        let library = plugin::load_file(checked, &artifact::this_host()).expect("loads");
+        assert_eq!((library.identity().manifest.id.as_str(), &library.identity().sha256), ("brier", &sha256), "change {number}");
         assert_eq!(options(&library), expected, "change {number}");
         // Nor does what runs already change, or crash, with its file.
         emptied(&other, &path);

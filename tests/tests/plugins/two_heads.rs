@@ -1,7 +1,7 @@
 //! The plugin of README and guide: it computes what a trainer in Python computes, and both are shown as they are.
 
 use host::network::Parameters;
-use host::plugin::{Library, LoadedTrainer};
+use host::plugin::{self, LoadedTrainer};
 use host::train::{deep_supervision_weights, total};
 use plugin_api::task::Target as Spec;
 use plugin_api::{Batch, IndexMap, Kind, Outputs, Phase, Step, Target, Task, Weight};
@@ -42,7 +42,7 @@ impl Case {
     }
 
     fn trainer(&self) -> LoadedTrainer {
-        let library = Library::load(&artifact::fixture("two-heads"), &artifact::this_host()).expect("it loads");
+        let library = plugin::load(&artifact::fixture("two-heads"), &artifact::this_host()).expect("it loads");
         let options = serde_json::json!({"weight": self.w2});
         LoadedTrainer::create(&library, &self.task(), &options, &mut Parameters::new(Device::Cpu, 0)).expect("valid options")
     }

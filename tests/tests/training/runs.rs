@@ -88,7 +88,7 @@ fn a_checkpoint_of_another_run_is_refused_unless_told_otherwise() {
     let resumed: Vec<&str> = tiny.iter().chain(&["--epochs", "1", "--resume"]).copied().collect();
     bench.train(&copy, &resumed).expect_refusal(&["plugin_version", "7.0.0"]);
     let copy = artifact::with_manifest(&base, bench.folder(), |_| {});
-    let hash = |path| LibraryFile::read(path).expect("a plugin").sha256;
+    let hash = |path| LibraryFile::read(path).expect("a plugin").identity.sha256;
     bench.train(&copy, &resumed).expect_refusal(&["its library.sha256 is", &hash(&base), &hash(&copy), "--resume-anyway"]);
     let path = bench.folder().join("preprocessed/Dataset001_Small/nnUNetPlans.json");
     let plans = fs::read_to_string(&path).expect("planned");

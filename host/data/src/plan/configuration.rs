@@ -4,9 +4,9 @@ use imaging::resample::Rule;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::patch::check_patch;
 use super::patch::three_dimensional;
 use super::resampling::{self, Refused, Resampling};
-use super::patch::check_patch;
 use super::{Architecture, Error};
 use crate::name::Name;
 

@@ -17,9 +17,8 @@ pub(super) fn check_patch(patch: &[usize], strides: &[usize]) -> Result<(), Erro
     if voxels.is_none_or(|voxels| voxels > MOST_VOXELS) || !may_have(patch.iter().copied()) {
         return Err(Error::LargePatch { found: show(patch), most: (MOST_VOXELS as u64).min(most_voxels()) });
     }
-    let fits = patch.len() == strides.len()
-        && patch.iter().zip(strides).all(|(size, stride)| *size > 0 && size % stride == 0)
-        && patch != strides;
+    let fits =
+        patch.len() == strides.len() && patch.iter().zip(strides).all(|(size, stride)| *size > 0 && size % stride == 0) && patch != strides;
     if fits {
         return Ok(());
     }

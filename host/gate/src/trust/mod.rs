@@ -12,7 +12,7 @@
 mod pins;
 
 use super::Host;
-use super::file::LibraryFile;
+use super::identity::PluginIdentity;
 use super::permissions::{PermissionError, Unknown};
 use super::search::library_file;
 use super::shell::quoted;
@@ -110,32 +110,32 @@ impl std::fmt::Display for Standing {
     }
 }
 
-/// What is known of `file`, which may have come with `host`.
+/// What is known of `plugin`, which may have come with `host`.
 ///
 /// # Errors
 /// When the list of pins cannot be read.
-pub fn standing(file: &LibraryFile, host: &Host) -> Result<Standing, TrustError> {
+pub fn standing(plugin: &PluginIdentity, host: &Host) -> Result<Standing, TrustError> {
     let mut pins = pins()?;
-    pins.retain(|pin| pin.id == file.manifest.id || pin.sha256 == file.sha256);
-    if let Some(pin) = pins.iter().find(|pin| pin.sha256 == file.sha256) {
+    pins.retain(|pin| pin.id == plugin.manifest.id || pin.sha256 == plugin.sha256);
+    if let Some(pin) = pins.iter().find(|pin| pin.sha256 == plugin.sha256) {
         return Ok(Standing::Pinned(pin.clone()));
     }
-    Ok(if is_shipped(file, host) { Standing::Shipped } else { Standing::Unknown(pins) })
+    Ok(if is_shipped(plugin, host) { Standing::Shipped } else { Standing::Unknown(pins) })
 }
 
-/// Refuses `file` if the host is strict and does not know it; else returns what there is to warn of.
+/// Refuses `plugin` if the host is strict and does not know it; else returns what there is to warn of.
 ///
 /// # Errors
 /// When it is not admitted.
-pub(super) fn admit(file: &LibraryFile, host: &Host) -> Result<Option<String>, TrustError> {
+pub(super) fn admit(plugin: &PluginIdentity, host: &Host) -> Result<Option<String>, TrustError> {
     let is_locked = std::env::var_os(LOCKED).is_some_and(|value| !value.is_empty() && value != "0");
-    match standing(file, host) {
+    match standing(plugin, host) {
         Ok(Standing::Unknown(pinned)) if is_locked => {
-            Err(TrustError::NotPinned { path: file.path.clone(), sha256: file.sha256.clone(), pinned })
+            Err(TrustError::NotPinned { path: plugin.path.clone(), sha256: plugin.sha256.clone(), pinned })
         }
         Ok(Standing::Unknown(pinned)) if !pinned.is_empty() => {
-            let (path, sha256) = (file.path.display(), &file.sha256);
-            let remedy = format!("if it is meant to be another one: host plugin trust add {}", quoted(&file.path));
+            let (path, sha256) = (plugin.path.display(), &plugin.sha256);
+            let remedy = format!("if it is meant to be another one: host plugin trust add {}", quoted(&plugin.path));
             Ok(Some(format!("plugin {path}: its sha256 is {sha256}, which is not pinned{}; {remedy}", told(&pinned))))
         }
         Ok(_) => Ok(None),
@@ -145,21 +145,21 @@ pub(super) fn admit(file: &LibraryFile, host: &Host) -> Result<Option<String>, T
     }
 }
 
-/// Refuses `file`, of which the file system cannot say who can write to it, unless it is pinned or ships with the host.
-pub(super) fn admit_unknown(file: &LibraryFile, host: &Host, unknown: Unknown) -> Result<(), TrustError> {
-    match standing(file, host)? {
+/// Refuses `plugin`, of which the file system cannot say who can write to it, unless it is pinned or ships with the host.
+pub(super) fn admit_unknown(plugin: &PluginIdentity, host: &Host, unknown: Unknown) -> Result<(), TrustError> {
+    match standing(plugin, host)? {
         Standing::Pinned(_) | Standing::Shipped => Ok(()),
         Standing::Unknown(_) => {
-            Err(TrustError::MadeUpModes { path: file.path.clone(), step: unknown.step.path, file_system: unknown.file_system })
+            Err(TrustError::MadeUpModes { path: plugin.path.clone(), step: unknown.step.path, file_system: unknown.file_system })
         }
     }
 }
 
 /// By its place, its name and its id; nobody else can write there, or it would have been refused before.
-fn is_shipped(file: &LibraryFile, host: &Host) -> bool {
-    let id = file.manifest.id.as_str();
+fn is_shipped(plugin: &PluginIdentity, host: &Host) -> bool {
+    let id = plugin.manifest.id.as_str();
     let place = host.folder.as_ref().map(|folder| folder.join(library_file(id)));
-    SHIPPED.contains(&id) && place.is_some() && file.real_path().ok() == place
+    SHIPPED.contains(&id) && place.is_some() && plugin.real_path == place
 }
 
 fn told(pinned: &[Pin]) -> String {

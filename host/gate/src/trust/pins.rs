@@ -5,7 +5,7 @@
 //! so never written back without it.
 
 use super::TrustError;
-use crate::file::LibraryFile;
+use crate::identity::PluginIdentity;
 use crate::permissions::{self, PermissionError};
 use data::lock::{Lock, Sharing};
 use imaging::io::parse_json;
@@ -37,9 +37,9 @@ struct List {
 }
 
 impl Pin {
-    /// Of a library, today.
-    pub fn of(file: &LibraryFile) -> Self {
-        let LibraryFile { path, manifest, sha256, .. } = file;
+    /// Of a plugin, today.
+    pub fn of(plugin: &PluginIdentity) -> Self {
+        let PluginIdentity { path, manifest, sha256, .. } = plugin;
         let added = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         Self { sha256: sha256.clone(), id: manifest.id.clone(), version: manifest.version.clone(), path: path.clone(), added }
     }

@@ -82,7 +82,10 @@ mod tests {
         let with_dropout = planned(true);
         let names = with_dropout.aliases(conv);
         assert_eq!((names.len(), &names[..2], &*names[2]), (4, &expected.map(str::to_owned)[..2], expected[2]));
-        assert_eq!(with_dropout.aliases("encoder.stages.1.blocks.0.skip.1.norm.bias")[1], "encoder.stages.1.blocks.0.skip.1.all_modules.1.bias");
+        assert_eq!(
+            with_dropout.aliases("encoder.stages.1.blocks.0.skip.1.norm.bias")[1],
+            "encoder.stages.1.blocks.0.skip.1.all_modules.1.bias"
+        );
         assert!(names[1..].iter().all(|alias| with_dropout.is_alias(alias)));
         assert_eq!(planned(false).aliases("decoder.transpconvs.0.weight"), ["decoder.transpconvs.0.weight"]);
     }

@@ -1,73 +1,126 @@
-//! Loads a library that has passed the gate, through the Rust door where it has one, else through the C door. Never unloads.
+//! The shared library as a [`TrainerBackend`]: the only folder that knows the binary interface, its integers included.
+//!
+//! A library that has passed the gate is loaded here through the Rust door where it has one, else through the C door, and never unloaded. `trainer` and
+//! `transform` make its calls; `services` is what it may call, `marshal` turns tensors into borrowed C structures and back, `extensions` finds what else
+//! it offers.
+
+mod extensions;
+mod marshal;
+mod services;
+mod trainer;
+mod transform;
+
+pub use extensions::KNOWN as KNOWN_EXTENSIONS;
+
+use super::backend::{Failure, MadeTransform, Plugin, TrainerBackend, TrainerCalls};
+use crate::network::Parameters;
 
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{LibHeader, lib_header_from_path};
-use gate::{Host, LibraryFile, LoadError, Reason};
+use gate::{Host, LibraryFile, LoadError, PluginIdentity, Reason};
 use libloading::os::unix::{Library as RawLibrary, RTLD_LOCAL, RTLD_NOW};
-use plugin_api::Manifest;
-use plugin_api::abi::{C_ENTRY, Entry, PluginRef};
+use plugin_api::abi::{self, C_ENTRY, Entry, PluginRef, Sink};
+use plugin_api::{Description, Task};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Symbol of `abi_stable`'s library header; a library without it has no Rust door.
 const RUST_ENTRY: &str = "_1as_0lib_1header_0root_bmodule_bloader";
 
-/// A loaded plugin. Cheap to clone: libraries stay loaded for the life of the process, since threads, registered operators and
-/// function tables of a library outlive any use that could be tracked.
-#[derive(Clone)]
-pub struct Library {
-    /// Where it was found.
-    pub path: PathBuf,
-    /// What it says of itself.
-    pub manifest: Manifest,
-    /// Of the very bytes that were loaded.
-    pub sha256: String,
-    pub(super) entry: &'static Entry,
+/// A loaded library. Libraries stay loaded for the life of the process, since threads, registered operators and function tables of a library outlive
+/// any use that could be tracked.
+struct Library {
+    identity: PluginIdentity,
+    entry: &'static Entry,
 }
 
 impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Library").field("path", &self.path).field("manifest", &self.manifest).finish_non_exhaustive()
+        f.debug_struct("Library").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
-impl Library {
-    /// Checks and loads the library at `path`.
-    ///
-    /// # Errors
-    /// When it is refused, or is not what its manifest says.
-    pub fn load(path: &Path, host: &Host) -> Result<Self, LoadError> {
-        Self::load_file(LibraryFile::read(path)?, host)
+/// Checks and loads the library at `path`.
+///
+/// # Errors
+/// When it is refused, or is not what its manifest says.
+pub fn load(path: &Path, host: &Host) -> Result<Plugin, LoadError> {
+    load_file(LibraryFile::read(path)?, host)
+}
+
+/// Checks and loads what was read, whatever has become of the file since.
+///
+/// # Errors
+/// When it is refused, or is not what its manifest says.
+pub fn load_file(file: LibraryFile, host: &Host) -> Result<Plugin, LoadError> {
+    if let Some(warning) = file.admit(host)? {
+        log::warn!("{warning}");
+    }
+    match entry(&file) {
+        Ok(entry) => Ok(Arc::new(Library { identity: file.identity, entry })),
+        Err(reason) => Err(LoadError { path: file.identity.path, reason }),
+    }
+}
+
+impl TrainerBackend for Library {
+    fn identity(&self) -> &PluginIdentity {
+        &self.identity
     }
 
-    /// Checks and loads what was read, whatever has become of the file since.
-    ///
-    /// # Errors
-    /// When it is refused, or is not what its manifest says.
-    pub fn load_file(file: LibraryFile, host: &Host) -> Result<Self, LoadError> {
-        if let Some(warning) = file.admit(host)? {
-            log::warn!("{warning}");
-        }
-        let entry = entry(&file);
-        let LibraryFile { path, manifest, sha256, .. } = file;
-        match entry {
-            Ok(entry) => Ok(Self { path, manifest, sha256, entry }),
-            Err(reason) => Err(LoadError { path, reason }),
-        }
+    fn has_extension(&self, id: &str) -> bool {
+        !extensions::find(self.entry, id).is_null()
     }
 
-    /// Extensions that it has, of those that this host calls.
-    pub fn extensions(&self) -> Vec<&'static str> {
-        super::extensions::found(self.entry)
+    fn describe(&self) -> Result<Description, Failure> {
+        let described = text(|out, error| {
+            // SAFETY: both sinks outlive the call.
+            unsafe { (self.entry.describe)(out, error) }
+        })?;
+        from_json(&described)
     }
 
-    /// Whether it returns a table for extension `id`.
-    pub fn has_extension(&self, id: &str) -> bool {
-        !super::extensions::find(self.entry, id).is_null()
+    fn trainer(&self, task: &Task, options: &Value, parameters: &mut Parameters) -> Result<Box<dyn TrainerCalls>, Failure> {
+        Ok(Box::new(trainer::LibraryTrainer::create(self.entry, task, options, parameters)?))
     }
+
+    fn transform(&self, task: &Task, options: &Value) -> Result<Option<MadeTransform>, Failure> {
+        transform::create(self.entry, task, options)
+    }
+}
+
+/// Makes a call that returns a status, with a sink for its message.
+fn call(body: impl FnOnce(Sink) -> i32) -> Result<(), Failure> {
+    let mut message = Vec::new();
+    let status = body(Sink::into_buffer(&mut message));
+    if status == abi::OK {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&message);
+    let message = message.lines().next().unwrap_or("no message");
+    let panicked = status == abi::PANIC;
+    Err(Failure { message: if panicked { message.to_owned() } else { format!("failed: {message}") }, panicked })
+}
+
+/// The same of a call that writes bytes.
+fn text(body: impl FnOnce(Sink, Sink) -> i32) -> Result<Vec<u8>, Failure> {
+    let mut out = Vec::new();
+    call(|error| body(Sink::into_buffer(&mut out), error))?;
+    Ok(out)
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|e| Failure::returned(format_args!("broken JSON: {e}")))
+}
+
+/// JSON of our own plain types, whose serialisation cannot fail.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data")
 }
 
 /// The entry of a library, loaded at its first call: one that is loaded twice would have its statics twice, and operators that it registers
@@ -76,16 +129,16 @@ fn entry(file: &LibraryFile) -> Result<&'static Entry, Reason> {
     static LOADED: Mutex<Option<HashMap<String, &'static Entry>>> = Mutex::new(None);
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     let loaded = loaded.get_or_insert_default();
-    if let Some(entry) = loaded.get(&file.sha256) {
+    if let Some(entry) = loaded.get(&file.identity.sha256) {
         return Ok(entry);
     }
     // The descriptor is kept for ever, also where the library is refused: the dynamic loader knows the library by this name, and
     // would give it out again for another one that got the same number.
     let descriptor = file.sealed_copy()?.into_raw_fd();
     let entry = open(&PathBuf::from(format!("/proc/self/fd/{descriptor}")))?;
-    super::extensions::check(entry)?;
-    super::extensions::check_promised(entry, &file.manifest)?;
-    loaded.insert(file.sha256.clone(), entry);
+    extensions::check(entry)?;
+    extensions::check_promised(entry, &file.identity.manifest)?;
+    loaded.insert(file.identity.sha256.clone(), entry);
     Ok(entry)
 }
 
@@ -128,7 +181,7 @@ unsafe fn c_door(entry: *const Entry) -> Result<&'static Entry, Reason> {
 ///
 /// # Safety
 /// `table` points to a `Table` that can be read, and is nothing but function pointers.
-pub(super) unsafe fn null_function<Table>(table: *const Table) -> Option<usize> {
+unsafe fn null_function<Table>(table: *const Table) -> Option<usize> {
     // SAFETY: the caller's promise; function pointers may be looked at as numbers.
     let functions = unsafe { std::slice::from_raw_parts(table.cast::<usize>(), size_of::<Table>() / size_of::<usize>()) };
     functions.iter().position(|function| *function == 0)

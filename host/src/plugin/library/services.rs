@@ -1,6 +1,6 @@
 //! What the host offers to a plugin: its log, and parameters while a trainer is made.
 
-use crate::network::{Error, Parameters};
+use crate::network::{Error, Group, Parameters};
 use plugin_api::Init;
 use plugin_api::abi::{self, HostServices, ParamRequest, Sink, Str, TensorHandle};
 use std::ffi::c_void;
@@ -45,8 +45,17 @@ unsafe extern "C" fn create_parameter(ctx: *mut c_void, request: *const ParamReq
             return abi::ERROR;
         }
     };
+    let group = match request.kind {
+        0 => Group::Heads,
+        1 => Group::Buffer,
+        2 => Group::LossWeights,
+        other => {
+            error.send(&Error::Parameter { name: name.to_string(), reason: format!("unknown kind {other}") }.to_string());
+            return abi::ERROR;
+        }
+    };
     // A panic must not cross the border, and would end the program.
-    let create = || parameters.create_for_plugin(&name, request.kind, shape, init, request.decay != 0);
+    let create = || parameters.create_for_plugin(&name, group, shape, init, request.decay != 0);
     let created = std::panic::catch_unwind(std::panic::AssertUnwindSafe(create));
     match created.unwrap_or_else(|_| Err(Error::Parameter { name: name.to_string(), reason: format!("shape {shape:?} cannot be made") })) {
         Ok(tensor) => {
