@@ -2,7 +2,6 @@
 
 mod signals;
 
-use clap::Parser;
 use data::scratch::Folders;
 use gate::trust::LOCKED;
 use host::cli::Cli;
@@ -17,7 +16,7 @@ fn main() -> ExitCode {
     // SAFETY: sets the disposition of one signal before any thread exists.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 
-    let cli = Cli::parse();
+    let cli = Cli::of_program();
     if cli.locked {
         // Programs that this one starts are to be as strict.
         // SAFETY: no other thread exists yet that could read the environment.

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 type Built = HashMap<String, PathBuf>;
 
 /// Fixtures that are also built against another plugin-api.
-const AGAINST: [(&str, Api); 8] = [
+const AGAINST: [(&str, Api); 9] = [
     ("two-heads", Api::Released("1.0.0")),
     ("two-heads", Api::Released("1.1.0")),
     ("two-heads", Api::Next),
@@ -30,6 +30,7 @@ const AGAINST: [(&str, Api); 8] = [
     ("little-host", Api::Released("1.1.0")),
     ("little-host", Api::Next),
     ("heatmap", Api::Released("1.1.0")),
+    ("annealed", Api::Released("1.1.0")),
     ("brier", Api::AnotherLayout),
 ];
 

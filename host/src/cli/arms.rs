@@ -1,7 +1,8 @@
 //! Arguments that name several runs, to be trained side by side on the same batches.
 
-use super::RecipeArgs;
+use crate::config::Layer;
 use clap::Args;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,12 +12,12 @@ use std::str::FromStr;
 pub struct ArmsArgs {
     /// One of several runs that are trained on identical batches and then compared: a name, its plugin, and a JSON file of options, e.g. a=base
     /// or b=multi-output:b.json; once for each, the first is what the others are compared with. --set then begins with a name: b.outputs.…
-    #[arg(long = "arm", value_name = "NAME=PLUGIN[:OPTIONS.json]")]
-    pub arms: Vec<ArmArg>,
+    #[arg(long, value_name = "NAME=PLUGIN[:OPTIONS.json]", conflicts_with = "plugin")]
+    pub arm: Vec<ArmArg>,
 
     /// Arguments of one arm's optimiser and weighting alone, e.g. "b=--learning-rate 0.001"
-    #[arg(long = "arm-training", value_name = "NAME=ARGUMENTS", requires = "arms")]
-    pub training: Vec<ArmTraining>,
+    #[arg(long, value_name = "NAME=ARGUMENTS")]
+    pub arm_training: Vec<ArmTraining>,
 }
 
 /// One `--arm`.
@@ -35,8 +36,8 @@ pub struct ArmArg {
 pub struct ArmTraining {
     /// The arm's name.
     pub name: String,
-    /// What is asked for.
-    pub recipe: RecipeArgs,
+    /// What is asked for, by setting.
+    pub values: Map<String, Value>,
 }
 
 impl FromStr for ArmArg {
@@ -59,8 +60,8 @@ impl FromStr for ArmTraining {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, recipe) = named(text)?;
-        Ok(Self { name, recipe: RecipeArgs::parse(recipe)? })
+        let (name, words) = named(text)?;
+        Ok(Self { name, values: Layer::words_of_arm(words)? })
     }
 }
 
@@ -70,34 +71,6 @@ fn named(text: &str) -> Result<(String, &str), String> {
             Ok((name.to_owned(), rest))
         }
         _ => Err("expected NAME=…, a name of letters, digits, '_' and '-'".to_owned()),
-    }
-}
-
-impl ArmsArgs {
-    /// The arm that `name` means.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn find(&self, name: &str) -> Result<&ArmArg, String> {
-        let names = self.arms.iter().map(|arm| arm.name.as_str());
-        let unknown = || format!("there is no arm '{name}'{}", plugin_api::options::suggestion(name, names));
-        self.arms.iter().find(|arm| arm.name == name).ok_or_else(unknown)
-    }
-
-    /// Refuses arms that cannot be told apart, or be compared.
-    ///
-    /// # Errors
-    /// In one line.
-    pub fn check(&self) -> Result<(), String> {
-        if self.arms.len() == 1 {
-            return Err("--arm was given once; give it for every run that is to be compared, or --plugin for a single one".to_owned());
-        }
-        for (i, arm) in self.arms.iter().enumerate() {
-            if self.arms[..i].iter().any(|other| other.name == arm.name) {
-                return Err(format!("--arm {}: the name is taken; every arm needs its own", arm.name));
-            }
-        }
-        self.training.iter().try_for_each(|training| self.find(&training.name).map(drop).map_err(|e| format!("--arm-training: {e}")))
     }
 }
 
@@ -119,11 +92,9 @@ mod tests {
         for text in ["base", "=base", "a b=base", "a=", "a=:b.json"] {
             assert!(text.parse::<ArmArg>().is_err(), "{text}");
         }
-        let arms = |texts: &[&str]| ArmsArgs { arms: texts.iter().map(|text| arm(text)).collect(), training: Vec::new() };
-        assert!(arms(&["a=base"]).check().is_err_and(|e| e.contains("given once")));
-        assert!(arms(&["a=base", "a=base"]).check().is_err_and(|e| e.contains("name is taken")));
-        let training = vec!["c=--learning-rate 0.1".parse().expect("valid")];
-        let unknown = ArmsArgs { training, ..arms(&["a=base", "b=base"]) };
-        assert!(unknown.check().is_err_and(|e| e.contains("--arm-training: there is no arm 'c'")));
+        let training: ArmTraining = "c=--learning-rate 0.1 --ema 0.9".parse().expect("valid");
+        assert_eq!(Value::Object(training.values), serde_json::json!({"learning_rate": 0.1, "ema": 0.9}));
+        let message = "c=--lerning-rate 0.1".parse::<ArmTraining>().expect_err("must be refused");
+        assert_eq!(message, "there is no setting 'lerning_rate': did you mean 'learning_rate'?");
     }
 }

@@ -1,31 +1,10 @@
 //! Arguments that say how training patches are varied, and of the commands that show it.
 
-use data::name::Name;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::DataArgs;
-use crate::loading::PipelineChoice;
-
-/// How training patches are varied.
-#[derive(Args, Clone, Debug, Default)]
-pub struct AugmentationArgs {
-    /// default, da5, none, or a JSON file (`host augmentation show` prints one); default: what the plugin asks for, else `default`
-    #[arg(long, value_name = "NAME|FILE", help_heading = "Batches")]
-    pub augmentation: Option<String>,
-
-    /// One value of the augmentation, e.g. mirror=null, spatial.labels=nearest, intensity.0.probability=0.5; may be repeated
-    #[arg(long = "augment", value_name = "KEY=VALUE", help_heading = "Batches")]
-    pub changes: Vec<String>,
-}
-
-impl AugmentationArgs {
-    /// As the loader wants it.
-    pub fn choice(&self) -> PipelineChoice {
-        PipelineChoice { pipeline: self.augmentation.clone(), changes: self.changes.clone() }
-    }
-}
+use crate::config::{Arguments, Augmenting, Data, PlanChoice};
 
 /// `host augmentation …`.
 #[derive(Debug, Subcommand)]
@@ -34,7 +13,7 @@ pub enum AugmentationCommand {
     Show {
         #[command(flatten)]
         #[allow(missing_docs)]
-        augmentation: AugmentationArgs,
+        augmentation: Arguments<Augmenting>,
         /// Patch that it is for: ranges follow from its shape
         #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X", default_value = "128,128,128")]
         patch_size: Vec<usize>,
@@ -48,7 +27,7 @@ pub enum AugmentationCommand {
 pub struct PreviewArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub data: DataArgs,
+    pub data: Arguments<Data>,
 
     /// Id of the case; default: the first
     #[arg(long, value_name = "ID")]
@@ -62,13 +41,9 @@ pub struct PreviewArgs {
     #[arg(long, default_value = "augmentation.png", value_name = "OUT")]
     pub png: PathBuf,
 
-    /// Configuration of the plans
-    #[arg(long, default_value = "3d_fullres", value_name = "NAME")]
-    pub configuration: String,
-
-    /// Name of the plans
-    #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]
-    pub plans: Name,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub planned: Arguments<PlanChoice>,
 
     /// Patch in voxels; default: as planned
     #[arg(long, value_delimiter = ',', value_name = "[Z,]Y,X")]
@@ -80,7 +55,7 @@ pub struct PreviewArgs {
 
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub augmentation: AugmentationArgs,
+    pub augmentation: Arguments<Augmenting>,
 
     /// Label targets whose foreground decides where patches are taken
     #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Batches")]

@@ -7,24 +7,23 @@ mod model;
 mod plugin;
 mod predict;
 mod prepare;
-mod recipe;
 mod run;
 mod runs;
 mod trust;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::config::explain_flags;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use imaging::io::DEFAULT_MOST_VOXELS;
 use std::path::PathBuf;
 
-pub use arms::{ArmArg, ArmsArgs};
-pub use augmentation::{AugmentationArgs, AugmentationCommand, PreviewArgs};
+pub use arms::{ArmArg, ArmTraining, ArmsArgs};
+pub use augmentation::{AugmentationCommand, PreviewArgs};
 pub use evaluate::EvaluateArgs;
 pub use model::{ExportArgs, FormatName, ImportArgs, ModelCommand};
 pub use plugin::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 pub use predict::{CheckpointName, FOREGROUND, Part, PredictArgs, Tta};
 pub use prepare::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
-pub use recipe::{RecipeArgs, ScheduleName};
-pub use run::{Oversampling, PrecisionName, RunArgs, SamplingArgs, UpkeepArgs};
+pub use run::{ExistingArgs, RunArgs};
 pub use runs::{ResultsArgs, RunsCommand};
 pub use trust::TrustCommand;
 
@@ -61,6 +60,23 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line, or says what is wrong with it and ends the program.
+    pub fn of_program() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let program = Self::command();
+            let is_run = std::env::args().nth(1).is_some_and(|word| word == "run");
+            match explain_flags(&error, program.find_subcommand("run").filter(|_| is_run)) {
+                Some(reason) => {
+                    eprintln!("error: {reason}");
+                    std::process::exit(error.exit_code())
+                }
+                None => error.exit(),
+            }
+        })
+    }
 }
 
 /// Subcommands.
@@ -102,18 +118,6 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-}
-
-/// Which data set, and where its plans and preprocessed cases are.
-#[derive(Args, Clone, Debug)]
-pub struct DataArgs {
-    /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
-    #[arg(long, value_name = "PATH|NAME|ID")]
-    pub dataset: String,
-
-    /// Where plans and preprocessed cases are; default: nnUNet_preprocessed, else ./preprocessed
-    #[arg(long, value_name = "DIR", help_heading = "Files")]
-    pub preprocessed: Option<PathBuf>,
 }
 
 /// How many cases at once.

@@ -1,6 +1,6 @@
 //! Arguments of `host predict`.
 
-use super::PrecisionName;
+use crate::config::PrecisionName;
 use clap::{Args, ValueEnum};
 use data::dataset::splits::Fold;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub struct PredictArgs {
     pub device: String,
 
     /// Arithmetic of the network
-    #[arg(long, value_enum, default_value_t, help_heading = "Machine")]
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Machine")]
     pub precision: PrecisionName,
 
     /// Threads of the network; default: all cores

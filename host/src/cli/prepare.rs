@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{CaseThreads, DataArgs};
+use super::CaseThreads;
+use crate::config::{Arguments, Data};
 use data::name::Name;
 use data::plan::PlannerKind;
 
@@ -13,7 +14,7 @@ use data::plan::PlannerKind;
 pub struct FingerprintArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub data: DataArgs,
+    pub data: Arguments<Data>,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -49,7 +50,7 @@ pub struct PlannerArgs {
 pub struct PlanArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub data: DataArgs,
+    pub data: Arguments<Data>,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -69,7 +70,7 @@ pub struct PlanArgs {
 pub struct PreprocessArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub data: DataArgs,
+    pub data: Arguments<Data>,
 
     /// Name of the plans
     #[arg(long, default_value = "nnUNetPlans", value_name = "NAME")]

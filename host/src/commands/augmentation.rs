@@ -8,7 +8,8 @@ use imaging::Volume;
 
 use super::Outcome;
 use super::place::Place;
-use crate::cli::{AugmentationArgs, AugmentationCommand, CaseThreads, PreviewArgs};
+use crate::cli::{AugmentationCommand, CaseThreads, PreviewArgs};
+use crate::config::Augmenting;
 use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Source, preview};
 use crate::report::picture::Layer;
 use crate::report::picture::contact_sheet::{self, Line};
@@ -20,27 +21,27 @@ use data::preprocess::Prepared;
 /// Prints a pipeline, or draws what it does.
 pub fn execute(command: &AugmentationCommand, env: &Environment) -> Result<Outcome> {
     match command {
-        AugmentationCommand::Show { augmentation, patch_size } => show(augmentation, patch_size, env)?,
+        AugmentationCommand::Show { augmentation, patch_size } => show(&augmentation.0, patch_size, env)?,
         AugmentationCommand::Preview(args) => draw(args, env)?,
     }
     Ok(Outcome::Done)
 }
 
-fn show(args: &AugmentationArgs, patch_size: &[usize], env: &Environment) -> Result<()> {
+fn show(augmenting: &Augmenting, patch_size: &[usize], env: &Environment) -> Result<()> {
     let Some(patch) = three_dimensional(patch_size).filter(|patch| !patch.contains(&0)) else {
         bail!("--patch-size {patch_size:?}: expected two or three sizes above 0");
     };
-    let pipeline = args.choice().resolve(None, patch, patch_size.len())?;
+    let pipeline = augmenting.resolve(None, patch, patch_size.len())?;
     env.output.json(&pipeline)?;
     Ok(())
 }
 
 fn draw(args: &PreviewArgs, env: &Environment) -> Result<()> {
-    let place = Place::open(&args.data)?;
+    let place = Place::open(&args.data.0)?;
     let case = case(&place.dataset, args.case.as_deref())?;
     let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
-        let plans = preparation.plans(&PlanOptions::named(&args.plans))?;
-        Ok(preparation.preprocess(&plans, &[&args.configuration], false)?)
+        let plans = preparation.plans(&PlanOptions::named(&args.planned.0.plans))?;
+        Ok(preparation.preprocess(&plans, &[&args.planned.0.configuration], false)?)
     })?;
     let prepared = prepared.pop().expect("one for every configuration");
     let (source, options) = source_and_options(args, &place.dataset, &prepared, case)?;
@@ -72,7 +73,7 @@ fn source_and_options(args: &PreviewArgs, dataset: &Dataset, prepared: &Prepared
     let size = if args.patch_size.is_empty() { &configuration.patch_size } else { &args.patch_size };
     let patch = three_dimensional(size).filter(|patch| size.len() == configuration.dims() && !patch.contains(&0));
     let Some(patch) = patch else {
-        bail!("--patch-size {size:?}: expected {} sizes above 0, as {} has", configuration.dims(), args.configuration);
+        bail!("--patch-size {size:?}: expected {} sizes above 0, as {} has", configuration.dims(), args.planned.0.configuration);
     };
     let options = LoaderOptions {
         seed: args.seed,
@@ -82,7 +83,7 @@ fn source_and_options(args: &PreviewArgs, dataset: &Dataset, prepared: &Prepared
         levels: vec![patch],
         sampling: Sampling { foreground_share: 1.0, ..Sampling::default() },
         foreground: args.foreground.clone(),
-        augmentation: args.augmentation.choice().resolve(None, patch, configuration.dims())?,
+        augmentation: args.augmentation.0.resolve(None, patch, configuration.dims())?,
         workers: 1,
     };
     Ok((Source::of(dataset, prepared, vec![case]), options))

@@ -1,7 +1,9 @@
 //! `host demo`: the main job on data of its own.
 
+use super::request::Request;
 use super::{Outcome, run};
-use crate::cli::{Cli, Command, DemoArgs};
+use crate::cli::{DemoArgs, ExistingArgs};
+use crate::config::{self, Layers, words};
 use crate::console::say;
 use crate::environment::Environment;
 use crate::predict::{Extras, Prediction, Predictor, Preprocessed, Window};
@@ -9,11 +11,11 @@ use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
 use crate::session::{Existing, Session};
 use anyhow::Result;
-use clap::Parser;
 use data::dataset::TargetKind;
 use data::demo;
 use imaging::io::{read_image, read_labels};
 use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 const DATASET: &str = "Dataset999_Demo";
@@ -32,19 +34,21 @@ pub fn execute(args: &DemoArgs, env: &Environment) -> Result<Outcome> {
     demo::write_dataset(&raw, args.seed)?;
     imaging::io::write_atomically(&options, |file| file.write_all(OPTIONS.as_bytes()))?;
 
-    let command = command(args, &raw, &options);
+    let settings = settings(args, &raw);
     say!(env, "The same by hand:")?;
-    say!(env, "  {}", command.join(" "))?;
+    say!(env, "  host run {} --options {} --overwrite", words(&settings).join(" "), options.display())?;
     say!(env, "")?;
-    let Command::Run(run_args) = Cli::try_parse_from(&command)?.command else {
-        unreachable!("the command line above is `run`");
-    };
-    if run::execute(&run_args, env)? == Outcome::Interrupted {
+    let mut layers = Layers::default();
+    layers.add(config::Layer::new("demo", settings)?);
+    let options = Map::from_iter([("options".to_owned(), serde_json::from_str(OPTIONS)?)]);
+    layers.add(config::Layer::new("options of the demo", options)?);
+    let request = Request::new(layers, ExistingArgs { overwrite: true, ..ExistingArgs::default() })?;
+    if run::run(&request, env)? == Outcome::Interrupted {
         return Ok(Outcome::Interrupted);
     }
 
-    let run = run::Run::open(&run_args, env)?;
-    let mut session = run.sessions(run_args.fold[0], Existing::Refuse, env)?.remove(0);
+    let run = run::Run::open(&request, env)?;
+    let mut session = run.sessions(run.config.training.fold[0], Existing::Refuse, env)?.remove(0);
     session.load_final()?;
     let picture = args.output.join("unseen.png");
     predict_unseen(&session, &raw, &picture)?;
@@ -53,23 +57,20 @@ pub fn execute(args: &DemoArgs, env: &Environment) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The command line of `host run` that the demo is.
-fn command(args: &DemoArgs, raw: &Path, options: &Path) -> Vec<String> {
-    let path = |path: &Path| path.display().to_string();
-    let words = ["host", "run", "--plugin", "multi-output", "--configuration", "3d_fullres", "--fold", "0", "--overwrite"];
-    let mut command: Vec<String> = words.map(str::to_owned).to_vec();
-    let numbers =
-        [("--epochs", args.epochs), ("--iterations", args.iterations), ("--val-iterations", 4), ("--batch-size", 2), ("--seed", args.seed)];
-    command.extend(numbers.iter().flat_map(|(flag, number)| [(*flag).to_owned(), number.to_string()]));
-    let folder = |name| path(&args.output.join(name));
-    let paths = [
-        ("--dataset", path(raw)),
-        ("--options", path(options)),
-        ("--preprocessed", folder("preprocessed")),
-        ("--output", folder("results")),
-    ];
-    command.extend(paths.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
-    command
+/// What the demo asks of `host run`, beside the plugin's options.
+fn settings(args: &DemoArgs, raw: &Path) -> Map<String, Value> {
+    let settings = json!({
+        "plugin": "multi-output",
+        "epochs": args.epochs,
+        "iterations": args.iterations,
+        "val_iterations": 4,
+        "batch_size": 2,
+        "seed": args.seed,
+        "dataset": raw,
+        "preprocessed": args.output.join("preprocessed"),
+        "output": args.output.join("results"),
+    });
+    settings.as_object().cloned().expect("an object")
 }
 
 fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ mod place;
 mod plugin;
 mod predict;
 mod prepare;
+mod request;
 mod run;
 mod runs;
 mod trust;

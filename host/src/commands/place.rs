@@ -1,6 +1,7 @@
 //! What commands share: nnU-Net's variables, and the way from `--dataset` to a prepared data set.
 
-use crate::cli::{CaseThreads, DataArgs, PrecisionName};
+use crate::cli::CaseThreads;
+use crate::config::{Data, PrecisionName};
 use crate::network::Precision;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
@@ -19,9 +20,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub fn open(args: &DataArgs) -> Result<Self> {
-        let preprocessed = args.preprocessed.clone().or_else(|| variable("nnUNet_preprocessed")).unwrap_or_else(|| "preprocessed".into());
-        Ok(Self { dataset: Dataset::open(&args.dataset, raw_root().as_deref())?, preprocessed })
+    pub fn open(data: &Data) -> Result<Self> {
+        let preprocessed = data.preprocessed.clone().or_else(|| variable("nnUNet_preprocessed")).unwrap_or_else(|| "preprocessed".into());
+        Ok(Self { dataset: Dataset::open(&data.dataset, raw_root().as_deref())?, preprocessed })
     }
 
     /// Does `work` with a bar that shows how far it is.
@@ -96,6 +97,6 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn variable(name: &str) -> Option<PathBuf> {
+pub(super) fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -1,7 +1,7 @@
 //! `host plugin …`: `list` and `inspect` read manifests and run no plugin code; whatever runs a plugin does so in a process of its own.
 
 use super::place::raw_root;
-use super::run::options;
+use super::request::options;
 use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
 use crate::console::say;
@@ -125,7 +125,7 @@ impl Tried {
         let options = if args.options.is_none() && args.set.is_empty() {
             schema(&path, env).ok().and_then(|schema| schema["examples"].get(0).cloned()).unwrap_or_else(|| json!({}))
         } else {
-            options(args.options.as_deref(), &args.set.iter().map(String::as_str).collect::<Vec<_>>())?
+            options(args.options.as_deref(), &args.set)?
         };
         let targets = match dataset {
             None => every_kind_of_target(),

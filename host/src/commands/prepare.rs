@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Extracts the fingerprint.
 pub fn fingerprint(args: &FingerprintArgs, env: &Environment) -> Result<Outcome> {
-    let place = Place::open(&args.data)?;
+    let place = Place::open(&args.data.0)?;
     let (fingerprint, folder) =
         place.prepare(&args.threads, |preparation| Ok((preparation.fingerprint(args.overwrite)?, preparation.folder().to_owned())))?;
     show_fingerprint(&fingerprint, &folder, env)?;
@@ -25,7 +25,7 @@ pub fn fingerprint(args: &FingerprintArgs, env: &Environment) -> Result<Outcome>
 
 /// Plans.
 pub fn plan(args: &PlanArgs, env: &Environment) -> Result<Outcome> {
-    let place = Place::open(&args.data)?;
+    let place = Place::open(&args.data.0)?;
     let options = options(&args.planner)?;
     let (plans, folder) =
         place.prepare(&args.threads, |preparation| Ok((preparation.plan(&options, args.overwrite)?, preparation.folder().to_owned())))?;
@@ -35,7 +35,7 @@ pub fn plan(args: &PlanArgs, env: &Environment) -> Result<Outcome> {
 
 /// Preprocesses.
 pub fn preprocess(args: &PreprocessArgs, env: &Environment) -> Result<Outcome> {
-    let place = Place::open(&args.data)?;
+    let place = Place::open(&args.data.0)?;
     if args.clean {
         return clean(&place, &args.threads, env);
     }
@@ -49,7 +49,7 @@ pub fn preprocess(args: &PreprocessArgs, env: &Environment) -> Result<Outcome> {
 
 /// Plans and preprocesses.
 pub fn plan_and_preprocess(args: &PlanAndPreprocessArgs, env: &Environment) -> Result<Outcome> {
-    let place = Place::open(&args.plan.data)?;
+    let place = Place::open(&args.plan.data.0)?;
     let options = options(&args.plan.planner)?;
     let (plans, folder, prepared) = place.prepare(&args.plan.threads, |preparation| {
         let plans = preparation.plan(&options, args.plan.overwrite)?;

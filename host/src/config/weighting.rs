@@ -34,13 +34,22 @@ pub enum Strategy {
     },
 }
 
-/// One `--weighting`.
-#[derive(Clone, Debug, PartialEq)]
+/// One of several wishes, as text.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum WeightingArg {
     /// `given`, `dwa[:TEMPERATURE]`, `gradnorm[:ALPHA[:RATE]]`.
     Strategy(Strategy),
     /// `TERM=SCHEDULE`.
     Schedule(String, FactorSchedule),
+}
+
+impl TryFrom<String> for WeightingArg {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 impl std::str::FromStr for WeightingArg {

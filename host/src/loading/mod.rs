@@ -43,7 +43,6 @@ pub use batch::{Array, Batch, Levels, TargetBatch};
 pub use error::Error;
 pub use key::data_key;
 pub use loader::{Loader, preview};
-pub use pipeline::PipelineChoice;
 pub use sample::Times;
 
 use crate::plugin::LoadedTransform;

@@ -2,8 +2,6 @@
 
 use super::{Existing, Session, Settings};
 use crate::artifact::REPLACED;
-use crate::cli::RecipeArgs;
-use crate::config::Recipe;
 use crate::loading::check_foreground;
 use crate::model::Model;
 use crate::network::trunk;
@@ -31,14 +29,13 @@ pub fn check(dataset: &Dataset, plugin: &Plugin, settings: &Settings, name: &str
     }
     trunk(&configuration.architecture)?;
     patch_and_augmentation(configuration, plugin, settings)?;
-    recipe(plugin, settings)?;
     let cases = dataset.case_ids();
     settings.sampling.check(&cases)?;
     if let Some(unknown) = settings.sampling.case_weights.keys().find(|name| !cases.contains(*name)) {
         let hint = data::nearest::hint(unknown, cases.iter().map(String::as_str).take(1000));
         bail!("--case-weights: {} has no case {unknown:?}; {hint}", dataset.folder.display());
     }
-    Ok(check_foreground(&dataset.description.targets, &settings.foreground)?)
+    Ok(check_foreground(&dataset.description.targets, &settings.config.samples.foreground)?)
 }
 
 /// The patch, as planned or as asked for, with two or three axes and with three, and how it is varied.
@@ -47,20 +44,13 @@ pub(super) fn patch_and_augmentation(
     plugin: &Plugin,
     settings: &Settings,
 ) -> Result<(Vec<usize>, [usize; 3], Augmentation)> {
-    let patch_size = if settings.patch_size.is_empty() { configuration.patch_size.clone() } else { settings.patch_size.clone() };
+    let asked = &settings.config.training.patch_size;
+    let patch_size = if asked.is_empty() { configuration.patch_size.clone() } else { asked.clone() };
     configuration.check_patch(&patch_size)?;
     let patch = three_dimensional(&patch_size).expect("checked");
     let wish = plugin.identity().manifest.augmentation.as_deref();
-    let augmentation = settings.augmentation.resolve(wish, patch, configuration.dims())?;
+    let augmentation = settings.config.augmenting.resolve(wish, patch, configuration.dims())?;
     Ok((patch_size, patch, augmentation))
-}
-
-/// How weights are moved: as asked for, else as the plugin's manifest has it, else nnU-Net's way.
-pub(super) fn recipe(plugin: &Plugin, settings: &Settings) -> Result<Recipe> {
-    let manifest = &plugin.identity().manifest;
-    let asked = manifest.training.as_deref().map(RecipeArgs::parse).transpose();
-    let asked = asked.map_err(|e| anyhow!("plugin {}: its manifest asks for training {:?}: {e}", manifest.id, manifest.training))?;
-    settings.recipe.resolve(asked.unwrap_or_default(), settings.epochs).map_err(|e| anyhow!(e))
 }
 
 /// Outputs must name targets that there are, of their kind.
@@ -119,14 +109,14 @@ pub(super) fn check_arms(sessions: &[Session]) -> Result<()> {
     if others.is_empty() {
         return Ok(());
     }
-    ensure!(first.settings.watchdogs.early_stop.is_none(), "--early-stop does not go with --arm: runs are compared at the same epoch");
+    ensure!(first.settings.config.upkeep.early_stop == 0, "--early-stop does not go with --arm: runs are compared at the same epoch");
     for other in others {
         let (a, b) = (&first.name, &other.name);
         ensure!(
-            first.recipe.accumulate == other.recipe.accumulate,
+            first.settings.recipe.common.accumulate == other.settings.recipe.common.accumulate,
             "arms {a} and {b} would see different batches: {a} takes {} a step, {b} {}; give both the same --accumulate",
-            first.recipe.accumulate,
-            other.recipe.accumulate
+            first.settings.recipe.common.accumulate,
+            other.settings.recipe.common.accumulate
         );
         let (key, other_key) = (first.data_key(), other.data_key());
         let wish =
@@ -161,7 +151,7 @@ impl Session<'_> {
     /// Refuses options that the plugin took, but that its own schema does not know; of a training that is resumed it only says so.
     fn check_options(&self, resumed: bool) -> Result<()> {
         let plugin = self.model.trainer.plugin();
-        match plugin::refused_by_schema(&**plugin, &self.settings.options) {
+        match plugin::refused_by_schema(&**plugin, &self.settings.options()) {
             Ok(None) => {}
             Ok(Some(reason)) if !resumed => bail!("plugin {}: {reason}", plugin.identity().manifest.id),
             Ok(Some(reason)) => log::warn!("plugin {}: {reason}; the training goes on as it began", plugin.identity().manifest.id),
@@ -185,7 +175,7 @@ impl Session<'_> {
             |other: &PathBuf| other.is_dir() && *other != self.folder && other.extension().is_none_or(|ending| ending != REPLACED);
         let other_folds = others.filter(is_other).count();
         let plugin = self.model.trainer.plugin();
-        let same = found["id"] == plugin.identity().manifest.id.as_str() && found["options"] == self.settings.options;
+        let same = found["id"] == plugin.identity().manifest.id.as_str() && found["options"] == self.settings.options();
         ensure!(
             same || other_folds == 0,
             "{}: the folds beside this one were trained with plugin {} and options {}; give this run a --name",

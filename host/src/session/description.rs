@@ -1,9 +1,8 @@
 //! What is told of a run: the files beside its folds, `debug.json`, and the first lines of its log.
 
-use super::{Pretrained, Session};
+use super::Session;
 use crate::artifact::{self, Checkpoint, Identity, ModelFolder, Origin, Treatment, pretrain};
-use crate::config::{OptimiserName, Recipe, Weighting};
-use crate::loading::PipelineChoice;
+use crate::config::{Common, OptimiserName, Recipe, Weighting};
 use crate::model::Model;
 use crate::plugin;
 use crate::report::{RunLog, table};
@@ -39,7 +38,8 @@ impl Session<'_> {
             "command": std::env::args().collect::<Vec<_>>(),
             "started": seconds(SystemTime::now()),
             "resumed_at": {"epoch": progress.epoch, "iteration": progress.iteration},
-            "seed": self.settings.seed,
+            "config": self.settings.repeat,
+            "seed": self.settings.config.training.seed,
             "identity": identity,
             "library": plugin.identity().path,
             "task": self.task,
@@ -68,18 +68,18 @@ impl Session<'_> {
         if let Some(how) = self.drawn_split() {
             log.line(&format!("Split {how}"));
         }
-        let PipelineChoice { pipeline, changes } = &self.settings.augmentation;
+        let augmenting = &self.settings.config.augmenting;
         let wish = plugin.identity().manifest.augmentation.as_deref();
-        let asker = if pipeline.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };
-        let changes: String = changes.iter().map(|change| format!(", {change}")).collect();
-        log.line(&format!("Augmentation {}{asker}{changes}", self.settings.augmentation.name(wish)));
+        let asker = if augmenting.augmentation.is_none() && wish.is_some() { " (asked for by the plugin)" } else { "" };
+        let changes: String = augmenting.augment.iter().map(|change| format!(", {change}")).collect();
+        log.line(&format!("Augmentation {}{asker}{changes}", augmenting.name(wish)));
         log.line(&format!(
             "Device {}, {precision}, {} threads, {} workers",
             self.task.device,
             tch::get_num_threads(),
             self.settings.workers
         ));
-        log.line(&format!("Optimiser {}", tell(&self.recipe)));
+        log.line(&format!("Optimiser {}", tell(&self.settings.recipe)));
         log.line(&format!("Results {}", self.folder.display()));
         let resumed = progress.epoch > 0 || progress.iteration > 0;
         if let Some(inherited) = self.inherited.as_ref().filter(|_| !resumed) {
@@ -101,11 +101,11 @@ pub(super) struct Inherited {
 }
 
 impl Inherited {
-    /// Copies what fits to `model`.
-    pub(super) fn load(asked: &Pretrained, model: &Model) -> Result<Self> {
-        let (folder, path) = ModelFolder::of_checkpoint(&asked.path)?;
+    /// Copies what fits of the model or checkpoint `asked` to `model`, with its heads or without.
+    pub(super) fn load(asked: &Path, heads: bool, model: &Model) -> Result<Self> {
+        let (folder, path) = ModelFolder::of_checkpoint(asked)?;
         let (checkpoint, sha256) = Checkpoint::read_hashed(&path, &folder.plans)?;
-        let treatments = pretrain(&checkpoint, &model.parameters, asked.heads)?;
+        let treatments = pretrain(&checkpoint, &model.parameters, heads)?;
         Ok(Self { path, sha256, treatments })
     }
 }
@@ -116,21 +116,22 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
 }
 
 fn tell(recipe: &Recipe) -> String {
-    let Recipe { optimiser, learning_rate, schedule, weight_decay, momentum, betas, .. } = recipe;
+    let Recipe { learning_rate, schedule, weight_decay, .. } = recipe;
+    let Common { optimiser, momentum, betas, amsgrad, accumulate, ema, .. } = &recipe.common;
     let own = match optimiser {
         OptimiserName::Sgd => format!("momentum {momentum}"),
-        OptimiserName::Adam | OptimiserName::Adamw => format!("betas {betas:?}{}", if recipe.amsgrad { ", amsgrad" } else { "" }),
+        OptimiserName::Adam | OptimiserName::Adamw => format!("betas {betas:?}{}", if *amsgrad { ", amsgrad" } else { "" }),
     };
     let mut told = format!("{optimiser:?}, learning rate {learning_rate}, {schedule:?}, weight decay {weight_decay}, {own}");
-    if recipe.accumulate > 1 {
-        told += &format!(", {} batches a step", recipe.accumulate);
+    if *accumulate > 1 {
+        told += &format!(", {accumulate} batches a step");
     }
     if recipe.weighting != Weighting::default() {
         let Weighting { strategy, schedules } = &recipe.weighting;
         let schedules: String = schedules.iter().map(|(term, schedule)| format!(", {term} {schedule:?}")).collect();
         told += &format!(", weights of terms {strategy:?}{schedules}");
     }
-    if let Some(decay) = recipe.ema {
+    if let Some(decay) = ema {
         told += &format!(", weights averaged with decay {decay}");
     }
     told

@@ -12,7 +12,6 @@ mod training;
 mod validation;
 
 use crate::artifact::Streams;
-use crate::config::Recipe;
 use crate::device;
 use crate::environment::Environment;
 use crate::loading::{LoaderOptions, Sampling, Source, data_key};
@@ -29,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use checks::check;
-pub use settings::{Existing, Pretrained, Settings, Setup};
+pub use settings::{Existing, Settings, Setup};
 pub use training::{streams, train};
 
 /// A fold, ready to be trained or validated.
@@ -55,7 +54,6 @@ pub struct Session<'a> {
     inherited: Option<description::Inherited>,
     split: Split,
     augmentation: Augmentation,
-    recipe: Recipe,
     settings: &'a Settings,
     folder: PathBuf,
     /// Held once something is written to the folder.
@@ -75,31 +73,30 @@ impl<'a> Session<'a> {
         env: &'a Environment,
     ) -> Result<Self> {
         let Setup { name, plugin, settings, folder } = setup;
-        let configuration = &prepared.configuration;
+        let (configuration, config) = (&prepared.configuration, &settings.config);
         let (patch_size, patch, mut augmentation) = checks::patch_and_augmentation(configuration, plugin, settings)?;
         // Until 2026-12, patches without augmentation were masked, too; a training goes on with what it began with.
         augmentation.mask |= streams == Streams::Seed;
-        let recipe = checks::recipe(plugin, settings)?;
-        let batch_size = settings.batch_size.unwrap_or(configuration.batch_size);
+        let batch_size = config.training.batch_size.unwrap_or(configuration.batch_size);
         let split = split_for(fold, &prepared.folder, &dataset.folder, &dataset.case_ids())?;
         let targets = all_told(&dataset.description.targets);
         let trunk = trunk(&configuration.architecture)?;
         let host_task = Task {
             batch_size: batch_size as i64,
             batch_dice: configuration.batch_dice,
-            epochs: settings.epochs,
-            iterations: settings.iterations,
+            epochs: config.training.epochs,
+            iterations: config.training.iterations,
             device: device::name(settings.device),
-            seed: streams.seed(settings.seed, fold),
+            seed: streams.seed(config.training.seed, fold),
             ..task(&*trunk, &patch_size, &configuration.spacing, targets)
         };
         let channels = dataset.description.channel_names.len();
-        let Settings { options, device, precision, .. } = settings;
-        let model = Model::new(&*trunk, channels, plugin, &host_task, options, *device, *precision)?;
+        let model = Model::new(&*trunk, channels, plugin, &host_task, &settings.options(), settings.device, settings.precision)?;
         let task = model.task.clone();
         checks::check_outputs(&model, &task)?;
         checks::check_presence(&model, dataset, &split)?;
-        let inherited = settings.pretrained.as_ref().map(|asked| description::Inherited::load(asked, &model)).transpose()?;
+        let heads = config.training.pretrained_heads;
+        let inherited = config.training.pretrained.as_ref().map(|path| description::Inherited::load(path, heads, &model)).transpose()?;
         model.check_keeps()?;
         // nnU-Net mirrors in prediction along the axes that it mirrored in training.
         let flipped = augmentation.mirror.iter().filter(|mirror| mirror.probability > 0.0).flat_map(|mirror| &mirror.axes);
@@ -119,7 +116,6 @@ impl<'a> Session<'a> {
             inherited,
             split,
             augmentation,
-            recipe,
             settings,
             folder,
             lock: None,
@@ -146,7 +142,7 @@ impl<'a> Session<'a> {
             patch: self.patch,
             levels: self.level_shapes(),
             sampling: self.settings.sampling.clone(),
-            foreground: self.settings.foreground.clone(),
+            foreground: self.settings.config.samples.foreground.clone(),
             augmentation,
             workers: self.settings.workers,
         };
@@ -163,7 +159,7 @@ impl<'a> Session<'a> {
 
     /// Coarser levels are supervised unless the user or the plans say no.
     fn deep_supervision(&self) -> bool {
-        self.settings.deep_supervision && self.planned_deep_supervision
+        !self.settings.config.training.no_deep_supervision && self.planned_deep_supervision
     }
 
     /// Levels that have targets.

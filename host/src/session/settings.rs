@@ -1,66 +1,37 @@
 //! A run as it is asked for.
 
-use crate::cli::RecipeArgs;
-use crate::loading::{PipelineChoice, Sampling};
+use crate::config::{Config, Recipe};
+use crate::loading::Sampling;
 use crate::network::Precision;
 use crate::plugin::Plugin;
-use crate::train::{Keeping, Watchdogs};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use tch::Device;
 
 /// What a user decides about training, beyond data set and plugin.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Options of the plugin, a JSON object.
-    pub options: Value,
-    /// Epochs.
-    pub epochs: u64,
-    /// Training iterations an epoch.
-    pub iterations: u64,
-    /// Validation iterations an epoch.
-    pub validation_iterations: u64,
-    /// Samples a step; `None` as planned.
-    pub batch_size: Option<usize>,
-    /// Patch; empty as planned.
-    pub patch_size: Vec<usize>,
-    /// Of weights, batches and augmentation.
-    pub seed: u64,
+    /// As it was asked for.
+    pub config: Config,
+    /// What the same run, or the same comparison, is asked for with: `--config` takes it.
+    pub repeat: Map<String, Value>,
+    /// How weights are moved.
+    pub recipe: Recipe,
     /// Arithmetic of the network.
     pub precision: Precision,
-    /// How weights are moved, as far as the user says.
-    pub recipe: RecipeArgs,
-    /// What it begins with.
-    pub pretrained: Option<Pretrained>,
-    /// Coarser levels are supervised, too.
-    pub deep_supervision: bool,
-    /// Which checkpoints are written.
-    pub keeping: Keeping,
-    /// What looks after the training.
-    pub watchdogs: Watchdogs,
-    /// Epochs from one example picture to the next.
-    pub examples: Option<u64>,
-    /// Steps from one comparison of terms' gradients to the next.
-    pub conflicts: Option<u64>,
-    /// How patches are varied.
-    pub augmentation: PipelineChoice,
     /// Which cases, and how often foreground.
     pub sampling: Sampling,
-    /// Label targets whose foreground is sampled.
-    pub foreground: Vec<String>,
     /// Where it computes.
     pub device: Device,
     /// Loader threads.
     pub workers: usize,
 }
 
-/// Weights of another training that one begins with.
-#[derive(Clone, Debug)]
-pub struct Pretrained {
-    /// A model folder, or a checkpoint in it.
-    pub path: PathBuf,
-    /// Whether heads are taken, too.
-    pub heads: bool,
+impl Settings {
+    /// Options of the plugin, a JSON object.
+    pub fn options(&self) -> Value {
+        Value::Object(self.config.options.clone())
+    }
 }
 
 /// A run as it is asked for: a plugin, what the user decides, and a place for its folds.

@@ -51,7 +51,7 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &Stop) -> Resul
     let (train, validation) = first.loader_options();
     let transforms: Vec<_> = sessions.iter().map(|session| session.model.transform.clone()).collect();
     let source = |cases: &[String]| Arc::new(Source { transforms: transforms.clone(), ..first.source(cases) });
-    let (batches, iterations) = (first.recipe.accumulate, first.settings.validation_iterations);
+    let (batches, iterations) = (first.settings.recipe.common.accumulate, first.settings.config.training.val_iterations);
     // One that has stopped early sees no more batches.
     let going = begun.iter().filter(|begun| !begun.progress.stopped_early);
     let (epoch, iteration) = going.map(|begun| (begun.progress.epoch, begun.progress.iteration)).min().unwrap_or_default();
@@ -68,8 +68,8 @@ impl Session<'_> {
     fn begin(&mut self, existing: Existing) -> Result<Begun> {
         self.check_existing(existing)?;
         let identity = self.identity(&self.data_key())?;
-        let optimiser = Optimiser::new(&self.model.parameters, &self.recipe);
-        let average = self.recipe.ema.map(|decay| Average::new(&self.model.parameters, decay));
+        let optimiser = Optimiser::new(&self.model.parameters, &self.settings.recipe);
+        let average = self.settings.recipe.common.ema.map(|decay| Average::new(&self.model.parameters, decay));
         let mut progress = train::Progress::default();
         if let (Existing::Resume { anyway }, Some(path)) = (existing, artifact::newest_checkpoint(&self.folder)) {
             let state = optimiser.state().chain(average.iter().flat_map(Average::state));
@@ -101,15 +101,12 @@ impl Session<'_> {
             number,
             folder: self.folder.clone(),
             identity,
-            keeping: self.settings.keeping,
-            watchdogs: self.settings.watchdogs,
-            examples: self.settings.examples,
+            upkeep: self.settings.config.upkeep.clone(),
             optimiser,
             average,
             progress,
             log,
             reach: Reach::default(),
-            conflicts: self.settings.conflicts,
             saved: Instant::now(),
             names_checked: false,
             probed: None,
@@ -123,7 +120,7 @@ impl Session<'_> {
             plugin: plugin.identity().manifest.id.clone(),
             plugin_version: plugin.identity().manifest.version.clone(),
             library: Some(LibraryRecord::of(plugin.identity())),
-            options: self.settings.options.clone(),
+            options: self.settings.options(),
             plan: serde_json::to_value(&self.prepared.configuration)?,
             patch: self.patch,
             mirror: self.mirror.clone(),
@@ -136,10 +133,10 @@ impl Session<'_> {
             pretrained: self.inherited.as_ref().map(|inherited| inherited.sha256.clone()),
             epochs: self.task.epochs,
             iterations: self.task.iterations,
-            validation_iterations: self.settings.validation_iterations,
+            validation_iterations: self.settings.config.training.val_iterations,
             precision: self.model.precision,
             deep_supervision: self.deep_supervision(),
-            recipe: self.recipe.clone(),
+            recipe: self.settings.recipe.clone(),
             machine: Machine::here(&self.task.device),
         })
     }

@@ -1,6 +1,6 @@
 //! Validates one fold with its final checkpoint.
 
-use super::{Session, Settings};
+use super::Session;
 use crate::artifact::{self, Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::environment::Stop;
 use crate::network::trunk;
@@ -22,7 +22,7 @@ impl Session<'_> {
         let trained = &checkpoint.origin;
         let plugin = self.model.trainer.plugin();
         ensure!(
-            trained.plugin == plugin.identity().manifest.id && trained.options == self.settings.options,
+            trained.plugin == plugin.identity().manifest.id && trained.options == self.settings.options(),
             "{}: it was trained by plugin {} with options {}; give the same",
             path.display(),
             trained.plugin,
@@ -35,8 +35,8 @@ impl Session<'_> {
         let trunk = trunk(&configuration.architecture)?;
         let task = trained_task(&checkpoint, configuration, &*trunk, description)?;
         let (plugin, channels) = (plugin.clone(), description.channel_names.len());
-        let Settings { options, device, precision, .. } = self.settings;
-        self.model = checkpoint.build(&*trunk, channels, &plugin, &task, options, (*device, *precision))?;
+        let (device, precision) = (self.settings.device, self.settings.precision);
+        self.model = checkpoint.build(&*trunk, channels, &plugin, &task, &trained.options, (device, precision))?;
         self.model.check_keeps()?;
         checkpoint.warn_of_other_predictions(&self.model);
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());

@@ -2,8 +2,9 @@
 
 use super::validation::Validated;
 use super::weighting::{Cosines, SharedLayer};
-use super::{Average, Error, Keeping, Optimiser, Progress, Reach, StepError, TermSums, Watchdogs, metrics};
-use crate::artifact::{Identity, checkpoint_path, save_checkpoint};
+use super::{Average, Error, Optimiser, Progress, Reach, StepError, TermSums, metrics};
+use crate::artifact::{Identity, checkpoint_path, keep_epoch, save_checkpoint};
+use crate::config::Upkeep;
 use crate::loading::Loader;
 use crate::memory;
 use crate::model::{Model, Probe};
@@ -36,12 +37,8 @@ pub struct Arm<'a> {
     pub folder: PathBuf,
     /// What its checkpoints belong to.
     pub identity: Identity,
-    /// Which checkpoints there are.
-    pub keeping: Keeping,
     /// What looks after it.
-    pub watchdogs: Watchdogs,
-    /// Epochs from one example picture to the next.
-    pub examples: Option<u64>,
+    pub upkeep: Upkeep,
     /// The optimiser.
     pub optimiser: Optimiser,
     /// Average of the weights, where there is one.
@@ -54,8 +51,6 @@ pub struct Arm<'a> {
     pub reach: Reach,
     /// Where gradients of terms are compared.
     pub shared: SharedLayer,
-    /// Steps from one comparison to the next, where they are logged.
-    pub conflicts: Option<u64>,
     /// When the last checkpoint was written.
     pub saved: Instant,
     /// Sizes of the maps that the trainer is probed with, if any, once it was compared with a new one.
@@ -113,7 +108,7 @@ impl Arm<'_> {
     }
 
     pub(super) fn save_now_and_then(&mut self) -> Result<(), Error> {
-        if self.keeping.interval.is_some_and(|interval| self.saved.elapsed() >= interval) { self.checkpoint("latest") } else { Ok(()) }
+        if self.upkeep.interval().is_some_and(|interval| self.saved.elapsed() >= interval) { self.checkpoint("latest") } else { Ok(()) }
     }
 
     /// Record, report to the plugin, checkpoints.
@@ -157,9 +152,11 @@ impl Arm<'_> {
         if best {
             self.checkpoint("best")?;
         }
-        if self.progress.epoch.is_multiple_of(self.keeping.every) {
+        if self.progress.epoch.is_multiple_of(self.upkeep.checkpoint_every) {
             self.checkpoint("latest")?;
-            self.keeping.keep(&self.folder, self.progress.epoch);
+            if self.upkeep.keep_last > 0 {
+                keep_epoch(&self.folder, self.progress.epoch, self.upkeep.keep_last);
+            }
         }
         Ok(())
     }
@@ -230,10 +227,11 @@ impl Arm<'_> {
     fn look_at_scores(&mut self) {
         let Some((_, best_epoch)) = self.progress.best else { return };
         let epochs = self.progress.epoch - best_epoch;
-        if self.watchdogs.plateau == Some(epochs) {
+        let Upkeep { plateau, early_stop, .. } = self.upkeep;
+        if plateau > 0 && plateau == epochs {
             self.log.line(&format!("Plateau: the best epoch was {best_epoch}, {epochs} epochs ago"));
         }
-        if self.watchdogs.early_stop.is_some_and(|patience| epochs >= patience) {
+        if early_stop > 0 && epochs >= early_stop {
             self.log.line(&format!("Stopped early: the best epoch was {best_epoch}, {epochs} epochs ago"));
             self.progress.stopped_early = true;
         }

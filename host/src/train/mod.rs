@@ -38,10 +38,10 @@ pub use batch::Loaded;
 pub use deep_supervision::deep_supervision_weights;
 pub use error::{Error, StepError};
 pub use optimiser::Optimiser;
-pub use progress::{Keeping, Progress};
+pub use progress::Progress;
 pub use terms::{TermSums, total};
 pub use validation::EXAMPLES;
-pub use watch::{OnNonfinite, Reach, Watchdogs};
+pub use watch::Reach;
 pub use weighting::SharedLayer;
 
 /// After so many iterations their mean time says when training will end.
@@ -124,7 +124,7 @@ fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &Stop, estimate: &mut 
             return Ok(End::Interrupted);
         }
         let start = Instant::now();
-        let accumulated = arms[0].identity.recipe.accumulate;
+        let accumulated = arms[0].identity.recipe.common.accumulate;
         let batches = (0..accumulated).map(|_| next_batch(arms, train, iteration)).collect::<Result<Vec<_>, _>>()?;
         let loading = start.elapsed();
         for arm in arms.iter_mut().filter(|arm| arm.progress.iteration == iteration) {

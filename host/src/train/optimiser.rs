@@ -1,7 +1,7 @@
 //! The optimiser: groups of parameters, what it remembers of each, and the clipping of their gradients.
 
 use super::StepError;
-use crate::config::{OptimiserName, Recipe};
+use crate::config::{Common, OptimiserName, Recipe};
 use crate::network::{Group, Parameters};
 use crate::shim::{self, Adam, AdamState};
 use tch::{Device, Kind, Tensor};
@@ -35,7 +35,9 @@ impl Optimiser {
     /// For everything in `parameters` that is trained.
     pub fn new(parameters: &Parameters, recipe: &Recipe) -> Self {
         let mut slots = Vec::new();
-        for (group, rate) in [(Group::Trunk, 1.0), (Group::Heads, recipe.heads_rate), (Group::LossWeights, recipe.loss_weights_rate)] {
+        for (group, rate) in
+            [(Group::Trunk, 1.0), (Group::Heads, recipe.common.heads_rate), (Group::LossWeights, recipe.common.loss_weights_rate)]
+        {
             for decay in [true, false] {
                 let members = parameters.trained().filter(|(_, p)| p.group == group && p.decay == decay);
                 let (names, tensors): (Vec<_>, Vec<_>) = members.map(|(name, p)| (name.to_owned(), p.tensor.shallow_clone())).unzip();
@@ -63,7 +65,7 @@ impl Optimiser {
     /// # Errors
     /// [`StepError::Gradients`] where one is not finite; then no gradient has changed.
     pub fn clip_gradients(&self, scale: f64) -> Result<f64, StepError> {
-        let norm = shim::clip_gradients(&self.clipped, &self.others, self.recipe.clip_norm, scale)?;
+        let norm = shim::clip_gradients(&self.clipped, &self.others, self.recipe.common.clip_norm, scale)?;
         if norm.is_finite() { Ok(norm) } else { Err(StepError::Gradients(self.first_nonfinite()?)) }
     }
 
@@ -80,7 +82,8 @@ impl Optimiser {
 
     /// One step with learning rate `lr`.
     pub fn step(&mut self, lr: f64) -> Result<(), StepError> {
-        let Recipe { optimiser, momentum, betas: [beta1, beta2], eps, amsgrad, .. } = self.recipe;
+        let Common { optimiser, momentum, betas: [beta1, beta2], amsgrad, .. } = self.recipe.common;
+        let eps = self.recipe.eps;
         for Slot { rate, weight_decay, tensors, state, .. } in &self.slots {
             let lr = lr * rate;
             match (optimiser, &state[..]) {
@@ -111,11 +114,11 @@ fn initial_state(recipe: &Recipe, tensors: &[Tensor]) -> Vec<(&'static str, Vec<
     let zeros = || tensors.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
     // Counted on the CPU, as torch does.
     let steps = || tensors.iter().map(|_| Tensor::zeros([], (Kind::Float, Device::Cpu))).collect();
-    match recipe.optimiser {
+    match recipe.common.optimiser {
         OptimiserName::Sgd => vec![("velocity", zeros())],
         OptimiserName::Adam | OptimiserName::Adamw => {
             let mut state = vec![("steps", steps()), ("mean", zeros()), ("square", zeros())];
-            state.extend(recipe.amsgrad.then(|| ("largest_square", zeros())));
+            state.extend(recipe.common.amsgrad.then(|| ("largest_square", zeros())));
             state
         }
     }

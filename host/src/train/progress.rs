@@ -3,11 +3,8 @@
 use super::TermSums;
 use super::loss_scale::LossScale;
 use super::weighting::{self, Cosines};
-use crate::artifact::keep_epoch;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
-use std::time::Duration;
 
 /// Where training stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,24 +48,4 @@ pub struct Progress {
     pub warned: Vec<String>,
     /// Lengths of `metrics.jsonl`, `log.txt` and the TensorBoard events: what comes after is cut off on resuming.
     pub log_lengths: [u64; 3],
-}
-
-/// Which checkpoints are written, and kept.
-#[derive(Clone, Copy, Debug)]
-pub struct Keeping {
-    /// Epochs from one to the next.
-    pub every: u64,
-    /// Time from one to the next, in the middle of epochs, too.
-    pub interval: Option<Duration>,
-    /// How many are kept of those at the end of an epoch, beside the latest.
-    pub last: usize,
-}
-
-impl Keeping {
-    /// Keeps the latest checkpoint in `folder`, of the end of `epoch`.
-    pub(super) fn keep(&self, folder: &Path, epoch: u64) {
-        if self.last > 0 {
-            keep_epoch(folder, epoch, self.last);
-        }
-    }
 }

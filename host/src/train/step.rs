@@ -1,9 +1,10 @@
 //! One optimiser step: batches in, moved weights out, or a reason why not.
 
 use super::terms::{TermSums, total};
-use super::watch::{self, KeptBuffers, MOST_SKIPS, OnNonfinite};
+use super::watch::{self, KeptBuffers, MOST_SKIPS};
 use super::weighting::{Seen, SeenSums};
 use super::{Arm, Error, StepError};
+use crate::config::OnNonfinite;
 use crate::network::Precision;
 use crate::shim::mix;
 use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term, Weight};
@@ -27,7 +28,7 @@ impl Arm<'_> {
     /// watchdogs; in float16 they first mean that the loss was scaled too much.
     pub(super) fn step(&mut self, batches: &[Batch]) -> Result<(), Error> {
         let half = self.model.precision == Precision::Fp16;
-        let forgiving = half || self.watchdogs.nonfinite == OnNonfinite::Skip;
+        let forgiving = half || self.upkeep.on_nonfinite == OnNonfinite::Skip;
         let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
         self.look_for_targets(batches).map_err(Error::Model)?;
         self.optimiser.clear_gradients().map_err(Error::Model)?;
@@ -132,7 +133,7 @@ impl Arm<'_> {
         }
         drop(features);
         if let Some(loss) = total(&terms)? {
-            let factor = self.loss_factor() / self.identity.recipe.accumulate as f64;
+            let factor = self.loss_factor() / self.identity.recipe.common.accumulate as f64;
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
             loss.f_backward()?;
         }
@@ -178,7 +179,8 @@ impl Arm<'_> {
     /// What the weighting and the report of conflicts want to know of terms as the plugin gives them.
     fn look_at_terms(&mut self, terms: &[Term], step: &Step, seen: &mut SeenSums) -> Result<(), StepError> {
         let weighting = &self.identity.recipe.weighting;
-        let compare = terms.len() > 1 && step.micro_step == 0 && self.conflicts.is_some_and(|every| step.iteration.is_multiple_of(every));
+        let every = self.upkeep.conflicts;
+        let compare = terms.len() > 1 && step.micro_step == 0 && every > 0 && step.iteration.is_multiple_of(every);
         let gradients = match compare || weighting.looks_at_gradients() {
             true => {
                 let factor = self.loss_factor();
@@ -230,7 +232,7 @@ impl Arm<'_> {
 
     fn nonfinite(&mut self, failure: Failure, batches: &[Batch]) -> Result<(), Error> {
         let (epoch, iteration) = (self.progress.epoch, self.progress.iteration);
-        match self.watchdogs.nonfinite {
+        match self.upkeep.on_nonfinite {
             OnNonfinite::Stop => Err(self.failed(failure.cases, failure.source)),
             OnNonfinite::Dump => {
                 let mut files = Vec::new();

@@ -3,8 +3,8 @@
 use super::metrics::{Online, Predicted};
 use super::step::supervised_levels;
 use super::terms::TermSums;
-use super::watch::OnNonfinite;
 use super::{Arm, Error, StepError, example};
+use crate::config::OnNonfinite;
 use plugin_api::{Batch, Phase, Step};
 
 /// Folder of the example pictures, in that of a fold.
@@ -30,7 +30,7 @@ impl Arm<'_> {
         let step = self.step_info(Phase::Validate, iteration, 0);
         let Err(source) = self.validate_on(batch, &step, validated) else { return Ok(()) };
         let (epoch, cases) = (step.epoch, batch.cases.join(", "));
-        if !source.is_nonfinite() || self.watchdogs.nonfinite != OnNonfinite::Skip {
+        if !source.is_nonfinite() || self.upkeep.on_nonfinite != OnNonfinite::Skip {
             return Err(Error::Step { epoch, iteration, cases, source });
         }
         self.log.line(&format!("Validation batch left out: {source} (epoch {epoch}, iteration {iteration}, cases {cases})"));
@@ -45,7 +45,7 @@ impl Arm<'_> {
         let predicted = Predicted::of(&self.model.trainer, &outputs)?;
         validated.online.add(&predicted, batch, self.task)?;
         validated.online.add_own(self.model.trainer.metrics(&outputs, batch, step)?);
-        if step.iteration == 0 && self.examples.is_some_and(|every| step.epoch.is_multiple_of(every)) {
+        if step.iteration == 0 && self.upkeep.examples > 0 && step.epoch.is_multiple_of(self.upkeep.examples) {
             let path = self.folder.join(EXAMPLES).join(format!("epoch_{:04}.png", step.epoch));
             // A picture is not worth a training.
             match example::draw(&path, &predicted, batch, self.model.trainer.outputs(), self.task) {

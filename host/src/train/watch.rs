@@ -3,7 +3,6 @@
 use super::StepError;
 use super::weighting::trains;
 use crate::network::Parameters;
-use clap::ValueEnum;
 use indexmap::IndexMap;
 use plugin_api::{Batch, Features, Term};
 use std::path::Path;
@@ -13,28 +12,6 @@ use tch::Tensor;
 pub const MOST_SKIPS: u64 = 20;
 /// Steps in which a term may reach the trunk before it is called dead: a batch may lack what it is about.
 const LOOKS: u32 = 5;
-
-/// What is done about a loss or gradient that is NaN or infinite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnNonfinite {
-    /// End the run with an error that names the cases; checkpoints from before are kept.
-    Stop,
-    /// Leave the step out, say so, and go on.
-    Skip,
-    /// End the run, and write the batch beside the logs.
-    Dump,
-}
-
-/// When to look up from the numbers.
-#[derive(Clone, Copy, Debug)]
-pub struct Watchdogs {
-    /// What is done about NaN and infinity.
-    pub nonfinite: OnNonfinite,
-    /// Epochs without a better score after which that is said.
-    pub plateau: Option<u64>,
-    /// Epochs without a better score after which training ends.
-    pub early_stop: Option<u64>,
-}
 
 /// Looks whether gradients of terms reach the trunk.
 #[derive(Debug, Default)]

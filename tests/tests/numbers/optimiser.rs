@@ -1,6 +1,6 @@
 //! Optimisers, clipping, averaging and schedules against torch's and nnU-Net's. Gradients are given.
 
-use host::config::{OptimiserName, Recipe, Schedule};
+use host::config::{Common, OptimiserName, Recipe, Schedule};
 use host::network::{self, Parameters};
 use host::train::{Average, Optimiser};
 use plugin_api::Init;
@@ -52,12 +52,12 @@ fn compare_sgd(file: &str) {
     let golden = Golden::read(file);
     let settings: SgdSettings = golden.metadata("settings");
     let parameters = parameters(&golden, &settings.parameters);
+    let nnunets = Recipe::default();
     let recipe = Recipe {
         learning_rate: settings.initial_lr,
         weight_decay: settings.weight_decay,
-        momentum: settings.momentum,
-        clip_norm: settings.clip,
-        ..Recipe::default()
+        common: Common { momentum: settings.momentum, clip_norm: settings.clip, ..nnunets.common },
+        ..nnunets
     };
     let mut optimiser = Optimiser::new(&parameters, &recipe);
     let keys = golden.keys();
@@ -154,13 +154,16 @@ fn adam_adamw_and_the_average_of_weights_are_torchs() {
         for group in settings.groups.values() {
             let parameters = parameters(&golden, &group.parameters);
             let recipe = Recipe {
-                optimiser: if kinds.decoupled { OptimiserName::Adamw } else { OptimiserName::Adam },
                 // The other group's rate is a factor of the first one's.
-                heads_rate: group.lr / settings.groups["trunk"].lr,
-                betas: settings.betas,
                 eps: settings.eps,
                 weight_decay: settings.weight_decay,
-                amsgrad: kinds.amsgrad,
+                common: Common {
+                    optimiser: if kinds.decoupled { OptimiserName::Adamw } else { OptimiserName::Adam },
+                    heads_rate: group.lr / settings.groups["trunk"].lr,
+                    betas: settings.betas,
+                    amsgrad: kinds.amsgrad,
+                    ..Recipe::default().common
+                },
                 ..Recipe::default()
             };
             let mut optimiser = Optimiser::new(&parameters, &recipe);

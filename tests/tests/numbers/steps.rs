@@ -27,7 +27,11 @@ fn follow(file: &str) {
     let mut model = training.network.model(&golden);
     let recipe = Recipe::default();
     let settings = (training.learning_rate, training.momentum, training.weight_decay, training.clip);
-    assert_eq!((recipe.learning_rate, recipe.momentum, recipe.weight_decay, recipe.clip_norm), settings, "our defaults are nnU-Net's");
+    assert_eq!(
+        (recipe.learning_rate, recipe.common.momentum, recipe.weight_decay, recipe.common.clip_norm),
+        settings,
+        "our defaults are nnU-Net's"
+    );
     let mut optimiser = Optimiser::new(&model.parameters, &recipe);
     let weights = deep_supervision_weights(training.weights.len());
     assert_eq!(weights, training.weights);

@@ -13,6 +13,7 @@ mod rates;
 mod resume;
 mod runs;
 mod sampling;
+mod settings;
 mod silent;
 mod soak;
 mod threads;

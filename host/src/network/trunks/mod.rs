@@ -72,8 +72,10 @@ struct Class {
     /// Last part of nnU-Net's `network_class_name`.
     name: &'static str,
     /// Reads the class's arguments, `arch_kwargs`.
-    read: fn(&Map<String, Value>) -> Result<Box<dyn Trunk>, Error>,
+    read: Read,
 }
+
+type Read = fn(&Map<String, Value>) -> Result<Box<dyn Trunk>, Error>;
 
 const TRUNKS: [Class; 2] = [plain_conv_unet::CLASS, residual_encoder_unet::CLASS];
 

@@ -1,0 +1,215 @@
+//! What `host run` is asked for, gathered from all places: one list of layers a run.
+
+use super::place::{cores, precision};
+use crate::assign::assign;
+use crate::cli::{ArmArg, ArmsArgs, ExistingArgs, RunArgs};
+use crate::config::{Config, Layer, Layers, Oversampling, Samples};
+use crate::device;
+use crate::loading::Sampling;
+use crate::plugin::Plugin;
+use crate::session::Settings;
+use anyhow::{Result, anyhow, bail, ensure};
+use imaging::io::read_json;
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Runs that are asked for.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// What all of them share.
+    shared: Layers,
+    /// By name; the name of one that is alone is empty.
+    pub arms: IndexMap<String, Arm>,
+    /// What is done about folds that are there.
+    pub existing: ExistingArgs,
+}
+
+/// A run that is asked for, alone or among others.
+#[derive(Debug)]
+pub(super) struct Arm {
+    layers: Layers,
+    /// Id or path of its plugin.
+    pub plugin: String,
+}
+
+impl Request {
+    /// What the command line asks for, and the files that it names.
+    pub fn of(args: &RunArgs) -> Result<Self> {
+        let mut layers = Layers::default();
+        if let Some(path) = &args.config {
+            layers.add(Layer::of_file(path)?);
+        }
+        layers.add(of_environment()?);
+        if let Some(path) = &args.options {
+            layers.add(Layer::new(format!("--options {}", path.display()), options_layer(read_options(path)?))?);
+        }
+        layers.add(Layer::of_flags(args.settings.values.clone())?);
+        let ArmsArgs { arm, arm_training } = &args.comparison;
+        let in_file = layers.get("arms").and_then(Value::as_object).cloned().unwrap_or_default();
+        if !arm.is_empty() || !in_file.is_empty() && args.settings.values.get("plugin").is_none() {
+            let mut arms: Map<String, Value> = if arm.is_empty() { in_file } else { named(arm)? };
+            for training in arm_training {
+                find(&mut arms, &training.name).map_err(|e| anyhow!("--arm-training: {e}"))?.extend(training.values.clone());
+            }
+            for change in &args.set {
+                let (name, rest) = change.split_once('.').unwrap_or((change, ""));
+                let arm = find(&mut arms, name).map_err(|e| anyhow!("--set {change}: {e}; with --arm it begins with a name"))?;
+                set(arm.entry("options").or_insert_with(|| json!({})), rest)?;
+            }
+            layers.add(Layer::of_flags(Map::from_iter([("arms".to_owned(), Value::Object(arms))]))?);
+        } else {
+            if let Some(training) = arm_training.first() {
+                bail!("--arm-training {}: there is no --arm", training.name);
+            }
+            let mut options = layers.get("options").cloned().unwrap_or_else(|| json!({}));
+            args.set.iter().try_for_each(|change| set(&mut options, change))?;
+            let arms = Map::from_iter([("options".to_owned(), options), ("arms".to_owned(), json!({}))]);
+            layers.add(Layer::new("--set", arms)?);
+        }
+        Self::new(layers, args.existing.clone())
+    }
+
+    /// What these layers ask for.
+    pub fn new(layers: Layers, existing: ExistingArgs) -> Result<Self> {
+        let in_arms = layers.get("arms").and_then(Value::as_object).cloned().unwrap_or_default();
+        ensure!(in_arms.len() != 1, "--arm was given once; give it for every run that is to be compared, or --plugin for a single one");
+        let mut arms = IndexMap::new();
+        if in_arms.is_empty() {
+            arms.insert(String::new(), layers.clone());
+        }
+        for (name, values) in in_arms {
+            let mut own = layers.clone();
+            own.add(Layer::of_arm(&name, values.as_object().cloned().unwrap_or_default())?);
+            arms.insert(name, own);
+        }
+        let arm = |(name, layers): (String, Layers)| {
+            let plugin = layers.get("plugin").and_then(Value::as_str).map(str::to_owned);
+            let missing = || anyhow!("the command line: setting 'plugin' is missing; give --plugin, or --arm for each of several runs");
+            Ok((name, Arm { plugin: plugin.ok_or_else(missing)?, layers }))
+        };
+        Ok(Self { arms: arms.into_iter().map(arm).collect::<Result<_>>()?, shared: layers, existing })
+    }
+
+    /// What all runs share: data set, plans, threads, folders.
+    pub fn config(&self) -> Result<Config> {
+        Ok(self.shared.config()?)
+    }
+
+    /// What the same runs are asked for with, wherever that is done: files are named by their whole paths.
+    pub fn repeat(&self, dataset: &Path, preprocessed: &Path, results: &Path) -> Map<String, Value> {
+        let mut values = self.shared.of_user();
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        for (name, path) in [("dataset", dataset), ("preprocessed", preprocessed), ("output", results)] {
+            values.insert(name.to_owned(), json!(absolute(path)));
+        }
+        for name in ["pretrained", "case_weights", "augmentation"] {
+            if let Some(path) = values.get(name).and_then(Value::as_str).map(PathBuf::from).filter(|path| path.exists()) {
+                values.insert(name.to_owned(), json!(absolute(&path)));
+            }
+        }
+        let arms = values.get_mut("arms").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut);
+        let plugins: Vec<&mut Value> = arms.filter_map(|arm| arm.get_mut("plugin")).collect();
+        let in_place = |plugin: &mut Value| {
+            if let Some(path) = plugin.as_str().filter(|spec| gate::search::is_path(spec)) {
+                *plugin = json!(absolute(Path::new(path)));
+            }
+        };
+        plugins.into_iter().for_each(in_place);
+        values.get_mut("plugin").into_iter().for_each(in_place);
+        values
+    }
+}
+
+impl Arm {
+    /// Everything that it is asked for, with what its plugin asks for, decided for this machine.
+    pub fn settings(&self, plugin: &Plugin) -> Result<Settings> {
+        let manifest = &plugin.identity().manifest;
+        let layers = self.layers.with_manifest(Layer::of_manifest(&manifest.id, manifest.training.as_deref())?);
+        let config = layers.config()?;
+        let recipe = config.optimiser.decide(config.training.epochs).map_err(|e| anyhow!("{}: {e}", layers.place("warmup")))?;
+        let device = device::select(&config.machine.device)?;
+        Ok(Settings {
+            recipe,
+            repeat: Map::new(),
+            precision: precision(config.training.precision, device),
+            sampling: sampling(&config.samples)?,
+            device,
+            workers: config.machine.workers.map_or_else(|| (cores() / 4).clamp(1, 12), usize::from),
+            config,
+        })
+    }
+}
+
+/// nnU-Net's variables.
+fn of_environment() -> Result<Layer> {
+    let mut values = Map::new();
+    for (name, variable) in [("output", "nnUNet_results"), ("preprocessed", "nnUNet_preprocessed")] {
+        if let Some(folder) = super::place::variable(variable) {
+            values.insert(name.to_owned(), json!(folder));
+        }
+    }
+    if let Ok(text) = std::env::var("nnUNet_n_proc_DA") {
+        // nnU-Net's 0 means: no workers beside the main process. Here one thread is the least.
+        let workers = text.parse::<u16>().map_err(|_| anyhow!("nnUNet_n_proc_DA is '{text}'; expected a number"))?.max(1);
+        values.insert("workers".to_owned(), json!(workers));
+    }
+    Ok(Layer::new("nnU-Net's variables", values)?)
+}
+
+/// Arms of the command line.
+fn named(args: &[ArmArg]) -> Result<Map<String, Value>> {
+    let mut arms = Map::new();
+    for ArmArg { name, plugin, options } in args {
+        let mut arm = Map::from_iter([("plugin".to_owned(), json!(plugin))]);
+        if let Some(path) = options {
+            arm.extend(options_layer(read_options(path).map_err(|e| anyhow!("arm {name}: {e}"))?));
+        }
+        ensure!(arms.insert(name.clone(), Value::Object(arm)).is_none(), "--arm {name}: the name is taken; every arm needs its own");
+    }
+    Ok(arms)
+}
+
+/// The arm that `name` means.
+fn find<'a>(arms: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Map<String, Value>, String> {
+    let suggestion = plugin_api::options::suggestion(name, arms.keys().map(String::as_str));
+    arms.get_mut(name).and_then(Value::as_object_mut).ok_or_else(|| format!("there is no arm '{name}'{suggestion}"))
+}
+
+fn options_layer(options: Value) -> Map<String, Value> {
+    Map::from_iter([("options".to_owned(), options)])
+}
+
+/// The plugin's options: the file, with every `key.path=value` put in. Values are JSON where they parse as such, else text.
+pub(super) fn options(file: Option<&Path>, changes: &[String]) -> Result<Value> {
+    let mut options = file.map_or_else(|| Ok(json!({})), read_options)?;
+    changes.iter().try_for_each(|change| set(&mut options, change))?;
+    Ok(options)
+}
+
+fn read_options(path: &Path) -> Result<Value> {
+    let options: Value = read_json(path).map_err(|e| anyhow!("--options {}: {e}", path.display()))?;
+    ensure!(options.is_object(), "--options: the file must hold a JSON object, e.g. {{\"outputs\": {{…}}}}");
+    Ok(options)
+}
+
+fn set(options: &mut Value, change: &str) -> Result<()> {
+    assign(options, change).map_err(|e| anyhow!("--set {change}: {e}"))
+}
+
+fn sampling(samples: &Samples) -> Result<Sampling> {
+    let case_weights = match &samples.case_weights {
+        None => BTreeMap::new(),
+        Some(path) => {
+            let wrong = |e: &dyn std::fmt::Display| anyhow!("--case-weights {}: {e}; expected {{\"case\": weight, …}}", path.display());
+            read_json(path).map_err(|e| wrong(&e))?
+        }
+    };
+    Ok(Sampling {
+        foreground_share: samples.foreground_share,
+        probabilistic: samples.oversampling == Oversampling::Random,
+        class_balanced: samples.class_balanced,
+        case_weights,
+    })
+}

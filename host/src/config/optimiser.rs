@@ -1,0 +1,148 @@
+//! How weights are moved, as it is asked for: nnU-Net's way unless told otherwise. A plugin may give these in its manifest, an arm for itself.
+
+use super::recipe::Recipe;
+use super::schedule::Schedule;
+use super::schema::Under;
+use super::weighting::{Weighting, WeightingArg};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is asked for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[schemars(transform = Under("Optimiser"))]
+pub struct Asked {
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub common: Common,
+
+    /// Initial learning rate; default: 0.01 for sgd, 0.0003 for the others
+    #[schemars(range(min = 0), extend("x-value" = "RATE"))]
+    pub learning_rate: Option<f64>,
+
+    /// Weight decay; default: 0.00003, for adamw 0.05
+    #[schemars(range(min = 0), extend("x-value" = "DECAY"))]
+    pub weight_decay: Option<f64>,
+
+    /// Learning rate over the epochs
+    #[schemars(extend("default" = "poly", "x-value" = "NAME"))]
+    pub schedule: ScheduleName,
+
+    /// Epochs of the linear part of warmup-poly
+    #[schemars(range(min = 1), extend("default" = 50, "x-value" = "N", "x-with" = ["schedule", "warmup-poly"]))]
+    pub warmup: u64,
+
+    /// How loss terms are weighted beyond what the plugin says: given, dwa[:TEMPERATURE], gradnorm[:ALPHA[:RATE]]; or a factor of one term's weight
+    /// over the epochs: TERM=constant:VALUE, linear:FROM:TO[:EPOCHS], cosine:FROM:TO[:EPOCHS], step:VALUE[:EPOCH:VALUE…],
+    /// warmup:EPOCHS[:VALUE]; may be repeated
+    #[schemars(with = "Vec<String>", extend("default" = [], "x-value" = "STRATEGY|TERM=FACTOR", "x-repeated" = true))]
+    pub weighting: Vec<WeightingArg>,
+}
+
+/// What is decided as it is asked for, and stands in checkpoints under the same names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = Under("Optimiser"))]
+pub struct Common {
+    /// Optimiser
+    #[schemars(extend("default" = "sgd", "x-value" = "NAME"))]
+    pub optimiser: OptimiserName,
+
+    /// Factor of the learning rate for what the plugin created
+    #[schemars(range(min = 0), extend("default" = 1, "x-value" = "FACTOR"))]
+    pub heads_rate: f64,
+
+    /// Factor of the learning rate for learned loss weights
+    #[schemars(range(min = 0), extend("default" = 1, "x-value" = "FACTOR"))]
+    pub loss_weights_rate: f64,
+
+    /// Momentum of sgd
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1, "default" = 0.99, "x-value" = "MOMENTUM", "x-with" = ["optimiser", "sgd"]))]
+    pub momentum: f64,
+
+    /// Decays of the means of adam and adamw
+    #[schemars(
+        extend("items" = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
+        extend("default" = [0.9, 0.999], "x-value" = "BETA,BETA", "x-with" = ["optimiser", "adam", "adamw"])
+    )]
+    pub betas: [f64; 2],
+
+    /// adam and adamw divide by the largest mean square so far
+    #[schemars(extend("default" = false, "x-value" = "BOOL", "x-with" = ["optimiser", "adam", "adamw"]))]
+    pub amsgrad: bool,
+
+    /// Bound on the norm of all gradients together
+    #[schemars(extend("exclusiveMinimum" = 0, "default" = 12, "x-value" = "NORM"))]
+    pub clip_norm: f64,
+
+    /// Batches a step, whose gradients are averaged
+    #[schemars(range(min = 1), extend("default" = 1, "x-value" = "N"))]
+    pub accumulate: u64,
+
+    /// Decay of a moving average of the weights, which is then validated and predicted with, e.g. 0.999; default: none
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1, "x-value" = "DECAY"))]
+    pub ema: Option<f64>,
+}
+
+/// Optimisers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimiserName {
+    /// Stochastic gradient descent with Nesterov momentum: nnU-Net's
+    Sgd,
+    /// Adam; weight decay is part of the gradient
+    Adam,
+    /// AdamW: weight decay apart from the gradient
+    Adamw,
+}
+
+/// Learning rate over the epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// nnU-Net's polynomial decay
+    Poly,
+    /// Half a cosine, to zero
+    Cosine,
+    /// Linear at first, then polynomial
+    WarmupPoly,
+    /// The initial learning rate
+    Constant,
+}
+
+impl OptimiserName {
+    /// Learning rate and weight decay unless told otherwise: for SGD nnU-Net's, for Adam those of nnUNetTrainerAdam3en4, for AdamW those of
+    /// nnU-Net's transformers (`nnUNetTrainer/primus/primus_trainers.py`).
+    pub fn default_rates(self) -> (f64, f64) {
+        match self {
+            Self::Sgd => (1e-2, 3e-5),
+            Self::Adam => (3e-4, 3e-5),
+            Self::Adamw => (3e-4, 5e-2),
+        }
+    }
+}
+
+impl Asked {
+    /// Decides what is left open, for a run of `epochs`.
+    ///
+    /// # Errors
+    /// When the schedule does not fit, in words that go on from where it was asked for.
+    pub fn decide(&self, epochs: u64) -> Result<Recipe, String> {
+        let (learning_rate, weight_decay) = self.common.optimiser.default_rates();
+        let schedule = match self.schedule {
+            ScheduleName::WarmupPoly if self.warmup >= epochs => {
+                return Err(format!("setting 'warmup': {} is not less than the {epochs} epochs", self.warmup));
+            }
+            ScheduleName::WarmupPoly => Schedule::WarmupPoly { epochs: self.warmup },
+            ScheduleName::Cosine => Schedule::Cosine,
+            ScheduleName::Constant => Schedule::Constant,
+            ScheduleName::Poly => Schedule::Poly,
+        };
+        Ok(Recipe {
+            common: self.common.clone(),
+            learning_rate: self.learning_rate.unwrap_or(learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(weight_decay),
+            eps: Recipe::EPS,
+            schedule,
+            weighting: Weighting::new(&self.weighting),
+        })
+    }
+}
