@@ -6,6 +6,7 @@ use data::scratch::Folders;
 use gate::trust::LOCKED;
 use host::cli::Cli;
 use host::commands::{self, Outcome};
+use host::config::Missing;
 use host::console::{self, Output};
 use host::environment::{Environment, Stop};
 use std::io::{Error, ErrorKind, IsTerminal};
@@ -30,6 +31,11 @@ fn main() -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // Whoever read the output has seen enough, as with `| head`.
         Err(error) if error.downcast_ref::<Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => ExitCode::SUCCESS,
+        // As clap ends the program where a flag is missing.
+        Err(error) if error.is::<Missing>() => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
         Err(error) => {
             eprintln!("error: {}", imaging::plain::plain(&error.to_string()));
             ExitCode::FAILURE

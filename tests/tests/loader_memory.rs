@@ -2,8 +2,9 @@
 
 use data::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
-use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
+use host::loading::{Loader, LoaderOptions, Phase, Sampling, Share, Source};
 use host::plugin::{self, LoadedTransform};
+use host::train::Makers;
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use plugin_api::Task;
@@ -99,7 +100,6 @@ fn nothing_large_is_allocated_in_the_steady_state() {
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
         use_mask_for_norm: vec![true],
         spacing: [1.0; 3],
-        transforms: vec![Some(Arc::new(heatmap()))],
     };
     for pipeline in ["default", "da5"] {
         let options = LoaderOptions {
@@ -112,8 +112,10 @@ fn nothing_large_is_allocated_in_the_steady_state() {
             foreground: vec![SEGMENTATION.to_owned()],
             augmentation: Augmentation::named(pipeline, PATCH, 3).expect("known"),
             workers: 2,
+            share: Share::default(),
         };
-        let mut loader = Loader::start(Arc::new(source.clone()), options, 1000, (0, 0)).expect("started");
+        let makers = Arc::new(Makers(vec![Some(Arc::new(heatmap()))]));
+        let mut loader = Loader::with_stage(Arc::new(source.clone()), options, makers, 1000, (0, 0)).expect("started");
         let mut take = |batches: usize| {
             for _ in 0..batches {
                 loader.next_batch().expect("a batch");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::config::{Arguments, Augmenting, Data, PlanChoice};
+use crate::config::{Arguments, Augmenting, Data, Foreground, PlanChoice};
 
 /// `host augmentation …`.
 #[derive(Debug, Subcommand)]
@@ -57,7 +57,7 @@ pub struct PreviewArgs {
     #[allow(missing_docs)]
     pub augmentation: Arguments<Augmenting>,
 
-    /// Label targets whose foreground decides where patches are taken
-    #[arg(long, default_value = "segmentation", value_delimiter = ',', value_name = "TARGETS", help_heading = "Batches")]
-    pub foreground: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub foreground: Arguments<Foreground>,
 }

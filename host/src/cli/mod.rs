@@ -66,8 +66,10 @@ impl Cli {
     /// Reads the command line, or says what is wrong with it and ends the program.
     pub fn of_program() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
-            let program = Self::command();
-            let is_run = std::env::args().nth(1).is_some_and(|word| word == "run");
+            let mut program = Self::command();
+            program.build();
+            let word = std::env::args_os().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+            let is_run = word.is_some_and(|word| word == "run");
             match explain_flags(&error, program.find_subcommand("run").filter(|_| is_run)) {
                 Some(reason) => {
                     eprintln!("error: {reason}");

@@ -14,7 +14,7 @@ pub struct RunArgs {
     #[allow(missing_docs)]
     pub settings: Given<Config>,
 
-    /// Settings from a JSON file, by the names of their flags (learning_rate), or of an earlier run from its debug.json; flags win
+    /// Settings from a JSON file, by the names of their flags (learning_rate), or of an earlier run from its debug.json; flags win, but not over what an arm says for itself
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

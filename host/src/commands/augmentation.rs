@@ -10,7 +10,7 @@ use super::Outcome;
 use super::place::Place;
 use crate::cli::{AugmentationCommand, CaseThreads, PreviewArgs};
 use crate::config::Augmenting;
-use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Source, preview};
+use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Share, Source, preview};
 use crate::report::picture::Layer;
 use crate::report::picture::contact_sheet::{self, Line};
 use crate::report::picture::overlay::best_planes;
@@ -82,9 +82,10 @@ fn source_and_options(args: &PreviewArgs, dataset: &Dataset, prepared: &Prepared
         patch,
         levels: vec![patch],
         sampling: Sampling { foreground_share: 1.0, ..Sampling::default() },
-        foreground: args.foreground.clone(),
+        foreground: args.foreground.0.foreground.clone(),
         augmentation: args.augmentation.0.resolve(None, patch, configuration.dims())?,
         workers: 1,
+        share: Share::default(),
     };
     Ok((Source::of(dataset, prepared, vec![case]), options))
 }

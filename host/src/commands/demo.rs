@@ -1,6 +1,6 @@
 //! `host demo`: the main job on data of its own.
 
-use super::request::Request;
+use super::request::{Request, of_environment, setting};
 use super::{Outcome, run};
 use crate::cli::{DemoArgs, ExistingArgs};
 use crate::config::{self, Layers, words};
@@ -10,7 +10,7 @@ use crate::predict::{Extras, Prediction, Predictor, Preprocessed, Window};
 use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
 use crate::session::{Existing, Session};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use data::dataset::TargetKind;
 use data::demo;
 use imaging::io::{read_image, read_labels};
@@ -34,14 +34,14 @@ pub fn execute(args: &DemoArgs, env: &Environment) -> Result<Outcome> {
     demo::write_dataset(&raw, args.seed)?;
     imaging::io::write_atomically(&options, |file| file.write_all(OPTIONS.as_bytes()))?;
 
-    let settings = settings(args, &raw);
+    let settings = settings(args, &raw)?;
     say!(env, "The same by hand:")?;
     say!(env, "  host run {} --options {} --overwrite", words(&settings).join(" "), options.display())?;
     say!(env, "")?;
     let mut layers = Layers::default();
+    layers.add(of_environment(false)?);
     layers.add(config::Layer::new("demo", settings)?);
-    let options = Map::from_iter([("options".to_owned(), serde_json::from_str(OPTIONS)?)]);
-    layers.add(config::Layer::new("options of the demo", options)?);
+    layers.add(config::Layer::new("options of the demo", setting("options", serde_json::from_str(OPTIONS)?))?);
     let request = Request::new(layers, ExistingArgs { overwrite: true, ..ExistingArgs::default() })?;
     if run::run(&request, env)? == Outcome::Interrupted {
         return Ok(Outcome::Interrupted);
@@ -58,7 +58,8 @@ pub fn execute(args: &DemoArgs, env: &Environment) -> Result<Outcome> {
 }
 
 /// What the demo asks of `host run`, beside the plugin's options.
-fn settings(args: &DemoArgs, raw: &Path) -> Map<String, Value> {
+fn settings(args: &DemoArgs, raw: &Path) -> Result<Map<String, Value>> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| anyhow!("--output {}: is not UTF-8", path.display()));
     let settings = json!({
         "plugin": "multi-output",
         "epochs": args.epochs,
@@ -66,11 +67,11 @@ fn settings(args: &DemoArgs, raw: &Path) -> Map<String, Value> {
         "val_iterations": 4,
         "batch_size": 2,
         "seed": args.seed,
-        "dataset": raw,
-        "preprocessed": args.output.join("preprocessed"),
-        "output": args.output.join("results"),
+        "dataset": text(raw)?,
+        "preprocessed": text(&args.output.join("preprocessed"))?,
+        "output": text(&args.output.join("results"))?,
     });
-    settings.as_object().cloned().expect("an object")
+    Ok(settings.as_object().cloned().expect("an object"))
 }
 
 fn predict_unseen(session: &Session, raw: &Path, picture: &Path) -> Result<()> {

@@ -3,17 +3,18 @@
 use super::place::{cores, precision};
 use crate::assign::assign;
 use crate::cli::{ArmArg, ArmsArgs, ExistingArgs, RunArgs};
-use crate::config::{Config, Layer, Layers, Oversampling, Samples};
+use crate::config::{Config, Layer, Layers, Missing, Oversampling, Samples};
 use crate::device;
 use crate::loading::Sampling;
 use crate::plugin::Plugin;
 use crate::session::Settings;
 use anyhow::{Result, anyhow, bail, ensure};
+use imaging::augment::Augmentation;
 use imaging::io::read_json;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs that are asked for.
 #[derive(Debug)]
@@ -41,40 +42,53 @@ impl Request {
         if let Some(path) = &args.config {
             layers.add(Layer::of_file(path)?);
         }
-        layers.add(of_environment()?);
+        let flags = &args.settings.values;
+        layers.add(of_environment(flags.contains_key("workers"))?);
         if let Some(path) = &args.options {
-            layers.add(Layer::new(format!("--options {}", path.display()), options_layer(read_options(path)?))?);
+            layers.add(Layer::new(format!("--options {}", path.display()), setting("options", read_options(path)?))?);
         }
-        layers.add(Layer::of_flags(args.settings.values.clone())?);
+        layers.add(Layer::of_flags(flags.clone())?);
         let ArmsArgs { arm, arm_training } = &args.comparison;
         let in_file = layers.get("arms").and_then(Value::as_object).cloned().unwrap_or_default();
-        if !arm.is_empty() || !in_file.is_empty() && args.settings.values.get("plugin").is_none() {
+        if !arm.is_empty() || !in_file.is_empty() && !flags.contains_key("plugin") {
             let mut arms: Map<String, Value> = if arm.is_empty() { in_file } else { named(arm)? };
             for training in arm_training {
                 find(&mut arms, &training.name).map_err(|e| anyhow!("--arm-training: {e}"))?.extend(training.values.clone());
             }
+            let shared = layers.get("options").cloned().unwrap_or_else(|| json!({}));
             for change in &args.set {
                 let (name, rest) = change.split_once('.').unwrap_or((change, ""));
                 let arm = find(&mut arms, name).map_err(|e| anyhow!("--set {change}: {e}; with --arm it begins with a name"))?;
-                set(arm.entry("options").or_insert_with(|| json!({})), rest)?;
+                let options = arm.entry("options").or_insert_with(|| shared.clone());
+                ensure!(options.is_object(), "arm {name}: setting 'options': {options} is not of type \"object\"");
+                set(options, rest)?;
             }
-            layers.add(Layer::of_flags(Map::from_iter([("arms".to_owned(), Value::Object(arms))]))?);
+            layers.add(Layer::of_flags(setting("arms", Value::Object(arms)))?);
         } else {
             if let Some(training) = arm_training.first() {
                 bail!("--arm-training {}: there is no --arm", training.name);
             }
-            let mut options = layers.get("options").cloned().unwrap_or_else(|| json!({}));
-            args.set.iter().try_for_each(|change| set(&mut options, change))?;
-            let arms = Map::from_iter([("options".to_owned(), options), ("arms".to_owned(), json!({}))]);
-            layers.add(Layer::new("--set", arms)?);
+            if !args.set.is_empty() {
+                let mut options = layers.get("options").cloned().unwrap_or_else(|| json!({}));
+                args.set.iter().try_for_each(|change| set(&mut options, change))?;
+                layers.add(Layer::new("--set", setting("options", options))?);
+            }
+            if !in_file.is_empty() {
+                layers.add(Layer::of_flags(setting("arms", json!({})))?);
+            }
         }
         Self::new(layers, args.existing.clone())
     }
 
     /// What these layers ask for.
     pub fn new(layers: Layers, existing: ExistingArgs) -> Result<Self> {
+        layers.check_complete()?;
         let in_arms = layers.get("arms").and_then(Value::as_object).cloned().unwrap_or_default();
-        ensure!(in_arms.len() != 1, "--arm was given once; give it for every run that is to be compared, or --plugin for a single one");
+        let place = layers.place("arms").unwrap_or_default();
+        ensure!(
+            in_arms.len() != 1,
+            "{place}: one arm; --arm was given once, give it for every run that is to be compared, or --plugin for a single one"
+        );
         let mut arms = IndexMap::new();
         if in_arms.is_empty() {
             arms.insert(String::new(), layers.clone());
@@ -84,41 +98,47 @@ impl Request {
             own.add(Layer::of_arm(&name, values.as_object().cloned().unwrap_or_default())?);
             arms.insert(name, own);
         }
-        let arm = |(name, layers): (String, Layers)| {
-            let plugin = layers.get("plugin").and_then(Value::as_str).map(str::to_owned);
-            let missing = || anyhow!("the command line: setting 'plugin' is missing; give --plugin, or --arm for each of several runs");
-            Ok((name, Arm { plugin: plugin.ok_or_else(missing)?, layers }))
+        let arm = |(name, layers): (String, Layers)| match layers.get("plugin").and_then(Value::as_str).map(str::to_owned) {
+            Some(plugin) => Ok((name, Arm { plugin, layers })),
+            None if name.is_empty() => Err(Missing("plugin".to_owned()).into()),
+            None => Err(anyhow!("arm {name}: setting 'plugin' is missing")),
         };
         Ok(Self { arms: arms.into_iter().map(arm).collect::<Result<_>>()?, shared: layers, existing })
     }
 
-    /// What all runs share: data set, plans, threads, folders.
+    /// What all runs share: data set, plans, threads, folders. Whether the rest is of use, each arm says.
     pub fn config(&self) -> Result<Config> {
-        Ok(self.shared.config()?)
+        Ok(self.shared.complete()?)
     }
 
     /// What the same runs are asked for with, wherever that is done: files are named by their whole paths.
     pub fn repeat(&self, dataset: &Path, preprocessed: &Path, results: &Path) -> Map<String, Value> {
         let mut values = self.shared.of_user();
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         for (name, path) in [("dataset", dataset), ("preprocessed", preprocessed), ("output", results)] {
-            values.insert(name.to_owned(), json!(absolute(path)));
+            values.insert(name.to_owned(), absolute(path));
         }
+        let is_file = |name: &str, text: &str| !(name == "augmentation" && Augmentation::NAMES.contains(&text)) && Path::new(text).exists();
         for name in ["pretrained", "case_weights", "augmentation"] {
-            if let Some(path) = values.get(name).and_then(Value::as_str).map(PathBuf::from).filter(|path| path.exists()) {
-                values.insert(name.to_owned(), json!(absolute(&path)));
+            if let Some(path) = values.get(name).and_then(Value::as_str).filter(|text| is_file(name, text)) {
+                values.insert(name.to_owned(), absolute(Path::new(path)));
             }
         }
-        let arms = values.get_mut("arms").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut);
-        let plugins: Vec<&mut Value> = arms.filter_map(|arm| arm.get_mut("plugin")).collect();
-        let in_place = |plugin: &mut Value| {
-            if let Some(path) = plugin.as_str().filter(|spec| gate::search::is_path(spec)) {
-                *plugin = json!(absolute(Path::new(path)));
-            }
-        };
-        plugins.into_iter().for_each(in_place);
-        values.get_mut("plugin").into_iter().for_each(in_place);
+        let in_arms = values.get_mut("arms").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut);
+        let mut plugins: Vec<&mut Value> = in_arms.filter_map(|arm| arm.get_mut("plugin")).collect();
+        plugins.iter_mut().for_each(|plugin| whole_path(plugin));
+        values.get_mut("plugin").into_iter().for_each(whole_path);
         values
+    }
+}
+
+/// The whole path, as text.
+fn absolute(path: &Path) -> Value {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into()
+}
+
+fn whole_path(plugin: &mut Value) {
+    if let Some(path) = plugin.as_str().filter(|spec| gate::search::is_path(spec)) {
+        *plugin = absolute(Path::new(path));
     }
 }
 
@@ -128,7 +148,10 @@ impl Arm {
         let manifest = &plugin.identity().manifest;
         let layers = self.layers.with_manifest(Layer::of_manifest(&manifest.id, manifest.training.as_deref())?);
         let config = layers.config()?;
-        let recipe = config.optimiser.decide(config.training.epochs).map_err(|e| anyhow!("{}: {e}", layers.place("warmup")))?;
+        let recipe = config.optimiser.decide(config.training.epochs).map_err(|e| {
+            let place = layers.place("warmup").or(layers.place("schedule")).unwrap_or_default();
+            anyhow!("{place}: {e}")
+        })?;
         let device = device::select(&config.machine.device)?;
         Ok(Settings {
             recipe,
@@ -142,18 +165,19 @@ impl Arm {
     }
 }
 
-/// nnU-Net's variables.
-fn of_environment() -> Result<Layer> {
+/// nnU-Net's variables; that of workers is not looked at where a flag says how many.
+pub(super) fn of_environment(without_workers: bool) -> Result<Layer> {
     let mut values = Map::new();
     for (name, variable) in [("output", "nnUNet_results"), ("preprocessed", "nnUNet_preprocessed")] {
-        if let Some(folder) = super::place::variable(variable) {
+        // One that is no text cannot be a setting; whoever uses these folders asks for the variable again.
+        if let Some(folder) = super::place::variable(variable).as_deref().and_then(Path::to_str) {
             values.insert(name.to_owned(), json!(folder));
         }
     }
-    if let Ok(text) = std::env::var("nnUNet_n_proc_DA") {
+    if let (Ok(text), false) = (std::env::var("nnUNet_n_proc_DA"), without_workers) {
+        let workers = text.parse::<u64>().map_err(|_| anyhow!("nnUNet_n_proc_DA is '{text}'; expected a number"))?;
         // nnU-Net's 0 means: no workers beside the main process. Here one thread is the least.
-        let workers = text.parse::<u16>().map_err(|_| anyhow!("nnUNet_n_proc_DA is '{text}'; expected a number"))?.max(1);
-        values.insert("workers".to_owned(), json!(workers));
+        values.insert("workers".to_owned(), json!(workers.clamp(1, u16::MAX.into())));
     }
     Ok(Layer::new("nnU-Net's variables", values)?)
 }
@@ -164,7 +188,7 @@ fn named(args: &[ArmArg]) -> Result<Map<String, Value>> {
     for ArmArg { name, plugin, options } in args {
         let mut arm = Map::from_iter([("plugin".to_owned(), json!(plugin))]);
         if let Some(path) = options {
-            arm.extend(options_layer(read_options(path).map_err(|e| anyhow!("arm {name}: {e}"))?));
+            arm.extend(setting("options", read_options(path).map_err(|e| anyhow!("arm {name}: {e}"))?));
         }
         ensure!(arms.insert(name.clone(), Value::Object(arm)).is_none(), "--arm {name}: the name is taken; every arm needs its own");
     }
@@ -177,8 +201,9 @@ fn find<'a>(arms: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Map<
     arms.get_mut(name).and_then(Value::as_object_mut).ok_or_else(|| format!("there is no arm '{name}'{suggestion}"))
 }
 
-fn options_layer(options: Value) -> Map<String, Value> {
-    Map::from_iter([("options".to_owned(), options)])
+/// One setting.
+pub(super) fn setting(name: &str, value: Value) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), value)])
 }
 
 /// The plugin's options: the file, with every `key.path=value` put in. Values are JSON where they parse as such, else text.

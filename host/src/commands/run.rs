@@ -34,6 +34,7 @@ pub(super) fn run(request: &Request, env: &Environment) -> Result<Outcome> {
     let Config { training, validation, .. } = &run.config;
     env.stop.listen().map_err(|e| anyhow!("cannot listen for Ctrl-C: {e}"))?;
     let args = &request.existing;
+    let validates = args.validate_only || !validation.no_validation;
     let existing = match (args.resume || args.resume_anyway, args.overwrite) {
         (true, _) => Existing::Resume { anyway: args.resume_anyway },
         (_, true) => Existing::Overwrite,
@@ -54,7 +55,7 @@ pub(super) fn run(request: &Request, env: &Environment) -> Result<Outcome> {
         if !args.validate_only && session::train(&mut sessions, existing, &env.stop)? == End::Interrupted {
             return Ok(Outcome::Interrupted);
         }
-        for session in sessions.iter_mut().filter(|_| !validation.no_validation) {
+        for session in sessions.iter_mut().filter(|_| validates) {
             if session.validate(validation.val_cases, &env.stop)? == End::Interrupted {
                 return Ok(Outcome::Interrupted);
             }
@@ -62,7 +63,7 @@ pub(super) fn run(request: &Request, env: &Environment) -> Result<Outcome> {
     }
     match run.setups.len() {
         1 => {}
-        _ if validation.no_validation => say!(env, "The arms are not compared, since they were not validated (--validate-only does both)")?,
+        _ if !validates => say!(env, "The arms are not compared, since they were not validated (--validate-only does both)")?,
         _ => run.compare(env)?,
     }
     Ok(Outcome::Done)
@@ -145,6 +146,7 @@ impl Run {
 
 /// `result`, whose error says which arm it is about where there are several.
 fn of_arm<T>(name: &str, result: Result<T, impl Into<anyhow::Error>>) -> Result<T> {
-    let named = |error: anyhow::Error| if name.is_empty() { error } else { anyhow!("arm {name}: {error}") };
+    let is_named = |error: &anyhow::Error| name.is_empty() || error.to_string().starts_with(&format!("arm {name}: "));
+    let named = |error: anyhow::Error| if is_named(&error) { error } else { anyhow!("arm {name}: {error}") };
     result.map_err(|error| named(error.into()))
 }

@@ -1,14 +1,14 @@
 //! Settings as flags of the command line: the setting `learning_rate` is the flag `--learning-rate`. Everything about a flag comes from the schema.
 
-use super::schema::{allows, check, choices, defaults, of, properties, required, typed};
+use super::schema::{allows, check, choices, defaults, of, properties, required, schema, typed};
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
 use plugin_api::options::suggestion;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::ffi::OsStr;
 use std::marker::PhantomData;
 
@@ -72,7 +72,7 @@ impl<T: JsonSchema + DeserializeOwned> FromArgMatches for Arguments<T> {
 /// What messages call the command line.
 pub(super) const COMMAND_LINE: &str = "the command line";
 
-/// What was given, once it can be.
+/// What was given, if it is valid.
 fn checked<T: JsonSchema + DeserializeOwned>(schema: &Value, matches: &ArgMatches) -> Result<Map<String, Value>, Error> {
     let values = given(schema, matches);
     check::<T>(schema, &values).map_err(|reason| wrong(&reason))?;
@@ -103,6 +103,9 @@ fn explain(error: &Error, command: &Command) -> Option<String> {
     };
     let name = flag.strip_prefix("--")?.split('=').next()?.replace('-', "_");
     let known: Vec<String> = command.get_arguments().filter_map(Arg::get_long).map(|long| long.replace('-', "_")).collect();
+    if known.contains(&name) {
+        return Some(format!("there is no flag '{flag}'; write --{}", name.replace('_', "-")));
+    }
     Some(format!("there is no setting '{name}'{}", suggestion(&name, known.iter().map(String::as_str))))
 }
 
@@ -116,11 +119,17 @@ pub fn explain_flags(error: &Error, command: Option<&Command>) -> Option<String>
     line.starts_with(COMMAND_LINE).then(|| line.to_owned())
 }
 
-/// The words of the command line that give `values`.
+/// The words of the command line that give `values`, as far as these have flags.
 pub fn words(values: &Map<String, Value>) -> Vec<String> {
     let of = |(name, value): (&String, &Value)| {
-        let flag = format!("--{}", name.replace('_', "-"));
-        if *value == true { vec![flag] } else { vec![flag, text(value)] }
+        let (flag, property) = (format!("--{}", name.replace('_', "-")), &schema()["properties"][name]);
+        match value {
+            _ if property["x-flag"] == false => Vec::new(),
+            Value::Null | Value::Bool(false) => Vec::new(),
+            Value::Bool(true) => vec![flag],
+            Value::Array(items) if property["x-repeated"] == true => items.iter().flat_map(|item| [flag.clone(), text(item)]).collect(),
+            value => vec![flag, text(value)],
+        }
     };
     values.iter().flat_map(of).collect()
 }
@@ -149,10 +158,17 @@ fn flag(name: &str, property: &Value) -> Arg {
     let value = property["x-value"].as_str();
     if allows(property, "boolean") {
         let Some(value) = value else { return arg.action(ArgAction::SetTrue) };
-        return arg.num_args(0..=1).default_missing_value("true").value_name(value.to_owned()).value_parser(Raw(Vec::new()));
+        let possible = ["true", "false"].map(PossibleValue::new).to_vec();
+        return arg.num_args(0..=1).default_missing_value("true").value_name(value.to_owned()).value_parser(Raw(possible));
     }
     let possible = choices(property).into_iter().map(|(value, about)| PossibleValue::new(value).help(about.unwrap_or_default()));
     arg = arg.value_parser(Raw(possible.collect())).allow_negative_numbers(true);
+    arg = arg.value_hint(match value {
+        Some("DIR") => ValueHint::DirPath,
+        Some("FILE") => ValueHint::FilePath,
+        Some(value) if value.contains("FILE") || value.contains("PATH") => ValueHint::AnyPath,
+        _ => ValueHint::Unknown,
+    });
     arg = arg.value_name(value.map_or_else(|| name.to_uppercase(), str::to_owned));
     if property["x-repeated"] == true {
         arg = arg.action(ArgAction::Append);
@@ -185,11 +201,18 @@ fn given(schema: &Value, matches: &ArgMatches) -> Map<String, Value> {
     settings.map(value).collect()
 }
 
-/// A word as JSON: text where text is asked for, else what it says in JSON.
+/// A word as JSON: text where text is asked for, else what it says in JSON, or to Rust: `.5` is a number, too.
 fn read(property: &Value, text: &str) -> Value {
-    let is_text = allows(property, "string") || !choices(property).is_empty();
-    let number = || serde_json::from_str(text.trim()).ok();
-    (if is_text { None } else { number() }).unwrap_or_else(|| text.into())
+    if allows(property, "string") || !choices(property).is_empty() {
+        return text.into();
+    }
+    let word = text.trim();
+    let of_rust = || {
+        let whole = word.parse::<u64>().map(Value::from).ok().or_else(|| word.parse::<i64>().map(Value::from).ok());
+        whole.or_else(|| word.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number))
+    };
+    let is_number = allows(property, "number") || allows(property, "integer");
+    serde_json::from_str(word).ok().or_else(|| of_rust().filter(|_| is_number)).unwrap_or_else(|| text.into())
 }
 
 /// Takes every word; whether it is right is for the schema to say, as of all places of settings.

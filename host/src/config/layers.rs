@@ -2,8 +2,10 @@
 
 use super::flags::{COMMAND_LINE, parse};
 use super::optimiser::Asked;
-use super::run::Config;
+use super::run::{ArmSettings, Config};
 use super::schema::{check, defaults, of, properties, required, schema, typed};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -27,6 +29,11 @@ pub struct Error {
     pub reason: String,
 }
 
+/// A setting that has to be given, and was not.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{COMMAND_LINE}: setting '{}' is missing; give --{}", .0, .0.replace('_', "-"))]
+pub struct Missing(pub String);
+
 /// All places, in order.
 #[derive(Clone, Debug)]
 pub struct Layers(Vec<Layer>);
@@ -37,7 +44,7 @@ impl Layer {
     /// # Errors
     /// When it is none of the settings, or of no use.
     pub fn new(name: impl Into<String>, values: Map<String, Value>) -> Result<Self, Error> {
-        Self { name: name.into(), values, of_user: true }.checked(schema())
+        Self { name: name.into(), values, of_user: true }.checked::<Config>()
     }
 
     /// What flags say.
@@ -60,6 +67,8 @@ impl Layer {
         if let (Some(Value::Object(config)), Some(_)) = (values.get("config"), values.get("identity")) {
             values = config.clone();
         }
+        // For editors.
+        values.shift_remove("$schema");
         Self::new(name, values)
     }
 
@@ -70,7 +79,7 @@ impl Layer {
     pub fn of_manifest(plugin: &str, training: Option<&str>) -> Result<Self, Error> {
         let name = format!("plugin {plugin}: its manifest");
         let values = parse::<Asked>(training.unwrap_or_default()).map_err(|reason| Error { layer: name.clone(), reason })?;
-        Self { name, values, of_user: false }.checked(&of::<Asked>())
+        Self { name, values, of_user: false }.checked::<Asked>()
     }
 
     /// What one of several runs is asked for beside the others: plugin, options, optimiser and weighting.
@@ -78,11 +87,7 @@ impl Layer {
     /// # Errors
     /// When it is none of these, or of no use.
     pub fn of_arm(name: &str, values: Map<String, Value>) -> Result<Self, Error> {
-        let mut arm = of::<Asked>();
-        for setting in ["plugin", "options"] {
-            arm["properties"][setting] = schema()["properties"][setting].clone();
-        }
-        Self { name: format!("arm {name}"), values, of_user: true }.checked(&arm)
+        Self { name: format!("arm {name}"), values, of_user: true }.checked::<ArmSettings>()
     }
 
     /// The same words of the command line for one arm, `--arm-training`.
@@ -93,8 +98,8 @@ impl Layer {
         parse::<Asked>(words)
     }
 
-    fn checked(self, schema: &Value) -> Result<Self, Error> {
-        match check::<Config>(schema, &self.values) {
+    fn checked<T: JsonSchema + DeserializeOwned>(self) -> Result<Self, Error> {
+        match check::<T>(&of::<T>(), &self.values) {
             Ok(()) => Ok(self),
             Err(reason) => Err(Error { layer: self.name, reason }),
         }
@@ -131,17 +136,29 @@ impl Layers {
         self.0.iter().rev().find_map(|layer| layer.values.get(name)).filter(|value| !value.is_null())
     }
 
-    /// Everything, as it is asked for.
+    /// Everything, as it is asked for, whether of use or not.
     ///
     /// # Errors
-    /// When a setting is missing that has no default, and when one is given that nothing would use.
-    pub fn config(&self) -> Result<Config, Error> {
-        if let Some(missing) = required(schema()).find(|name| self.get(name).is_none()) {
-            let flag = missing.replace('_', "-");
-            return Err(Error { layer: COMMAND_LINE.to_owned(), reason: format!("setting '{missing}' is missing; give --{flag}") });
-        }
-        properties(schema()).try_for_each(|(name, property)| self.check_use(name, property))?;
+    /// When a setting is missing that has no default.
+    pub fn complete(&self) -> Result<Config, Error> {
         typed(self.merge(|_| true)).map_err(|reason| Error { layer: "settings".to_owned(), reason })
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Also when the user gives a setting that nothing would use.
+    pub fn config(&self) -> Result<Config, Error> {
+        properties(schema()).try_for_each(|(name, property)| self.check_use(name, property))?;
+        self.complete()
+    }
+
+    /// Names a setting that has no default and was not given.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn check_complete(&self) -> Result<(), Missing> {
+        required(schema()).find(|name| self.get(name).is_none()).map_or(Ok(()), |name| Err(Missing(name.to_owned())))
     }
 
     /// The optimiser's settings.
@@ -149,32 +166,37 @@ impl Layers {
         typed(self.merge(|_| true)).expect("defaults are complete")
     }
 
-    /// Where the setting `name` is from.
-    pub fn place(&self, name: &str) -> &str {
-        let layer = self.0.iter().rev().find(|layer| layer.values.contains_key(name));
-        layer.map_or("defaults", |layer| &layer.name)
+    /// Where the setting `name` is from; none where nobody said it.
+    pub fn place(&self, name: &str) -> Option<&str> {
+        self.0[1..].iter().rev().find(|layer| layer.values.contains_key(name)).map(|layer| layer.name.as_str())
     }
 
-    /// Refuses a setting of the user's that nothing would use beside the others. What a plugin asks for may come without.
+    /// Number of the layer that the setting `name` is from.
+    fn from(&self, name: &str) -> usize {
+        self.0.iter().rposition(|layer| layer.values.contains_key(name)).unwrap_or(0)
+    }
+
+    /// Refuses a setting of the user's that nothing would use beside the others. What a plugin asks for may come without, and so may what an earlier layer
+    /// says where a later one has changed the others.
     fn check_use(&self, name: &str, property: &Value) -> Result<(), Error> {
-        let Some(layer) = self.0.iter().rev().find(|layer| layer.values.contains_key(name)).filter(|layer| layer.of_user) else {
-            return Ok(());
-        };
-        if matches!(layer.values[name], Value::Bool(false) | Value::Null) {
+        let from = self.from(name);
+        let layer = &self.0[from];
+        if !layer.of_user || matches!(layer.values[name], Value::Bool(false) | Value::Null) {
             return Ok(());
         }
-        let flag = |name: &Value| format!("--{}", name.as_str().unwrap_or_default().replace('_', "-"));
-        let found = |name: &Value| self.get(name.as_str()?).filter(|found| **found != Value::Bool(false));
+        let flag = |name: &str| format!("--{}", name.replace('_', "-"));
+        let found = |name: &str| self.get(name).filter(|found| **found != Value::Bool(false));
         let refuse = |reason: String| Err(Error { layer: layer.name.clone(), reason: format!("setting '{name}' {reason}") });
         if let Some([other, values @ ..]) = property["x-with"].as_array().map(Vec::as_slice)
+            && let Some(other) = other.as_str().filter(|other| self.from(other) <= from)
             && !found(other).is_some_and(|found| values.is_empty() || values.contains(found))
         {
             let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
             let needed = format!("{} {}", flag(other), values.join(" or "));
             return refuse(format!("is for {} only; leave it out, or add that", needed.trim_end()));
         }
-        let others = property["x-without"].as_array().into_iter().flatten();
-        match others.into_iter().find(|other| found(other).is_some()) {
+        let others = property["x-without"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        match others.into_iter().find(|other| self.from(other) <= from && found(other).is_some()) {
             Some(other) => refuse(format!("does not go with {}; leave one of them out", flag(other))),
             None => Ok(()),
         }

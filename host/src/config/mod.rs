@@ -24,10 +24,13 @@ mod weighting;
 
 pub use factor_schedule::FactorSchedule;
 pub use flags::{Arguments, Given, explain_flags, words};
-pub use layers::{Error, Layer, Layers};
+pub use layers::{Error, Layer, Layers, Missing};
 pub use optimiser::{Asked, Common, OptimiserName, ScheduleName};
 pub use recipe::Recipe;
-pub use run::{Augmenting, Config, Data, Machine, Oversampling, PlanChoice, PrecisionName, Results, Samples, Training, Validation};
+pub use run::{
+    ArmSettings, Augmenting, Config, Data, Foreground, Machine, Oversampling, PlanChoice, PrecisionName, Results, Samples, TrainerChoice,
+    Training, Validation,
+};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use upkeep::{OnNonfinite, Upkeep};

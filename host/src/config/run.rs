@@ -16,16 +16,15 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[schemars(title = "host run", extend("additionalProperties" = false))]
 pub struct Config {
-    /// Trainer plugin: an id (base, multi-output, …) or the path of a library
-    #[schemars(extend("x-value" = "ID|PATH"))]
-    pub plugin: Option<String>,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub trainer: TrainerChoice,
 
-    /// Options of the plugin, which `host plugin schema` describes
-    #[schemars(extend("default" = {}, "x-flag" = false))]
-    pub options: Map<String, Value>,
-
-    /// Several runs instead of one, by name: what each is asked for beside the rest: its plugin, options, optimiser and weighting
-    #[schemars(extend("default" = {}, "x-flag" = false))]
+    /// Several runs instead of one, by name, and what each is asked for beside the rest
+    #[schemars(
+        with = "IndexMap<String, ArmSettings>",
+        extend("default" = {}, "propertyNames" = {"pattern": "^[A-Za-z0-9_-]+$"}, "x-flag" = false, "x-layers" = true)
+    )]
     pub arms: IndexMap<String, Map<String, Value>>,
 
     #[serde(flatten)]
@@ -69,6 +68,31 @@ pub struct Config {
     pub validation: Validation,
 }
 
+/// Which trainer.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct TrainerChoice {
+    /// Trainer plugin: an id (base, multi-output, …) or the path of a library
+    #[schemars(extend("x-value" = "ID|PATH"))]
+    pub plugin: Option<String>,
+
+    /// Options of the plugin, which `host plugin schema` describes
+    #[schemars(extend("default" = {}, "x-flag" = false))]
+    pub options: Map<String, Value>,
+}
+
+/// What one of several runs is asked for beside the rest.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct ArmSettings {
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub trainer: TrainerChoice,
+
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub optimiser: Asked,
+}
+
 /// Which data set, and where its plans and preprocessed cases are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Data {
@@ -77,7 +101,7 @@ pub struct Data {
     pub dataset: String,
 
     /// Where plans and preprocessed cases are; default: nnUNet_preprocessed, else ./preprocessed
-    #[schemars(extend("x-value" = "DIR", "x-heading" = "Files"))]
+    #[schemars(length(min = 1), extend("x-value" = "DIR", "x-heading" = "Files"))]
     pub preprocessed: Option<PathBuf>,
 }
 
@@ -98,7 +122,7 @@ pub struct PlanChoice {
 #[schemars(transform = Under("Training"))]
 pub struct Training {
     /// Folds of the cross-validation, separated by commas, or `all`
-    #[schemars(with = "Vec<String>", extend("default" = ["0"], "x-value" = "N|all"))]
+    #[schemars(with = "Vec<String>", length(min = 1), extend("items" = {"type": ["integer", "string"]}, "default" = ["0"], "x-value" = "N|all"))]
     pub fold: Vec<Fold>,
 
     /// Number of epochs
@@ -130,7 +154,7 @@ pub struct Training {
     pub precision: PrecisionName,
 
     /// Begin with the weights of a model, ours or nnU-Net's: its folder, where it has one fold, or a checkpoint in it. Heads begin anew
-    #[schemars(extend("x-value" = "DIR|FILE"))]
+    #[schemars(length(min = 1), extend("x-value" = "DIR|FILE"))]
     pub pretrained: Option<PathBuf>,
 
     /// Begin with its heads, too, as far as they have the same names and shapes
@@ -169,13 +193,22 @@ pub struct Augmenting {
     pub augment: Vec<String>,
 }
 
+/// Where foreground is.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[schemars(transform = Under("Batches"))]
+pub struct Foreground {
+    /// Label targets whose foreground decides where patches are taken
+    #[schemars(length(min = 1), extend("default" = ["segmentation"], "x-value" = "TARGETS"))]
+    pub foreground: Vec<String>,
+}
+
 /// Which cases are drawn, and how often foreground.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[schemars(transform = Under("Batches"))]
 pub struct Samples {
-    /// Label targets whose foreground decides where patches are taken
-    #[schemars(extend("default" = ["segmentation"], "x-value" = "TARGETS"))]
-    pub foreground: Vec<String>,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub foreground: Foreground,
 
     /// Share of samples that must show foreground
     #[schemars(range(min = 0, max = 1), extend("default" = 0.33, "x-value" = "SHARE"))]
@@ -190,7 +223,7 @@ pub struct Samples {
     pub class_balanced: bool,
 
     /// How often cases are drawn, in relation to each other: a JSON file {"case": weight, …}; 1 for those that it does not name
-    #[schemars(extend("x-value" = "FILE"))]
+    #[schemars(length(min = 1), extend("x-value" = "FILE"))]
     pub case_weights: Option<PathBuf>,
 }
 
@@ -226,7 +259,7 @@ pub struct Machine {
 #[schemars(transform = Under("Files"))]
 pub struct Results {
     /// Where results go; default: nnUNet_results, else ./results
-    #[schemars(extend("x-value" = "DIR"))]
+    #[schemars(length(min = 1), extend("x-value" = "DIR"))]
     pub output: Option<PathBuf>,
 
     /// Added to the plugin's id in the name of the results folder

@@ -2,7 +2,7 @@
 //!
 //! Beside JSON Schema's own keywords a property may have: `x-value`, what its value is called on the command line; `x-heading`, where its flag is
 //! listed; `x-flag: false`, where it has none; `x-repeated`, where the flag is given once for every entry; `x-with: [setting, values…]`, without which
-//! nothing uses it.
+//! nothing uses it; `x-without`, settings that it does not go with; `x-layers`, where its value is settings again, by name.
 
 use super::run::Config;
 use plugin_api::options::suggestion;
@@ -66,12 +66,18 @@ pub(super) fn check<T: JsonSchema + DeserializeOwned>(schema: &Value, values: &M
     let known = properties(schema).map(|(name, _)| name);
     let whole = of::<T>();
     let mut filled = defaults(&whole);
-    // Those that have to be given are texts.
+    // A text will do for those that have to be given: they are all texts.
     required(&whole).for_each(|name| _ = filled.insert(name.to_owned(), "".into()));
     for (name, value) in values {
         let Some(property) = schema["properties"].get(name) else {
             return Err(format!("there is no setting '{name}'{}", suggestion(name, known)));
         };
+        if property["x-layers"] == true
+            && let Some(layers) = value.as_object()
+        {
+            check_names(layers, &property["propertyNames"])?;
+            continue;
+        }
         let choices: Vec<String> = choices(property).into_iter().map(|(choice, _)| choice).collect();
         if let Some(text) = value.as_str().filter(|text| !choices.is_empty() && !choices.iter().any(|choice| choice == text)) {
             return Err(format!("setting '{name}': {text:?} is none of {}", choices.join(", ")));
@@ -86,6 +92,15 @@ pub(super) fn check<T: JsonSchema + DeserializeOwned>(schema: &Value, values: &M
         typed::<T>(filled).map_err(|error| format!("setting '{name}': {error}"))?;
     }
     Ok(())
+}
+
+/// Refuses names of settings that are settings again; what is in these is checked where they become a layer.
+fn check_names(layers: &Map<String, Value>, names: &Value) -> Result<(), String> {
+    let pattern = jsonschema::validator_for(names).expect("our own schema");
+    match layers.keys().find(|name| !pattern.is_valid(&Value::from(name.as_str()))) {
+        Some(name) => Err(format!("the name {name:?}; expected letters, digits, '_' and '-'")),
+        None => Ok(()),
+    }
 }
 
 /// Settings as Rust has them.

@@ -103,6 +103,46 @@ fn settings_that_nothing_would_use_are_refused_where_a_user_gives_them() {
 }
 
 #[test]
+fn what_a_later_layer_has_made_useless_is_left_alone() {
+    let file = Layer::new("mine.json", object(&json!({"optimiser": "adam", "betas": [0.9, 0.99], "val_cases": 3}))).expect("valid");
+    let flags = Layer::of_flags(object(&json!({"optimiser": "sgd", "no_validation": true}))).expect("valid");
+    config(&[file.clone(), flags.clone()]).expect("an earlier run, varied");
+    let message =
+        config(&[flags, Layer::new("later.json", object(&json!({"betas": [0.9, 0.99]}))).expect("valid")]).expect_err("of no use");
+    expect(&message.to_string(), "later.json", "setting 'betas' is for --optimiser adam or adamw only");
+}
+
+#[test]
+fn words_are_read_as_rust_and_as_json_read_them() {
+    let given = |words: &str| {
+        let command = Given::<Config>::augment_args(Command::new("run").no_binary_name(true));
+        let matches = command.try_get_matches_from(words.split_whitespace()).expect("words it knows");
+        Value::Object(Given::<Config>::from_arg_matches(&matches).expect("valid").values)
+    };
+    for (words, value) in [
+        ("--learning-rate .01", json!({"learning_rate": 0.01})),
+        ("--learning-rate 1.", json!({"learning_rate": 1.0})),
+        ("--learning-rate 1e-3", json!({"learning_rate": 0.001})),
+        ("--seed 007", json!({"seed": 7})),
+        ("--epochs +5", json!({"epochs": 5})),
+        ("--betas .9,.99", json!({"betas": [0.9, 0.99]})),
+        ("--fold 0 --fold 2,all", json!({"fold": ["0", "2", "all"]})),
+        ("--augment mirror.axes=[0,1] --augment a=b", json!({"augment": ["mirror.axes=[0,1]", "a=b"]})),
+        ("--amsgrad=false", json!({"amsgrad": false})),
+        ("--amsgrad", json!({"amsgrad": true})),
+        ("--name 4", json!({"name": "4"})),
+    ] {
+        assert_eq!(given(words), value, "{words}");
+    }
+    assert_eq!(of_words(&["--output", ""]), "the command line: setting 'output': \"\" is shorter than 1 character");
+    assert_eq!(of_words(&["--learning_rate", "1"]), "the command line: there is no flag '--learning_rate'; write --learning-rate");
+    assert_eq!(of_file(&json!({"fold": []})), "mine.json: setting 'fold': [] has less than 1 item");
+    assert_eq!(of_file(&json!({"arms": {"../x": {}}})), "mine.json: the name \"../x\"; expected letters, digits, '_' and '-'");
+    let folds = Layer::new("mine.json", object(&json!({"fold": [0, "all"]}))).expect("valid");
+    assert_eq!(config(&[folds]).expect("complete").training.fold.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0", "all"]);
+}
+
+#[test]
 fn later_layers_win_and_a_plugin_is_below_the_user() {
     let asked = |manifest: &str, user: Value| {
         let mut layers = Layers::default();

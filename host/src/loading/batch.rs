@@ -30,7 +30,7 @@ impl<T: Copy> Array<T> {
     }
 
     /// The part that belongs to sample `index`, to be written.
-    pub(super) fn slot(&mut self, index: usize) -> &mut [T] {
+    pub(crate) fn slot(&mut self, index: usize) -> &mut [T] {
         let size = self.shape[1..].iter().product::<usize>();
         &mut self.data[index * size..(index + 1) * size]
     }
@@ -43,10 +43,8 @@ pub struct Batch {
     pub image: Array<f32>,
     /// Ids of the cases, (B,).
     pub cases: Vec<String>,
-    /// Those of the data set, by name.
+    /// By name.
     pub targets: IndexMap<String, TargetBatch>,
-    /// For each of [`Source::transforms`] what it has made, by name.
-    pub made: Vec<IndexMap<String, TargetBatch>>,
 }
 
 /// The patches of one target.
@@ -57,7 +55,7 @@ pub struct TargetBatch {
     /// (B,): whether the case has this target.
     pub presence: Vec<bool>,
     /// See [`Self::valid`]; kept also where it says nothing, so that its memory is used again.
-    pub(super) mask: Vec<Array<bool>>,
+    pub(crate) mask: Vec<Array<bool>>,
     all_valid: bool,
 }
 
@@ -79,25 +77,23 @@ impl Batch {
     /// A batch with room for what `options` ask of `source`.
     pub(super) fn new(source: &Source, options: &LoaderOptions) -> Self {
         let [z, y, x] = options.patch;
-        let size = options.batch_size;
-        let empty = |(name, kind): (&String, &TargetKind)| (name.clone(), TargetBatch::new(kind, options));
+        let size = options.samples();
         Self {
             image: Array::filled(vec![size, source.channels(), z, y, x], 0.0),
             cases: vec![String::new(); size],
-            targets: source.targets.iter().map(|(name, target)| empty((name, &target.kind))).collect(),
-            made: source.transforms.iter().map(|transform| transform.iter().flat_map(|it| it.kinds()).map(empty).collect()).collect(),
+            targets: source.targets.iter().map(|(name, target)| (name.clone(), TargetBatch::new(&target.kind, options))).collect(),
         }
     }
 
     /// To be called when all samples are set.
     pub(super) fn finish(&mut self) {
-        self.targets.values_mut().chain(self.made.iter_mut().flat_map(IndexMap::values_mut)).for_each(TargetBatch::finish);
+        self.targets.values_mut().for_each(TargetBatch::finish);
     }
 }
 
 impl TargetBatch {
-    pub(super) fn new(kind: &TargetKind, options: &LoaderOptions) -> Self {
-        let (size, shapes) = (options.batch_size, &options.levels);
+    pub(crate) fn new(kind: &TargetKind, options: &LoaderOptions) -> Self {
+        let (size, shapes) = (options.samples(), &options.levels);
         let levels = match kind {
             TargetKind::Labels(labels) if labels.has_regions() => Levels::Regions(arrays(size, labels.target_channels(), shapes, false)),
             TargetKind::Labels(_) => Levels::Labels(arrays(size, 1, shapes, 0)),
@@ -119,7 +115,7 @@ impl TargetBatch {
     }
 
     /// Says that sample `index` lacks the target.
-    pub(super) fn set_absent(&mut self, index: usize) {
+    pub(crate) fn set_absent(&mut self, index: usize) {
         self.presence[index] = false;
         match &mut self.levels {
             Levels::Labels(levels) => levels.iter_mut().for_each(|level| level.slot(index).fill(0)),
@@ -131,7 +127,7 @@ impl TargetBatch {
     }
 
     /// Says that sample `index` has the target, and where that says anything: everywhere, or where `mask` at the finest level has been set.
-    pub(super) fn set_present(&mut self, index: usize, everywhere: bool) {
+    pub(crate) fn set_present(&mut self, index: usize, everywhere: bool) {
         self.presence[index] = true;
         if everywhere {
             self.mask.iter_mut().for_each(|level| level.slot(index).fill(true));
@@ -146,7 +142,7 @@ impl TargetBatch {
     }
 
     /// Sets the coarser levels of sample `index` to what the finest says.
-    pub(super) fn coarsen(&mut self, index: usize) {
+    pub(crate) fn coarsen(&mut self, index: usize) {
         match &mut self.levels {
             Levels::Labels(levels) => coarsen(levels, index),
             Levels::Regions(levels) => coarsen(levels, index),
@@ -156,7 +152,7 @@ impl TargetBatch {
     }
 
     /// To be called when all samples are set.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.all_valid = self.mask.iter().all(|level| level.data.iter().all(|valid| *valid));
     }
 }

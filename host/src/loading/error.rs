@@ -1,6 +1,5 @@
 //! Why a batch cannot be made.
 
-use crate::plugin::CallError;
 use data::preprocess;
 
 /// Why a batch cannot be made.
@@ -41,15 +40,15 @@ pub enum Error {
         /// Why.
         source: Box<preprocess::Error>,
     },
-    /// A plugin cannot make its targets.
+    /// The stage after the loader fails.
     #[error("case {case}: {source}")]
-    Transform {
-        /// Which of the source's transforms.
-        number: usize,
+    Stage {
+        /// Which part of it.
+        part: usize,
         /// Id of the case.
         case: String,
         /// Why.
-        source: CallError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A preprocessed case is not what data set and plans say.
     #[error("case {case}: {found}, expected {expected}; the store is out of date, remove it to have it made anew")]

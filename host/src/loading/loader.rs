@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::cases::Cases;
 use super::sample::{Drawn, Maker, Place, Times, report_panic};
+use super::stage::{Sample, Stage};
 use super::{Batch, Error, LoaderOptions, Source};
 
 /// Batches that a worker may have ready.
@@ -19,23 +20,26 @@ const BATCHES: usize = AHEAD + 2;
 ///
 /// Of `n` workers, worker `w` makes the batches `w`, `w + n`, `w + 2n`, … and has channels of its own: one on which batches come, one
 /// on which they go back to be filled again. Taking from them in turn gives the batches in order without any sorting.
-/// Dropping the loader stops the workers and waits for them.
+/// Dropping the loader stops the workers and waits for them. Each sample goes through the [`Stage`] `S`, if one is named.
 #[derive(Debug)]
-pub struct Loader {
-    workers: Vec<Worker>,
+pub struct Loader<S: Stage = ()> {
+    workers: Vec<Worker<S>>,
     threads: Vec<JoinHandle<()>>,
     /// The worker whose turn it is.
     turn: usize,
     /// The batch that was given out last, and the worker it goes back to.
-    lent: Option<(usize, Batch)>,
+    lent: Option<(usize, Made<S>)>,
     waited: Duration,
     times: Times,
 }
 
+/// A batch, and what the stage has made of it.
+type Made<S> = (Batch, <S as Stage>::Made);
+
 #[derive(Debug)]
-struct Worker {
-    batches: Receiver<Result<(Batch, Times), Error>>,
-    used: Sender<Batch>,
+struct Worker<S: Stage> {
+    batches: Receiver<Result<(Made<S>, Times), Error>>,
+    used: Sender<Made<S>>,
 }
 
 impl Loader {
@@ -44,6 +48,22 @@ impl Loader {
     /// # Errors
     /// When options contradict each other or the source, a case cannot be read that balancing classes needs, or a thread cannot be started.
     pub fn start(source: Arc<Source>, options: LoaderOptions, iterations_per_epoch: u64, first: (u64, u64)) -> Result<Self, Error> {
+        Self::with_stage(source, options, Arc::new(()), iterations_per_epoch, first)
+    }
+}
+
+impl<S: Stage> Loader<S> {
+    /// The same, with a stage after it.
+    ///
+    /// # Errors
+    /// As [`Loader::start`].
+    pub fn with_stage(
+        source: Arc<Source>,
+        options: LoaderOptions,
+        stage: Arc<S>,
+        iterations_per_epoch: u64,
+        first: (u64, u64),
+    ) -> Result<Self, Error> {
         options.check(&source)?;
         let cases = Arc::new(Cases::new(&source, &options)?);
         let options = Arc::new(options);
@@ -53,11 +73,12 @@ impl Loader {
             Self { workers: Vec::new(), threads: Vec::new(), turn: 0, lent: None, waited: Duration::ZERO, times: Times::default() };
         for worker in 0..workers {
             let ((sender, batches), (used, returned)) = (sync_channel(AHEAD), channel());
-            let (source, cases, options) = (Arc::clone(&source), Arc::clone(&cases), Arc::clone(&options));
+            let (making, stage) =
+                (Making { source: Arc::clone(&source), cases: Arc::clone(&cases), options: Arc::clone(&options) }, Arc::clone(&stage));
             let start = first.0 * per_epoch + first.1 + worker as u64;
             let places = (start..).step_by(workers).map(move |n| (n / per_epoch, n % per_epoch));
             let thread = Builder::new().name(format!("loader {worker}"));
-            loader.threads.push(thread.spawn(move || work(&source, &cases, &options, places, &sender, &returned))?);
+            loader.threads.push(thread.spawn(move || work(&making, &*stage, places, &sender, &returned))?);
             loader.workers.push(Worker { batches, used });
         }
         Ok(loader)
@@ -68,6 +89,14 @@ impl Loader {
     /// # Errors
     /// When a case cannot be read or a worker panicked: names the case and the cause. Later calls fail, too.
     pub fn next_batch(&mut self) -> Result<&Batch, Error> {
+        Ok(self.next_with_stage()?.0)
+    }
+
+    /// The same, and what the stage has made of it.
+    ///
+    /// # Errors
+    /// As [`Self::next_batch`].
+    pub fn next_with_stage(&mut self) -> Result<(&Batch, &S::Made), Error> {
         if let Some((worker, batch)) = self.lent.take() {
             // A worker that has ended needs no memory.
             let _ = self.workers[worker].used.send(batch);
@@ -79,7 +108,8 @@ impl Loader {
         self.turn = (worker + 1) % self.workers.len();
         self.waited += start.elapsed();
         self.times += times;
-        Ok(&self.lent.insert((worker, batch)).1)
+        let (batch, made) = &self.lent.insert((worker, batch)).1;
+        Ok((batch, made))
     }
 
     /// Time spent waiting in [`Self::next_batch`], and what the workers took for the batches it gave, since the last call of this.
@@ -88,7 +118,7 @@ impl Loader {
     }
 }
 
-impl Drop for Loader {
+impl<S: Stage> Drop for Loader<S> {
     fn drop(&mut self) {
         // Sending fails as soon as nobody can receive: that is how workers learn that they are done.
         self.workers.clear();
@@ -99,21 +129,28 @@ impl Drop for Loader {
     }
 }
 
+/// What a worker makes batches of.
+struct Making {
+    source: Arc<Source>,
+    cases: Arc<Cases>,
+    options: Arc<LoaderOptions>,
+}
+
 /// Makes the batches at `places` (epoch, iteration) until one fails or nobody wants them.
-fn work(
-    source: &Source,
-    cases: &Cases,
-    options: &LoaderOptions,
+fn work<S: Stage>(
+    making: &Making,
+    stage: &S,
     places: impl Iterator<Item = (u64, u64)>,
-    batches: &SyncSender<Result<(Batch, Times), Error>>,
-    returned: &Receiver<Batch>,
+    batches: &SyncSender<Result<(Made<S>, Times), Error>>,
+    returned: &Receiver<Made<S>>,
 ) {
     let mut maker = Maker::default();
+    let Making { source, options, .. } = making;
     // New memory comes first, all that there will be, whether batches have come back by then or not: what a run takes does not depend on which thread
     // is faster. Later none has to be waited for: of those that were sent, at most AHEAD are ready and one is given out.
-    let memory = (0..BATCHES).map(|_| Batch::new(source, options)).chain(returned);
+    let memory = (0..BATCHES).map(|_| (Batch::new(source, options), stage.memory(options))).chain(returned);
     for (place, mut batch) in places.zip(memory) {
-        let made = fill(&mut maker, source, cases, options, place, &mut batch);
+        let made = fill(&mut maker, making, stage, place, &mut batch);
         let failed = made.is_err();
         let times = std::mem::take(&mut maker.times);
         if batches.send(made.map(|()| (batch, times))).is_err() || failed {
@@ -123,23 +160,34 @@ fn work(
 }
 
 /// Makes every sample of a batch, and every sample all anew: nothing of what the memory held before is left.
-fn fill(
+fn fill<S: Stage>(
     maker: &mut Maker,
-    source: &Source,
-    cases: &Cases,
-    options: &LoaderOptions,
+    Making { source, cases, options }: &Making,
+    stage: &S,
     (epoch, iteration): (u64, u64),
-    batch: &mut Batch,
+    (batch, made): &mut Made<S>,
 ) -> Result<(), Error> {
-    for index in 0..options.batch_size {
+    for (index, number) in options.share.of_batch(options.batch_size).enumerate() {
         let start = Instant::now();
-        let Drawn { case, stored, recipe, seed } = Place { epoch, iteration, index }.draw(source, cases, options)?;
+        let Drawn { case, stored, recipe, seed } = Place { epoch, iteration, index: number }.draw(source, cases, options)?;
         // Cases are opened and voxels of a class looked up; to draw the rest takes no time.
         maker.times.read += start.elapsed();
         let id = cases.id(case);
-        report_panic(id, || maker.make(source, options, (id, &stored), (&recipe, seed), (batch, index)))?;
+        report_panic(id, || {
+            maker.make(source, options, (id, &stored), &recipe, (batch, index))?;
+            if stage.is_idle() {
+                return Ok(());
+            }
+            let start = Instant::now();
+            let (phase, size, spacing) = (options.phase, options.patch, source.spacing);
+            let sample = Sample { index, case: id, seed, phase, size, spacing, inside: maker.inside(&recipe, size) };
+            stage.make(&sample, batch, made)?;
+            maker.times.augment += start.elapsed();
+            Ok(())
+        })?;
     }
     batch.finish();
+    stage.finish(made);
     Ok(())
 }
 
@@ -153,10 +201,10 @@ pub fn preview(source: &Source, options: &LoaderOptions) -> Result<[Batch; 2], E
     let mut maker = Maker::default();
     let mut batches = [Batch::new(source, options), Batch::new(source, options)];
     for index in 0..options.batch_size {
-        let Drawn { case, stored, recipe, seed } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
+        let Drawn { case, stored, recipe, .. } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
         for (batch, recipe) in batches.iter_mut().zip([recipe.plain(), recipe]) {
             let id = cases.id(case);
-            report_panic(id, || maker.make(source, options, (id, &stored), (&recipe, seed), (batch, index)))?;
+            report_panic(id, || maker.make(source, options, (id, &stored), &recipe, (batch, index)))?;
         }
     }
     batches.iter_mut().for_each(Batch::finish);

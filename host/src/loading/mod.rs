@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! (seed, phase, epoch, iteration, sample) ─ random ─ cases: which ─ sampler: where ─ recipe ─ its part of the store
-//!     ─ image and targets, moved alike ─ derived targets ─ those that plugins make ─ coarser levels ─ Batch
+//!     ─ image and targets, moved alike ─ derived targets ─ coarser levels ─ Batch ─ a Stage of whoever takes it
 //! ```
 //!
 //! A [`Loader`] runs worker threads that make whole batches ahead of time. Sampling is that of nnU-Net's `data_loader.py`:
@@ -21,11 +21,12 @@ mod cases;
 mod error;
 mod key;
 mod loader;
-mod made;
 mod pipeline;
 pub mod random;
 mod sample;
 mod sampler;
+mod share;
+mod stage;
 #[cfg(test)]
 mod synchrony_tests;
 mod targets;
@@ -33,7 +34,6 @@ mod targets;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use imaging::augment::Augmentation;
 use indexmap::IndexMap;
@@ -44,8 +44,9 @@ pub use error::Error;
 pub use key::data_key;
 pub use loader::{Loader, preview};
 pub use sample::Times;
+pub use share::Share;
+pub use stage::{Sample, Stage};
 
-use crate::plugin::LoadedTransform;
 use data::dataset::{Dataset, Target, TargetKind, TargetSource};
 use data::preprocess::{CaseStore, Prepared};
 
@@ -65,13 +66,10 @@ pub struct Source {
     pub use_mask_for_norm: Vec<bool>,
     /// Of the voxels (z, y, x) in mm: distances and vectors are measured in it.
     pub spacing: [f64; 3],
-    /// What makes further targets of every sample: for each arm that is trained, its plugin's transform if it has one. Not part of the
-    /// [`data_key`], so that arms which see the same data are known to do so.
-    pub transforms: Vec<Option<Arc<LoadedTransform>>>,
 }
 
 impl Source {
-    /// `cases` of a prepared data set, with all its targets and none that plugins make.
+    /// `cases` of a prepared data set, with all its targets.
     pub fn of(dataset: &Dataset, prepared: &Prepared, cases: Vec<String>) -> Self {
         Self {
             store: prepared.store.clone(),
@@ -81,7 +79,6 @@ impl Source {
             use_mask_for_norm: prepared.configuration.use_mask_for_norm.clone(),
             // The distance of slices does not matter to patches of one slice.
             spacing: prepared.configuration.spacing_zyx(1.0),
-            transforms: Vec::new(),
         }
     }
 
@@ -113,6 +110,9 @@ pub struct LoaderOptions {
     /// Threads; at least one is started. Their number does not change the batches.
     #[serde(skip)]
     pub workers: usize,
+    /// Which part of every batch is made.
+    #[serde(skip)]
+    pub share: Share,
 }
 
 /// Which cases are drawn, and how often a patch must show foreground.
@@ -148,6 +148,11 @@ pub enum Phase {
 }
 
 impl LoaderOptions {
+    /// Samples of a batch that are made.
+    pub fn samples(&self) -> usize {
+        self.share.of_batch(self.batch_size).len()
+    }
+
     /// Sizes of deep-supervision levels: `round(patch * scale)` with halves to even, as Python rounds (nnU-Net
     /// `DownsampleSegForDSTransform`). `strides` are those between successive levels, coarser by coarser.
     pub fn level_shapes(patch: [usize; 3], strides: &[[usize; 3]]) -> Vec<[usize; 3]> {

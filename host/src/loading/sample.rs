@@ -9,7 +9,6 @@ use imaging::augment::{Recipe, Scratch};
 use rand::{Rng, RngExt};
 
 use super::cases::{Cases, Opened, foreground};
-use super::made::{Circumstances, put_made};
 use super::sampler::{Locations, Voxels, patch_origin};
 use super::targets::{put_derived, put_labels, put_regression};
 use super::{Batch, Error, Levels, LoaderOptions, Source, random};
@@ -66,7 +65,7 @@ pub(super) struct Drawn<'a> {
     pub case: usize,
     pub stored: Opened<'a>,
     pub recipe: Recipe,
-    /// For what plugins draw.
+    /// For what a stage draws.
     pub seed: u64,
 }
 
@@ -110,7 +109,7 @@ impl Maker {
         source: &Source,
         options: &LoaderOptions,
         (id, stored): (&str, &StoredCase),
-        (recipe, seed): (&Recipe, u64),
+        recipe: &Recipe,
         (batch, index): (&mut Batch, usize),
     ) -> Result<(), Error> {
         batch.cases[index].clear();
@@ -173,14 +172,15 @@ impl Maker {
         {
             mask(batch.image.slot(index), &self.patches[segmentation], &source.use_mask_for_norm);
         }
-        if source.transforms.iter().any(Option::is_some) {
-            self.inside.resize(voxels, false);
-            recipe.inside(&mut self.inside);
-            let circumstances = Circumstances { case: id, seed, inside: &self.inside };
-            put_made(source, options, &circumstances, (batch, index))?;
-        }
         self.times.augment += fetched.elapsed() - (self.times.decode - decode_before);
         Ok(())
+    }
+
+    /// Where a patch of size `size` by `recipe` shows the image.
+    pub(super) fn inside(&mut self, recipe: &Recipe, size: [usize; 3]) -> &[bool] {
+        self.inside.resize(size.iter().product(), false);
+        recipe.inside(&mut self.inside);
+        &self.inside
     }
 
     /// Makes target number `number`, if it is a derived one.

@@ -85,7 +85,6 @@ fn source(folder: &std::path::Path) -> Source {
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
         use_mask_for_norm: vec![false; 4],
         spacing: SPACING,
-        transforms: Vec::new(),
     }
 }
 
@@ -146,6 +145,7 @@ proptest! {
             foreground: vec![SEGMENTATION.to_owned()],
             augmentation,
             workers: 1,
+            share: Share::default(),
         };
         let mut loader = Loader::start(Arc::new(source(folder.path())), options, 10, (0, 0)).expect("started");
         for _ in 0..2 {

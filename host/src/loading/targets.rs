@@ -98,6 +98,7 @@ mod tests {
             foreground: Vec::new(),
             augmentation: Augmentation::none(),
             workers: 1,
+            share: crate::loading::Share::default(),
         }
     }
 

@@ -56,7 +56,6 @@ fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source
         targets: targets.map(|(name, target)| (name.to_owned(), target)).into(),
         use_mask_for_norm: vec![true, false],
         spacing: [1.0; 3],
-        transforms: Vec::new(),
     };
     (folder, source)
 }
@@ -105,6 +104,7 @@ fn options(patch: [usize; 3], workers: usize) -> LoaderOptions {
         foreground: vec![SEGMENTATION.to_owned()],
         augmentation: Augmentation::standard(patch, dims),
         workers,
+        share: Share::default(),
     }
 }
 

@@ -35,7 +35,7 @@ pub fn check(dataset: &Dataset, plugin: &Plugin, settings: &Settings, name: &str
         let hint = data::nearest::hint(unknown, cases.iter().map(String::as_str).take(1000));
         bail!("--case-weights: {} has no case {unknown:?}; {hint}", dataset.folder.display());
     }
-    Ok(check_foreground(&dataset.description.targets, &settings.config.samples.foreground)?)
+    Ok(check_foreground(&dataset.description.targets, &settings.config.samples.foreground.foreground)?)
 }
 
 /// The patch, as planned or as asked for, with two or three axes and with three, and how it is varied.

@@ -14,7 +14,7 @@ mod validation;
 use crate::artifact::Streams;
 use crate::device;
 use crate::environment::Environment;
-use crate::loading::{LoaderOptions, Sampling, Source, data_key};
+use crate::loading::{LoaderOptions, Sampling, Share, Source, data_key};
 use crate::model::Model;
 use crate::network::{all_told, task, trunk};
 use crate::train::deep_supervision_weights;
@@ -142,9 +142,10 @@ impl<'a> Session<'a> {
             patch: self.patch,
             levels: self.level_shapes(),
             sampling: self.settings.sampling.clone(),
-            foreground: self.settings.config.samples.foreground.clone(),
+            foreground: self.settings.config.samples.foreground.foreground.clone(),
             augmentation,
             workers: self.settings.workers,
+            share: Share::default(),
         };
         let sampling = Sampling { class_balanced: false, case_weights: BTreeMap::new(), ..train.sampling.clone() };
         let validation = LoaderOptions {

@@ -30,7 +30,7 @@ pub struct Settings {
 impl Settings {
     /// Options of the plugin, a JSON object.
     pub fn options(&self) -> Value {
-        Value::Object(self.config.options.clone())
+        Value::Object(self.config.trainer.options.clone())
     }
 }
 

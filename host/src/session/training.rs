@@ -3,20 +3,18 @@
 use super::{Existing, Session, Setup, checks};
 use crate::artifact::{self, Identity, LibraryRecord, Machine, Origin, Streams};
 use crate::environment::Stop;
-use crate::loading::{Loader, Source};
+use crate::loading::{Loader, Share};
 use crate::report::RunLog;
-use crate::train::{self, Arm, Average, EXAMPLES, End, Optimiser, Reach, SharedLayer, Training};
+use crate::train::{self, Arm, Average, EXAMPLES, End, Learner, Makers, Optimiser, State, Training, observers};
 use anyhow::Result;
 use data::dataset::splits::Fold;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a training goes on with.
 struct Begun {
     identity: Identity,
-    optimiser: Optimiser,
-    average: Option<Average>,
-    progress: train::Progress,
+    state: State,
 }
 
 /// How the random numbers of a fold are keyed. A resumed fold keeps what its checkpoint says; all of `setups` get the same, since they see
@@ -49,17 +47,17 @@ pub fn train(sessions: &mut [Session], existing: Existing, stop: &Stop) -> Resul
     // The last that can be refused; from here on files are written, or removed.
     let first = &sessions[0];
     let (train, validation) = first.loader_options();
-    let transforms: Vec<_> = sessions.iter().map(|session| session.model.transform.clone()).collect();
-    let source = |cases: &[String]| Arc::new(Source { transforms: transforms.clone(), ..first.source(cases) });
+    let makers = Arc::new(Makers(sessions.iter().map(|session| session.model.transform.clone()).collect()));
+    let source = |cases: &[String]| Arc::new(first.source(cases));
     let (batches, iterations) = (first.settings.recipe.common.accumulate, first.settings.config.training.val_iterations);
     // One that has stopped early sees no more batches.
-    let going = begun.iter().filter(|begun| !begun.progress.stopped_early);
-    let (epoch, iteration) = going.map(|begun| (begun.progress.epoch, begun.progress.iteration)).min().unwrap_or_default();
-    let train = Loader::start(source(&first.split.train), train, first.task.iterations * batches, (epoch, iteration * batches))?;
-    let validation = Loader::start(source(&first.split.validation), validation, iterations, (epoch, 0))?;
-    let arms = sessions.iter_mut().zip(begun).enumerate();
-    let arms = arms.map(|(number, (session, begun))| session.arm(number, begun, existing)).collect::<Result<_>>()?;
-    Ok(Training { arms, train, validation, stop }.run()?)
+    let going = begun.iter().filter(|begun| !begun.state.progress.stopped_early);
+    let (epoch, iteration) = going.map(|begun| (begun.state.progress.epoch, begun.state.progress.iteration)).min().unwrap_or_default();
+    let (per_epoch, start) = (first.task.iterations * batches, (epoch, iteration * batches));
+    let train = Loader::with_stage(source(&first.split.train), train, Arc::clone(&makers), per_epoch, start)?;
+    let validation = Loader::with_stage(source(&first.split.validation), validation, makers, iterations, (epoch, 0))?;
+    let arms = sessions.iter_mut().zip(begun).map(|(session, begun)| session.arm(begun, existing)).collect::<Result<_>>()?;
+    Ok(Training { arms, train, validation, validation_iterations: iterations, stop }.run()?)
 }
 
 impl Session<'_> {
@@ -75,43 +73,26 @@ impl Session<'_> {
             let state = optimiser.state().chain(average.iter().flat_map(Average::state));
             progress = artifact::load_checkpoint(&path, &mut self.model, state, &identity, anyway)?;
         }
-        Ok(Begun { identity, optimiser, average, progress })
+        Ok(Begun { identity, state: State { optimiser, average, progress } })
     }
 
     /// Writes, or removes, the first files, and puts the arm together.
-    fn arm(&mut self, number: usize, begun: Begun, existing: Existing) -> Result<Arm<'_>> {
-        let Begun { identity, optimiser, average, progress } = begun;
+    fn arm(&mut self, begun: Begun, existing: Existing) -> Result<Arm<'_>> {
+        let Begun { identity, state } = begun;
         if existing == Existing::Overwrite {
             self.remove()?;
         }
         self.write_description(&identity.origin)?;
-        let mut log = RunLog::open(&self.folder, progress.log_lengths, self.name, &self.env.output)?;
+        let mut log = RunLog::open(&self.folder, state.progress.log_lengths, self.name, &self.env.output)?;
         // Nobody else writes here: the fold is locked.
         let folders = [&self.folder, &self.folder.join(EXAMPLES)];
         folders.into_iter().for_each(|folder| imaging::io::remove_leftovers(folder, Duration::ZERO));
-        self.write_debug(&identity, &progress)?;
-        self.log_start(&mut log, &progress, &identity.data_key);
-        let unseen = self.model.trainer.outputs().iter().filter_map(|output| output.target.clone()).collect();
-        Ok(Arm {
-            shared: SharedLayer::new(&self.model.parameters),
-            level_weights: self.level_weights(),
-            name: self.name.to_owned(),
-            model: &mut self.model,
-            task: &self.task,
-            number,
-            folder: self.folder.clone(),
-            identity,
-            upkeep: self.settings.config.upkeep.clone(),
-            optimiser,
-            average,
-            progress,
-            log,
-            reach: Reach::default(),
-            saved: Instant::now(),
-            names_checked: false,
-            probed: None,
-            unseen,
-        })
+        self.write_debug(&identity, &state.progress)?;
+        self.log_start(&mut log, &state.progress, &identity.data_key);
+        let (level_weights, upkeep) = (self.level_weights(), &self.settings.config.upkeep);
+        let learner = Learner::new(&mut self.model, &self.task, (&identity.recipe, upkeep), level_weights, Share::default(), state);
+        let observers = observers(&self.folder, &identity, upkeep, &learner);
+        Ok(Arm { name: self.name.to_owned(), learner, log, observers })
     }
 
     fn identity(&self, data_key: &str) -> Result<Identity> {

@@ -1,42 +1,32 @@
-//! Batches of the loader as tensors on the device: loaded once for all arms, with what the plugin of each has made of them.
+//! Batches of the loader as tensors on the device: loaded once for all learners, with what the plugin of each has made of them.
 
-use crate::loading::{self, Array, Levels};
+use crate::loading::{self, Array, Levels, TargetBatch};
 use crate::network::Error;
 use indexmap::IndexMap;
 use plugin_api::{Batch, Target};
 use tch::{Device, Kind, Tensor, kind::Element};
 
-/// What every arm sees of a batch.
-#[derive(Debug)]
-pub struct Loaded {
-    shared: Batch,
-    /// For each arm what its plugin has made.
-    made: Vec<IndexMap<String, Target>>,
+/// Moves `batch` to `device`, for one learner after the other with what its plugin has made, `made`. What all of them see shares its memory. 2D networks
+/// get (B, C, Y, X).
+pub fn to_device(batch: &loading::Batch, made: &[IndexMap<String, TargetBatch>], dims: usize, device: Device) -> Result<Vec<Batch>, Error> {
+    let targets = |targets: &IndexMap<String, TargetBatch>| -> Result<IndexMap<String, Target>, Error> {
+        targets.iter().map(|(name, target)| Ok((name.clone(), to_tensors(target, dims, device)?))).collect()
+    };
+    let (image, shared) = (tensor(&batch.image, dims, device)?, targets(&batch.targets)?);
+    let of_one = |made: &IndexMap<String, TargetBatch>| {
+        let mut all: IndexMap<String, Target> = shared.iter().map(|(name, target)| (name.clone(), share(target))).collect();
+        all.extend(targets(made)?);
+        Ok(Batch { image: image.shallow_clone(), cases: batch.cases.clone(), targets: all })
+    };
+    made.iter().map(of_one).collect()
 }
 
-impl Loaded {
-    /// Moves `batch` to `device`; 2D networks get (B, C, Y, X).
-    pub fn new(batch: &loading::Batch, dims: usize, device: Device) -> Result<Self, Error> {
-        let targets = |targets: &IndexMap<String, loading::TargetBatch>| -> Result<IndexMap<String, Target>, Error> {
-            targets.iter().map(|(name, target)| Ok((name.clone(), to_tensors(target, dims, device)?))).collect()
-        };
-        let shared = Batch { image: tensor(&batch.image, dims, device)?, cases: batch.cases.clone(), targets: targets(&batch.targets)? };
-        Ok(Self { shared, made: batch.made.iter().map(targets).collect::<Result<_, _>>()? })
-    }
-
-    /// The batch of arm number `arm`. Shares its memory.
-    pub fn of_arm(&self, arm: usize) -> Batch {
-        let share = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
-        let targets = self.shared.targets.iter().chain(&self.made[arm]);
-        let targets = targets.map(|(name, target)| {
-            let (levels, valid) = (share(&target.levels), share(&target.valid));
-            (name.clone(), Target { levels, valid, presence: target.presence.shallow_clone() })
-        });
-        Batch { image: self.shared.image.shallow_clone(), cases: self.shared.cases.clone(), targets: targets.collect() }
-    }
+fn share(target: &Target) -> Target {
+    let all = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+    Target { levels: all(&target.levels), valid: all(&target.valid), presence: target.presence.shallow_clone() }
 }
 
-fn to_tensors(target: &loading::TargetBatch, dims: usize, device: Device) -> Result<Target, Error> {
+fn to_tensors(target: &TargetBatch, dims: usize, device: Device) -> Result<Target, Error> {
     Ok(Target {
         levels: match &target.levels {
             // Two bytes a voxel on the way to the device, eight there: losses take them as indices.

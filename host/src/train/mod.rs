@@ -1,19 +1,28 @@
 //! Training: batches in, a trained network and its logs out.
 //!
-//! [`Training::run`] is the loop, over one [`Arm`] or several that see the same batches. An epoch is `iterations` steps (`step`: forward, the
-//! plugin's terms, their weighted sum, backward, clip, `optimiser`, `average`), then validation batches (`validation`) for the online
-//! `metrics`, a record, and a checkpoint of its `progress`. `weighting` says how much terms count; `watch` looks after it.
+//! [`Training::run`] is the loop, over one [`Arm`] or several that see the same batches. An arm is a [`Learner`], which is a network and what moves it, and
+//! its [`observers`], which are all that writes files: logs, pictures, checkpoints, watchdogs.
+//!
+//! ```text
+//! loader ─ `made`: targets of plugins ─ batch ─┬ learner.step ─ report ─ observers          iterations times an epoch
+//!                                              ├ learner.validate ─ report ─ observers      validation iterations
+//!                                              └ learner.measure ─ record ─ observers       once
+//! ```
+//! A step is forward, the plugin's terms, their weighted sum, backward, clip, `optimiser`, `average` (`step`); `weighting` says how much terms count;
+//! `validation` adds up the online `metrics`. Where a training stands is its `progress`, which checkpoints hold.
 //!
 //! Everything random is keyed by (seed, fold, epoch, iteration), so a checkpoint needs no generator's state.
 
-mod arm;
 mod average;
 mod batch;
 mod deep_supervision;
 mod error;
 mod example;
+mod learner;
 mod loss_scale;
+mod made;
 mod metrics;
+mod observers;
 mod optimiser;
 mod progress;
 mod step;
@@ -22,27 +31,24 @@ mod validation;
 mod watch;
 mod weighting;
 
-use crate::artifact::checkpoint_path;
 use crate::environment::Stop;
 use crate::loading::{self, Loader};
-use crate::report::{Bar, format_duration};
-use arm::DataTimes;
+use crate::report::{Bar, RunLog, format_duration};
 use imaging::failpoint;
 use plugin_api::{Batch, Task};
 use std::time::Instant;
 use validation::Validated;
 
-pub use arm::Arm;
 pub use average::Average;
-pub use batch::Loaded;
+pub use batch::to_device;
 pub use deep_supervision::deep_supervision_weights;
 pub use error::{Error, StepError};
+pub use learner::{Failure, Learner, State, StepReport, ValidationReport};
+pub use made::Makers;
+pub use observers::{EXAMPLES, Observer, Seen, observers};
 pub use optimiser::Optimiser;
 pub use progress::Progress;
 pub use terms::{TermSums, total};
-pub use validation::EXAMPLES;
-pub use watch::Reach;
-pub use weighting::SharedLayer;
 
 /// After so many iterations their mean time says when training will end.
 const ITERATIONS_TO_ESTIMATE: u64 = 20;
@@ -56,125 +62,219 @@ pub enum End {
     Interrupted,
 }
 
+/// One of the networks that are trained on the same batches.
+#[derive(Debug)]
+pub struct Arm<'a> {
+    /// Its name; empty where it is the only one.
+    pub name: String,
+    /// What is trained.
+    pub learner: Learner<'a>,
+    /// Its log.
+    pub log: RunLog,
+    /// What looks at it.
+    pub observers: Vec<Box<dyn Observer>>,
+}
+
+impl<'a> Arm<'a> {
+    /// `error`, with this arm's name where there are others.
+    fn named(&self, error: Error) -> Error {
+        if self.name.is_empty() { error } else { Error::Arm { name: self.name.clone(), source: Box::new(error) } }
+    }
+
+    /// Does `work` with its learner.
+    fn learn<T, E: Into<Error>>(&mut self, work: impl FnOnce(&mut Learner<'a>) -> Result<T, E>) -> Result<T, Error> {
+        work(&mut self.learner).map_err(|error| self.named(error.into()))
+    }
+
+    /// Tells every observer; warnings go to the log before the next one is told.
+    fn tell(&mut self, mut event: impl FnMut(&mut dyn Observer, &mut Seen<'_, 'a>) -> Result<(), Error>) -> Result<(), Error> {
+        let Self { learner, log, observers, .. } = self;
+        let mut told = Ok(());
+        for observer in observers {
+            write_warnings(learner, log);
+            told = event(&mut **observer, &mut Seen { learner: &mut *learner, log: &mut *log });
+            if told.is_err() {
+                break;
+            }
+        }
+        write_warnings(learner, log);
+        told.map_err(|error| self.named(error))
+    }
+
+    fn step(&mut self, batches: &[Batch], loading: f64) -> Result<(), Error> {
+        let start = Instant::now();
+        let mut report = self.learn(|learner| learner.step(batches))?;
+        self.learner.progress.seconds += loading + start.elapsed().as_secs_f64();
+        self.tell(|observer, seen| observer.step(seen, batches, &mut report))?;
+        report.failure.map_or(Ok(()), |failure| Err(self.named(failure.into())))
+    }
+
+    fn validate(&mut self, batch: &Batch, iteration: u64, validated: &mut Validated, loading: f64) -> Result<(), Error> {
+        let start = Instant::now();
+        let mut report = self.learn(|learner| learner.validate(batch, iteration, validated))?;
+        self.tell(|observer, seen| observer.validated(seen, batch, &mut report))?;
+        self.learner.progress.seconds += loading + start.elapsed().as_secs_f64();
+        report.failure.map_or(Ok(()), |failure| Err(self.named(failure.into())))
+    }
+
+    fn finish_epoch(&mut self, validated: Validated, data: &DataTimes) -> Result<(), Error> {
+        self.tell(|observer, seen| observer.trained(seen))?;
+        let record = self.learn(|learner| learner.measure(validated, data))?;
+        self.tell(|observer, seen| observer.measured(seen, &record))?;
+        self.learner.next_epoch();
+        self.tell(|observer, seen| observer.advanced(seen, record.best))
+    }
+}
+
+fn write_warnings(learner: &mut Learner, log: &mut RunLog) {
+    learner.take_warnings().iter().for_each(|warning| log.line(&format!("Warning: {warning}")));
+}
+
+/// What the loaders did in an epoch, in seconds.
+struct DataTimes {
+    waited: f64,
+    read: f64,
+    decode: f64,
+    augment: f64,
+}
+
+impl DataTimes {
+    fn of(loaders: [&mut Loader<Makers>; 2]) -> Self {
+        let mut all = Self { waited: 0.0, read: 0.0, decode: 0.0, augment: 0.0 };
+        for loader in loaders {
+            let (waited, times) = loader.take_times();
+            all.waited += waited.as_secs_f64();
+            all.read += times.read.as_secs_f64();
+            all.decode += times.decode.as_secs_f64();
+            all.augment += times.augment.as_secs_f64();
+        }
+        all
+    }
+}
+
 /// Trainings of one fold that see the same batches: usually one, several where losses are compared.
 #[derive(Debug)]
 pub struct Training<'a> {
     /// What is trained, each by itself.
     pub arms: Vec<Arm<'a>>,
-    /// Training batches, positioned where the arm stands that is farthest behind.
-    pub train: Loader,
+    /// Training batches, positioned where the arm stands that is farthest behind, with what the plugins of all arms make of them, in their order.
+    pub train: Loader<Makers>,
     /// Validation batches.
-    pub validation: Loader,
+    pub validation: Loader<Makers>,
+    /// Of them, so many an epoch.
+    pub validation_iterations: u64,
     /// Set by Ctrl-C.
     pub stop: &'a Stop,
 }
+
+/// An arm and its place among all.
+type Placed<'t, 'a> = (usize, &'t mut Arm<'a>);
 
 impl Training<'_> {
     /// Trains all arms to their last epoch, or until `stop`. After a kill one may be ahead of the others: it waits for them.
     pub fn run(mut self) -> Result<End, Error> {
         let mut estimate = Estimate::default();
-        while let Some(epoch) = self.arms.iter().filter(|arm| !arm.is_done()).map(|arm| arm.progress.epoch).min() {
+        let going = |arm: &&Arm| !arm.learner.is_done();
+        while let Some(epoch) = self.arms.iter().filter(going).map(|arm| arm.learner.progress.epoch).min() {
             if self.epoch(epoch, &mut estimate)? == End::Interrupted {
-                for arm in self.arms.iter_mut().filter(|arm| !arm.is_done()) {
-                    arm.checkpoint("latest").map_err(|error| arm.named(error))?;
-                    let (epoch, iteration) = (arm.progress.epoch, arm.progress.iteration);
-                    arm.log.line(&format!("Stopped in epoch {epoch}, iteration {iteration}. Go on with --resume."));
+                let going = self.arms.iter_mut().filter(|arm| !arm.learner.is_done());
+                for arm in going {
+                    arm.tell(|observer, seen| observer.interrupted(seen))?;
                 }
                 return Ok(End::Interrupted);
             }
         }
         for arm in &mut self.arms {
-            arm.checkpoint("final").map_err(|error| arm.named(error))?;
-            // It would hold the same; nnU-Net removes it, too.
-            let _ = std::fs::remove_file(checkpoint_path(&arm.folder, "latest"));
+            arm.tell(|observer, seen| observer.finished(seen))?;
         }
         Ok(End::Finished)
     }
 
     fn epoch(&mut self, epoch: u64, estimate: &mut Estimate) -> Result<End, Error> {
-        let Self { arms, train, validation, stop } = self;
-        let mut arms: Vec<&mut Arm> = arms.iter_mut().filter(|arm| !arm.is_done() && arm.progress.epoch == epoch).collect();
-        for arm in &mut arms {
-            arm.start_epoch().map_err(|error| arm.named(error))?;
-        }
-        if steps(&mut arms, train, stop, estimate)? == End::Interrupted {
+        let Self { arms, train, validation, validation_iterations, stop } = self;
+        let arms = arms.iter_mut().enumerate();
+        let mut arms: Vec<Placed> = arms.filter(|(_, arm)| !arm.learner.is_done() && arm.learner.progress.epoch == epoch).collect();
+        arms.iter_mut().try_for_each(|(_, arm)| arm.learn(Learner::start_epoch))?;
+        if steps(&mut arms, train, *validation_iterations, stop, estimate)? == End::Interrupted {
             return Ok(End::Interrupted);
         }
         trim_memory();
-        arms.iter().flat_map(|arm| &arm.average).try_for_each(Average::swap)?;
-        let validated = validate(&mut arms, validation, stop);
-        arms.iter().flat_map(|arm| &arm.average).try_for_each(Average::swap)?;
+        arms.iter().try_for_each(|(_, arm)| arm.learner.swap_average())?;
+        let validated = validate(&mut arms, validation, *validation_iterations, stop);
+        arms.iter().try_for_each(|(_, arm)| arm.learner.swap_average())?;
         let Some(validated) = validated? else { return Ok(End::Interrupted) };
         let data = DataTimes::of([train, validation]);
-        for (arm, validated) in arms.into_iter().zip(validated) {
-            arm.finish_epoch(validated, &data).map_err(|error| arm.named(error))?;
-        }
+        arms.into_iter().zip(validated).try_for_each(|((_, arm), validated)| arm.finish_epoch(validated, &data))?;
         Ok(End::Finished)
     }
 }
 
 /// The steps of an epoch that are left. Every batch is loaded once, for all arms that have come so far.
-fn steps(arms: &mut [&mut Arm], train: &mut Loader, stop: &Stop, estimate: &mut Estimate) -> Result<End, Error> {
-    let iterations = arms[0].task.iterations;
-    let bar = Bar::new(&format!("epoch {}", arms[0].progress.epoch), iterations);
-    let first = arms.iter().map(|arm| arm.progress.iteration).min().unwrap_or(0);
+fn steps(
+    arms: &mut [Placed],
+    train: &mut Loader<Makers>,
+    validation_iterations: u64,
+    stop: &Stop,
+    estimate: &mut Estimate,
+) -> Result<End, Error> {
+    let first = &arms[0].1.learner;
+    let (iterations, accumulated) = (first.task.iterations, first.recipe.common.accumulate);
+    let bar = Bar::new(&format!("epoch {}", first.progress.epoch), iterations);
+    let first = arms.iter().map(|(_, arm)| arm.learner.progress.iteration).min().unwrap_or(0);
     for iteration in first..iterations {
         failpoint::reached(format_args!("train.step"));
         if stop.is_asked() {
             return Ok(End::Interrupted);
         }
         let start = Instant::now();
-        let accumulated = arms[0].identity.recipe.common.accumulate;
-        let batches = (0..accumulated).map(|_| next_batch(arms, train, iteration)).collect::<Result<Vec<_>, _>>()?;
-        let loading = start.elapsed();
-        for arm in arms.iter_mut().filter(|arm| arm.progress.iteration == iteration) {
-            let start = Instant::now();
-            let batches: Vec<Batch> = batches.iter().map(|batch| batch.of_arm(arm.number)).collect();
-            arm.step(&batches).map_err(|error| arm.named(error))?;
-            arm.progress.iteration += 1;
-            arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
-            arm.save_now_and_then().map_err(|error| arm.named(error))?;
+        let mut batches = (0..accumulated).map(|_| next_batch(arms, train, iteration)).collect::<Result<Vec<_>, _>>()?;
+        let loading = start.elapsed().as_secs_f64();
+        for (place, arm) in arms.iter_mut().filter(|(_, arm)| arm.learner.progress.iteration == iteration) {
+            let batches: Vec<Batch> = batches.iter_mut().filter_map(|batch| batch[*place].take()).collect();
+            arm.step(&batches, loading)?;
         }
         bar.set(iteration + 1, iterations);
-        if let Some(line) = estimate.after_step(arms[0].task, &arms[0].progress, arms[0].identity.validation_iterations) {
-            bar.suspend(|| arms.iter_mut().for_each(|arm| arm.log.line(&line)));
+        let Arm { learner, .. } = &*arms[0].1;
+        if let Some(line) = estimate.after_step(learner.task, &learner.progress, validation_iterations) {
+            bar.suspend(|| arms.iter_mut().for_each(|(_, arm)| arm.log.line(&line)));
         }
     }
     Ok(End::Finished)
 }
 
 /// The validation batches of an epoch; `None` when stopped.
-fn validate(arms: &mut [&mut Arm], validation: &mut Loader, stop: &Stop) -> Result<Option<Vec<Validated>>, Error> {
-    let mut validated: Vec<Validated> = arms.iter().map(|arm| Validated::new(arm)).collect();
-    for iteration in 0..arms[0].identity.validation_iterations {
+fn validate(arms: &mut [Placed], validation: &mut Loader<Makers>, iterations: u64, stop: &Stop) -> Result<Option<Vec<Validated>>, Error> {
+    let mut validated: Vec<Validated> = arms.iter().map(|(_, arm)| Validated::new(&arm.learner)).collect();
+    for iteration in 0..iterations {
         if stop.is_asked() {
             return Ok(None);
         }
         let start = Instant::now();
-        let batch = next_batch(arms, validation, iteration)?;
-        let loading = start.elapsed();
-        for (arm, validated) in arms.iter_mut().zip(&mut validated) {
-            let start = Instant::now();
-            arm.validate(&batch.of_arm(arm.number), iteration, validated).map_err(|error| arm.named(error))?;
-            arm.progress.seconds += (loading + start.elapsed()).as_secs_f64();
+        let mut batch = next_batch(arms, validation, iteration)?;
+        let loading = start.elapsed().as_secs_f64();
+        for ((place, arm), validated) in arms.iter_mut().zip(&mut validated) {
+            if let Some(batch) = batch[*place].take() {
+                arm.validate(&batch, iteration, validated, loading)?;
+            }
         }
     }
     Ok(Some(validated))
 }
 
-/// The next batch of `loader`, which is that of `iteration`, on the device of all arms.
-fn next_batch(arms: &[&mut Arm], loader: &mut Loader, iteration: u64) -> Result<Loaded, Error> {
+/// The next batch of `loader`, which is that of `iteration`, on the device of all arms: one for each of them, by its place.
+fn next_batch(arms: &[Placed], loader: &mut Loader<Makers>, iteration: u64) -> Result<Vec<Option<Batch>>, Error> {
     let arm_of = |error: &loading::Error| match error {
-        loading::Error::Transform { number, .. } => arms.iter().find(|arm| arm.number == *number),
+        loading::Error::Stage { part, .. } => arms.iter().find(|(place, _)| place == part),
         _ => None,
     };
-    let batch = loader.next_batch().map_err(|error| match arm_of(&error) {
-        Some(arm) => arm.named(error.into()),
+    let (batch, made) = loader.next_with_stage().map_err(|error| match arm_of(&error) {
+        Some((_, arm)) => arm.named(error.into()),
         None => error.into(),
     })?;
-    let Arm { task, model, progress, .. } = &*arms[0];
+    let Learner { task, model, progress, .. } = &arms[0].1.learner;
     let failed = |source| Error::Step { epoch: progress.epoch, iteration, cases: batch.cases.join(", "), source };
-    Loaded::new(batch, task.dims, model.parameters.device()).map_err(|error| failed(error.into()))
+    let batches = to_device(batch, made, task.dims, model.parameters.device()).map_err(|error| failed(error.into()))?;
+    Ok(batches.into_iter().map(Some).collect())
 }
 
 /// Gives memory that is free back to the system: what every epoch leaves between longer-lived pieces would add up.

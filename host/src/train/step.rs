@@ -1,10 +1,10 @@
 //! One optimiser step: batches in, moved weights out, or a reason why not.
 
+use super::learner::{Failure, Learner, StepReport};
 use super::terms::{TermSums, total};
-use super::watch::{self, KeptBuffers, MOST_SKIPS};
+use super::watch::KeptBuffers;
 use super::weighting::{Seen, SeenSums};
-use super::{Arm, Error, StepError};
-use crate::config::OnNonfinite;
+use super::{Error, StepError};
 use crate::network::Precision;
 use crate::shim::mix;
 use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term, Weight};
@@ -17,69 +17,57 @@ struct Looks {
     seen: SeenSums,
 }
 
-/// A step that was not taken.
-struct Failure {
+/// Why a step cannot be taken, and on which cases.
+struct Broken {
     cases: Vec<String>,
     source: StepError,
 }
 
-impl Arm<'_> {
-    /// One optimiser step, from as many batches as the recipe accumulates. What becomes of numbers that run out of range is decided by the
-    /// watchdogs; in float16 they first mean that the loss was scaled too much.
-    pub(super) fn step(&mut self, batches: &[Batch]) -> Result<(), Error> {
+impl Learner<'_> {
+    /// One optimiser step, from as many batches as the recipe accumulates. Numbers that run out of range leave weights and buffers as they were: in
+    /// float16 they first mean that the loss was scaled too much, and then are told of.
+    pub(super) fn step(&mut self, batches: &[Batch]) -> Result<StepReport, Error> {
+        let iteration = self.progress.iteration;
+        let failure = self.step_at(iteration, batches)?;
+        self.progress.iteration += 1;
+        Ok(StepReport { failure })
+    }
+
+    fn step_at(&mut self, iteration: u64, batches: &[Batch]) -> Result<Option<Failure>, Error> {
         let half = self.model.precision == Precision::Fp16;
-        let forgiving = half || self.upkeep.on_nonfinite == OnNonfinite::Skip;
-        let buffers = forgiving.then(|| KeptBuffers::of(&self.model.parameters));
-        self.look_for_targets(batches).map_err(Error::Model)?;
+        let buffers = self.forgiving.then(|| KeptBuffers::of(&self.model.parameters));
         self.optimiser.clear_gradients().map_err(Error::Model)?;
         let mut looks = Looks::default();
         let backward = batches.iter().zip(0..).try_for_each(|(batch, micro_step)| {
-            let step = self.step_info(Phase::Train, self.progress.iteration, micro_step);
-            self.backward(batch, &step, &mut looks).map_err(|source| Failure { cases: batch.cases.clone(), source })
+            let step = self.step_info(Phase::Train, iteration, micro_step);
+            self.backward(batch, &step, &mut looks).map_err(|source| Broken { cases: batch.cases.clone(), source })
         });
-        let failure = match backward {
-            Ok(()) => self.update().err().map(|source| Failure { cases: cases_of(batches), source }),
-            Err(failure) => Some(failure),
+        let broken = match backward {
+            Ok(()) => self.update().err().map(|source| Broken { cases: cases_of(batches), source }),
+            Err(broken) => Some(broken),
         };
-        let Some(failure) = failure else {
+        let Some(Broken { cases, source }) = broken else {
             self.progress.sums.extend(&looks.sums);
             let seen = looks.seen.finish();
             // In float16 single gradients may overflow although their sum does not: such a look says nothing.
             if seen.iter().all(|seen| seen.loss.is_finite() && seen.norm.is_finite()) {
-                self.progress.weighting.after_step(&self.identity.recipe.weighting, &seen);
+                self.progress.weighting.after_step(&self.recipe.weighting, &seen);
             }
             self.progress.skipped_in_a_row = 0;
-            return Ok(());
+            return Ok(None);
         };
+        let failure = Failure { epoch: self.progress.epoch, iteration, cases, source };
         if !failure.source.is_nonfinite() {
-            return Err(self.failed(failure.cases, failure.source));
+            return Err(failure.into());
         }
         if let Some(buffers) = buffers {
             buffers.restore().map_err(Error::Model)?;
         }
         // Not worth a word: it is how the scale is found.
         if half && self.progress.loss_scale.overflowed() {
-            return Ok(());
+            return Ok(None);
         }
-        self.nonfinite(failure, batches)
-    }
-
-    /// Notes which targets some sample has. A look costs nothing once all were there.
-    fn look_for_targets(&mut self, batches: &[Batch]) -> Result<(), StepError> {
-        for target in self.unseen.clone() {
-            for batch in batches {
-                if batch
-                    .targets
-                    .get(&target)
-                    .map(|target| target.presence.f_any())
-                    .transpose()?
-                    .is_some_and(|any| any.int64_value(&[]) != 0)
-                {
-                    self.unseen.remove(&target);
-                }
-            }
-        }
-        Ok(())
+        Ok(Some(failure))
     }
 
     /// Whether some sample of `batch` has the target of some output.
@@ -133,7 +121,7 @@ impl Arm<'_> {
         }
         drop(features);
         if let Some(loss) = total(&terms)? {
-            let factor = self.loss_factor() / self.identity.recipe.common.accumulate as f64;
+            let factor = self.loss_factor() / self.recipe.common.accumulate as f64;
             let loss = if factor == 1.0 { loss } else { loss.f_mul_scalar(factor)? };
             loss.f_backward()?;
         }
@@ -143,7 +131,7 @@ impl Arm<'_> {
     /// Refuses schedules of terms that do not exist, by the `terms` of the first batch. Where cases lack targets, their terms are not among
     /// these: then by those of another trainer, on the same batch as if nothing lacked.
     fn check_names(&mut self, terms: &[Term], outputs: &Outputs, batch: &Batch, step: &Step) -> Result<(), StepError> {
-        let weighting = &self.identity.recipe.weighting;
+        let weighting = &self.recipe.weighting;
         let names = |terms: &[Term]| terms.iter().map(|term| term.name.clone()).collect::<Vec<_>>();
         let mut known = names(terms);
         let checked = weighting.check_names(known.iter().map(String::as_str));
@@ -173,13 +161,13 @@ impl Arm<'_> {
 
     /// Gives terms the weights of the recipe.
     pub(super) fn weigh(&self, terms: &mut [Term]) -> Result<(), StepError> {
-        self.identity.recipe.weighting.apply(terms, &self.progress.weighting, self.progress.epoch, self.task.epochs)
+        self.recipe.weighting.apply(terms, &self.progress.weighting, self.progress.epoch, self.task.epochs)
     }
 
     /// What the weighting and the report of conflicts want to know of terms as the plugin gives them.
     fn look_at_terms(&mut self, terms: &[Term], step: &Step, seen: &mut SeenSums) -> Result<(), StepError> {
-        let weighting = &self.identity.recipe.weighting;
-        let every = self.upkeep.conflicts;
+        let weighting = &self.recipe.weighting;
+        let every = self.conflicts;
         let compare = terms.len() > 1 && step.micro_step == 0 && every > 0 && step.iteration.is_multiple_of(every);
         let gradients = match compare || weighting.looks_at_gradients() {
             true => {
@@ -196,7 +184,7 @@ impl Arm<'_> {
             }
             false => None,
         };
-        let weighting = &self.identity.recipe.weighting;
+        let weighting = &self.recipe.weighting;
         let norms = gradients.as_ref().map(|gradients| gradients.norms()).transpose()?.unwrap_or_default();
         if let Some(gradients) = gradients.filter(|_| compare) {
             self.progress.cosines.add(&gradients, &norms)?;
@@ -228,34 +216,6 @@ impl Arm<'_> {
     /// Factor of the loss: 1 but in float16.
     fn loss_factor(&self) -> f64 {
         if self.model.precision == Precision::Fp16 { self.progress.loss_scale.factor() } else { 1.0 }
-    }
-
-    fn nonfinite(&mut self, failure: Failure, batches: &[Batch]) -> Result<(), Error> {
-        let (epoch, iteration) = (self.progress.epoch, self.progress.iteration);
-        match self.upkeep.on_nonfinite {
-            OnNonfinite::Stop => Err(self.failed(failure.cases, failure.source)),
-            OnNonfinite::Dump => {
-                let mut files = Vec::new();
-                for (i, batch) in batches.iter().enumerate() {
-                    let path = self.folder.join(format!("nonfinite_epoch_{epoch}_iteration_{iteration}_batch_{i}.safetensors"));
-                    watch::dump(&path, batch).map_err(Error::Model)?;
-                    files.push(path.display().to_string());
-                }
-                self.log.line(&format!("The batch is in {}", files.join(", ")));
-                Err(self.failed(failure.cases, failure.source))
-            }
-            OnNonfinite::Skip => {
-                self.progress.skipped += 1;
-                self.progress.skipped_in_a_row += 1;
-                let cases = failure.cases.join(", ");
-                self.log.line(&format!("Step left out: {} (epoch {epoch}, iteration {iteration}, cases {cases})", failure.source));
-                if self.progress.skipped_in_a_row >= MOST_SKIPS { Err(self.failed(failure.cases, failure.source)) } else { Ok(()) }
-            }
-        }
-    }
-
-    pub(super) fn failed(&self, cases: Vec<String>, source: StepError) -> Error {
-        Error::Step { epoch: self.progress.epoch, iteration: self.progress.iteration, cases: cases.join(", "), source }
     }
 
     pub(super) fn step_info(&self, phase: Phase, iteration: u64, micro_step: u64) -> Step {

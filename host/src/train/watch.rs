@@ -1,4 +1,4 @@
-//! Watchdogs: what a person would notice too late. Numbers that ran out of range, terms that train nothing, scores that rise no more.
+//! What watchdogs need of a step: which terms reach the trunk, buffers as they were, the batch that broke it.
 
 use super::StepError;
 use super::weighting::trains;
@@ -8,8 +8,6 @@ use plugin_api::{Batch, Features, Term};
 use std::path::Path;
 use tch::Tensor;
 
-/// After so many skipped steps in a row there is nothing to hope for.
-pub const MOST_SKIPS: u64 = 20;
 /// Steps in which a term may reach the trunk before it is called dead: a batch may lack what it is about.
 const LOOKS: u32 = 5;
 

@@ -8,7 +8,7 @@
 
 use data::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
-use host::loading::{Loader, LoaderOptions, Phase, Sampling, Source};
+use host::loading::{Loader, LoaderOptions, Phase, Sampling, Share, Source};
 use imaging::augment::Augmentation;
 use imaging::{BoundingBox, Volume};
 use std::path::Path;
@@ -69,6 +69,7 @@ fn options(workers: usize) -> LoaderOptions {
         foreground: vec![SEGMENTATION.to_owned()],
         augmentation: Augmentation::standard(PATCH, 3),
         workers,
+        share: Share::default(),
     }
 }
 
@@ -83,7 +84,6 @@ fn source(folder: &Path) -> Source {
         targets: [(SEGMENTATION.to_owned(), target)].into(),
         use_mask_for_norm: vec![false],
         spacing: [1.0; 3],
-        transforms: Vec::new(),
     }
 }
 

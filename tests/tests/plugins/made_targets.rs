@@ -2,13 +2,14 @@
 
 use data::dataset::{Labels, SEGMENTATION, Target, TargetKind, TargetSource};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
-use host::loading::{Array, Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Source};
+use host::loading::{Array, Batch, Levels, Loader, LoaderOptions, Phase, Sampling, Share, Source, TargetBatch};
 use host::network::told;
 use host::plugin::{self, LoadedTransform};
+use host::train::Makers;
 use imaging::augment::{Augmentation, downsample_nearest};
 use imaging::{BoundingBox, Volume, VolumeView};
-use plugin_api::Task;
 use plugin_api::extensions::{MadeTarget, Sample, TargetPatch, Values, ValuesMut};
+use plugin_api::{IndexMap, Task};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,8 +74,8 @@ fn case(labelled: bool) -> PreprocessedCase {
     }
 }
 
-/// Two cases, of which `without` has no labels, and what `transforms` make of them.
-fn source(folder: &Path, transforms: Vec<Option<Arc<LoadedTransform>>>) -> Source {
+/// Two cases, of which `without` has no labels.
+fn source(folder: &Path) -> Source {
     let store = CaseStore::new(folder, "test");
     store.write("with", &case(true), PATCH).expect("written");
     store.write("without", &case(false), PATCH).expect("written");
@@ -85,7 +86,6 @@ fn source(folder: &Path, transforms: Vec<Option<Arc<LoadedTransform>>>) -> Sourc
         targets: [(SEGMENTATION.to_owned(), segmentation())].into(),
         use_mask_for_norm: vec![false],
         spacing: SPACING,
-        transforms,
     }
 }
 
@@ -100,17 +100,23 @@ fn options(workers: usize) -> LoaderOptions {
         foreground: vec![SEGMENTATION.to_owned()],
         augmentation: Augmentation::named("default", PATCH, 3).expect("known"),
         workers,
+        share: Share::default(),
     }
 }
 
-fn batches(source: &Source, workers: usize) -> Vec<Batch> {
-    batches_of(source, options(workers), 0)
+/// A batch, and what is made of it for each arm.
+type Made = (Batch, Vec<IndexMap<String, TargetBatch>>);
+
+fn batches(source: &Source, makers: &Makers, workers: usize) -> Vec<Made> {
+    batches_of(source, makers, options(workers), 0)
 }
 
 /// Twelve, from number `first` on.
-fn batches_of(source: &Source, options: LoaderOptions, first: u64) -> Vec<Batch> {
-    let mut loader = Loader::start(Arc::new(source.clone()), options, 100, (0, first)).expect("started");
-    (0..12).map(|_| loader.next_batch().expect("a batch").clone()).collect()
+fn batches_of(source: &Source, makers: &Makers, options: LoaderOptions, first: u64) -> Vec<Made> {
+    let (source, makers) = (Arc::new(source.clone()), Arc::new(makers.clone()));
+    let mut loader = Loader::with_stage(source, options, makers, 100, (0, first)).expect("started");
+    let mut next = || loader.next_with_stage().map(|(batch, made)| (batch.clone(), made.clone()));
+    (0..12).map(|_| next().expect("a batch")).collect()
 }
 
 /// exp(−d² / 2σ²) of the distance d in mm to the mean position of the voxels of `class`.
@@ -129,13 +135,13 @@ fn batches_hold_what_each_plugin_makes_of_them() {
     let folder = artifact::folder();
     let sigmas = [3.0, 6.0];
     let transforms = sigmas.map(|sigma| Some(Arc::new(transform("heatmap", json!({ "sigma": sigma })).expect("made"))));
-    let source = source(folder.path(), transforms.to_vec());
+    let (source, makers) = (source(folder.path()), Makers(transforms.to_vec()));
     let (mut with, mut without) = (0, 0);
-    let made = batches(&source, 1);
-    for batch in &made {
+    let made = batches(&source, &makers, 1);
+    for (batch, made) in &made {
         let Levels::Labels(labels) = &batch.targets[SEGMENTATION].levels else { panic!("labels") };
         for (number, case) in batch.cases.iter().enumerate() {
-            for (made, sigma) in batch.made.iter().zip(sigmas) {
+            for (made, sigma) in made.iter().zip(sigmas) {
                 let heatmap = &made["heatmap"];
                 let Levels::Regression(levels) = &heatmap.levels else { panic!("real values") };
                 if case == "without" {
@@ -157,11 +163,9 @@ fn batches_hold_what_each_plugin_makes_of_them() {
         }
     }
     assert!(with > 5 && without > 5, "{with} {without}");
-    assert_eq!(batches(&source, 3), made, "three workers share the transform");
-    let plain = Source { transforms: Vec::new(), ..source.clone() };
-    assert_eq!(host::loading::data_key(&plain, &options(1)), host::loading::data_key(&source, &options(1)));
-    for (plain, made) in batches(&plain, 1).iter().zip(&made) {
-        assert!(plain.image == made.image && plain.targets == made.targets, "what the data set says is the same with and without");
+    assert_eq!(batches(&source, &makers, 3), made, "three workers share the transform");
+    for ((plain, _), (batch, _)) in batches(&source, &Makers(Vec::new()), 1).iter().zip(&made) {
+        assert!(plain == batch, "what the data set says is the same with and without");
     }
 }
 
@@ -175,8 +179,7 @@ fn assert_coarser<T: Copy + PartialEq + std::fmt::Debug>(levels: &[Array<T>], nu
 }
 
 /// Sample `number` of `batch`, whose targets are those of `all-kinds`. Returns its class and whether it has the target `maybe`.
-fn check_all_kinds(batch: &Batch, number: usize) -> (i64, bool) {
-    let made = &batch.made[0];
+fn check_all_kinds(batch: &Batch, made: &IndexMap<String, TargetBatch>, number: usize) -> (i64, bool) {
     let (Levels::Labels(segmentation), image) = (&batch.targets[SEGMENTATION].levels, batch.image.sample(number)) else { panic!("labels") };
     let labels = segmentation[0].sample(number);
     let Levels::Regions(regions) = &made["parts"].levels else { panic!("regions") };
@@ -211,29 +214,30 @@ fn every_kind_is_made_through_both_doors_in_2d_and_3d() {
     for dims in [2, 3] {
         let [rust, c] = [&rust, &c].map(|plugin| {
             let transform = transform_of(plugin, dims, json!({})).expect("made");
-            source(folder.path(), vec![None, Some(Arc::new(transform))])
+            Makers(vec![None, Some(Arc::new(transform))])
         });
+        let source = source(folder.path());
         // Wider than the image, so that something is beyond it.
         let patch = if dims == 2 { [1, 32, 16] } else { [32, 16, 16] };
         let stride = if dims == 2 { [1, 2, 2] } else { [2; 3] };
         let augmentation = Augmentation::named("default", patch, dims).expect("known");
         let options = LoaderOptions { patch, levels: LoaderOptions::level_shapes(patch, &[stride]), augmentation, ..options(2) };
-        let made = batches_of(&rust, options.clone(), 0);
-        assert!(made == batches_of(&c, options.clone(), 0), "flags of a C plugin are true or false, whatever their number");
-        assert!(made[5..] == batches_of(&c, options, 5)[..7], "a run that is resumed draws the same");
+        let made = batches_of(&source, &rust, options.clone(), 0);
+        assert!(made == batches_of(&source, &c, options.clone(), 0), "flags of a C plugin are true or false, whatever their number");
+        assert!(made[5..] == batches_of(&source, &c, options, 5)[..7], "a run that is resumed draws the same");
         let (mut classes, mut presences, mut beyond) = ([0; 2], [0; 2], 0);
-        for batch in made {
-            assert!(batch.made[0].is_empty());
-            let batch = Batch { made: batch.made[1..].to_vec(), ..batch };
+        for (batch, made) in made {
+            let [none, made] = &made[..] else { panic!("two arms") };
+            assert!(none.is_empty());
             for number in 0..2 {
                 if batch.cases[number] == "without" {
-                    assert!(batch.made[0].values().all(|target| !target.presence[number]));
+                    assert!(made.values().all(|target| !target.presence[number]));
                     continue;
                 }
-                let (class, present) = check_all_kinds(&batch, number);
+                let (class, present) = check_all_kinds(&batch, made, number);
                 classes[class as usize] += 1;
                 presences[usize::from(present)] += 1;
-                let Levels::Labels(labels) = &batch.made[0]["moved"].levels else { panic!("labels") };
+                let Levels::Labels(labels) = &made["moved"].levels else { panic!("labels") };
                 beyond += labels[0].sample(number).iter().filter(|label| **label == 3).count();
             }
         }
@@ -306,8 +310,8 @@ fn what_a_plugin_makes_wrong_is_an_error_that_names_it() {
     refused(apply(&panics, Some(&some)), &["panicked at", "it was taken for granted, and cannot run any more"]);
 
     let folder = artifact::folder();
-    let source = source(folder.path(), vec![Some(Arc::new(fault("unwraps_sample").expect("made")))]);
-    let mut loader = Loader::start(Arc::new(source), options(2), 100, (0, 0)).expect("started");
+    let makers = Arc::new(Makers(vec![Some(Arc::new(fault("unwraps_sample").expect("made")))]));
+    let mut loader = Loader::with_stage(Arc::new(source(folder.path())), options(2), makers, 100, (0, 0)).expect("started");
     let error = (0..100).find_map(|_| loader.next_batch().err()).expect("a case without labels is drawn").to_string();
     // Which case depends on which thread is first.
     assert!(error.starts_with("case with") && error.contains("plugin faulty 1.0.0: target transform: apply"), "{error}");

@@ -110,8 +110,11 @@ fn wrong_settings_are_refused_with_their_place() {
     let typo = bench.train(&base, &["--learning-rat", "1"]);
     let expected = "error: the command line: there is no setting 'learning_rat': did you mean 'learning_rate'?\n";
     assert_eq!((typo.code, typo.stderr.as_str()), (2, expected));
-    bench.run(&["run", "--dataset", "4"]).expect_refusal(&["setting 'plugin' is missing"]);
-    bench.run(&["run", "--plugin", "base"]).expect_refusal(&["setting 'dataset' is missing; give --dataset"]);
+    for (given, missing) in [(["--dataset", "4"], "plugin"), (["--plugin", "base"], "dataset")] {
+        let ended = bench.run(&[&["run"][..], &given].concat());
+        let expected = format!("error: the command line: setting '{missing}' is missing; give --{missing}\n");
+        assert_eq!((ended.code, ended.stderr), (2, expected));
+    }
     assert!(!bench.results().join("Dataset001_Small").exists(), "nothing is written");
 
     // A plugin whose manifest has other words of the same length.
@@ -124,6 +127,38 @@ fn wrong_settings_are_refused_with_their_place() {
     let wrong = bench.folder().join("libwrong.so");
     fs::write(&wrong, bytes).expect("writable");
     bench.train(&wrong, &[]).expect_refusal(&["plugin annealed: its manifest: there is no setting 'optimizer': did you mean 'optimiser'?"]);
+}
+
+#[test]
+fn settings_are_of_use_with_what_plugins_and_arms_ask_for() {
+    // The plugin asks for adamw, the arms for the schedule.
+    let bench = Bench::new();
+    bench.train(&artifact::fixture("annealed"), &["--betas", "0.8,0.99"]).expect_success();
+    let base = artifact::plugin("base").display().to_string();
+    let (a, b) = (format!("a={base}"), format!("b={base}"));
+    let words = ["--arm-training", "a=--schedule warmup-poly", "--arm-training", "b=--schedule warmup-poly --ema .9"];
+    let arms = [&["--arm", &a, "--arm", &b, "--warmup", "1", "--epochs", "2"][..], &words].concat();
+    bench.train_arms(&arms).expect_success();
+    bench
+        .train_arms(&[&arms[..4], &["--arm-training", "b=--momentum 0.5 --optimiser adam"]].concat())
+        .expect_refusal(&["error: arm b: setting 'momentum' is for --optimiser sgd only"]);
+
+    // Options of all arms stay where one changes some of its own.
+    let multi = artifact::plugin("multi-output").display().to_string();
+    let file = bench.folder().join("arms.json");
+    let options = json!({"outputs": {"parts": {"target": "segmentation"}}});
+    let config = json!({"options": options, "arms": {"one": {"plugin": multi}, "two": {"plugin": multi}}, "no_validation": true});
+    fs::write(&file, config.to_string()).expect("writable");
+    let file = file.to_str().expect("UTF-8");
+    bench.train_arms(&["--config", file, "--set", "two.outputs.more.target=segmentation"]).expect_success();
+    let fold = |name: &str| bench.results().join(format!("Dataset001_Small/multi-output-{name}__nnUNetPlans__3d_fullres"));
+    let plugin: Value = serde_json::from_slice(&fs::read(fold("two").join("plugin.json")).expect("written")).expect("JSON");
+    let outputs: Vec<&str> =
+        plugin["outputs"].as_array().expect("a list").iter().map(|output| output["name"].as_str().expect("a name")).collect();
+    assert_eq!(outputs, ["parts", "more"]);
+    // Asked for after all.
+    let ended = bench.train_arms(&["--config", file, "--set", "two.outputs.more.target=segmentation", "--validate-only"]).expect_success();
+    assert!(ended.stdout.contains("Validation of 2 cases"), "{ended:#?}");
 }
 
 #[test]

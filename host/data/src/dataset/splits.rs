@@ -19,7 +19,7 @@ pub(super) const FOLDS: usize = 5;
 
 /// Which cases train and which validate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "String", try_from = "Written")]
 pub enum Fold {
     /// A fold of the split file; beyond its end a seeded 80:20 split.
     Number(usize),
@@ -54,11 +54,22 @@ impl From<Fold> for String {
     }
 }
 
-impl TryFrom<String> for Fold {
+/// A fold in JSON.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(usize),
+    Text(String),
+}
+
+impl TryFrom<Written> for Fold {
     type Error = Error;
 
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
+    fn try_from(written: Written) -> Result<Self, Error> {
+        match written {
+            Written::Number(number) => Ok(Self::Number(number)),
+            Written::Text(text) => text.parse(),
+        }
     }
 }
 

@@ -1,0 +1,77 @@
+//! What looks at a training. Only observers write files; another one is a file here and a line in [`observers()`].
+
+mod checkpoints;
+mod journal;
+mod pictures;
+mod watchdogs;
+
+pub use pictures::EXAMPLES;
+
+use super::Error;
+use super::learner::{Learner, StepReport, ValidationReport};
+use crate::artifact::Identity;
+use crate::config::Upkeep;
+use crate::report::{EpochRecord, RunLog};
+use plugin_api::Batch;
+use std::fmt;
+use std::path::Path;
+
+/// What an observer sees: a network in training, and the log that all share.
+#[derive(Debug)]
+pub struct Seen<'l, 'a> {
+    /// The network.
+    pub learner: &'l mut Learner<'a>,
+    /// Its log.
+    pub log: &'l mut RunLog,
+}
+
+/// Looks at a training, in the order of [`observers()`]. Errors end it.
+pub trait Observer: fmt::Debug {
+    /// After a step on `batches`.
+    fn step(&mut self, _seen: &mut Seen, _batches: &[Batch], _report: &mut StepReport) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// After a validation batch.
+    fn validated(&mut self, _seen: &mut Seen, _batch: &Batch, _report: &mut ValidationReport) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// All steps and validation batches of an epoch are done.
+    fn trained(&mut self, _seen: &mut Seen) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// That epoch has been measured.
+    fn measured(&mut self, _seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The next epoch has come; the one before was the best so far, or not.
+    fn advanced(&mut self, _seen: &mut Seen, _best: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The user has stopped the training.
+    fn interrupted(&mut self, _seen: &mut Seen) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The training has ended.
+    fn finished(&mut self, _seen: &mut Seen) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Everything that looks at the training of one fold in `folder`, whose checkpoints belong to `identity`. Of several processes, one writes.
+pub fn observers(folder: &Path, identity: &Identity, upkeep: &Upkeep, learner: &Learner) -> Vec<Box<dyn Observer>> {
+    if !learner.share.writes() {
+        return Vec::new();
+    }
+    vec![
+        Box::new(journal::Journal::new(folder)),
+        Box::new(watchdogs::Watchdogs::new(folder, upkeep, learner)),
+        Box::new(pictures::Pictures::new(folder, upkeep)),
+        Box::new(checkpoints::Checkpoints::new(folder, identity, upkeep)),
+    ]
+}
