@@ -21,6 +21,7 @@ pub mod loading;
 mod memory;
 pub mod model;
 pub mod network;
+pub mod optimisers;
 pub mod plugin;
 pub mod predict;
 pub mod report;

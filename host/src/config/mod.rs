@@ -25,7 +25,7 @@ mod weighting;
 pub use factor_schedule::FactorSchedule;
 pub use flags::{Arguments, Given, explain_flags, words};
 pub use layers::{Error, Layer, Layers, Missing};
-pub use optimiser::{Asked, Common, OptimiserName, ScheduleName};
+pub use optimiser::{Asked, Common, ScheduleName};
 pub use recipe::Recipe;
 pub use run::{
     ArmSettings, Augmenting, Config, Data, Foreground, Machine, Oversampling, PlanChoice, PrecisionName, Results, Samples, TrainerChoice,

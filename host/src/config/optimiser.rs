@@ -4,6 +4,7 @@ use super::recipe::Recipe;
 use super::schedule::Schedule;
 use super::schema::Under;
 use super::weighting::{Weighting, WeightingArg};
+use crate::optimisers::OptimiserKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +16,11 @@ pub struct Asked {
     #[allow(missing_docs)]
     pub common: Common,
 
-    /// Initial learning rate; default: 0.01 for sgd, 0.0003 for the others
+    /// Initial learning rate; default: the optimiser's
     #[schemars(range(min = 0), extend("x-value" = "RATE"))]
     pub learning_rate: Option<f64>,
 
-    /// Weight decay; default: 0.00003, for adamw 0.05
+    /// Weight decay; default: the optimiser's
     #[schemars(range(min = 0), extend("x-value" = "DECAY"))]
     pub weight_decay: Option<f64>,
 
@@ -44,7 +45,7 @@ pub struct Asked {
 pub struct Common {
     /// Optimiser
     #[schemars(extend("default" = "sgd", "x-value" = "NAME"))]
-    pub optimiser: OptimiserName,
+    pub optimiser: OptimiserKind,
 
     /// Factor of the learning rate for what the plugin created
     #[schemars(range(min = 0), extend("default" = 1, "x-value" = "FACTOR"))]
@@ -55,18 +56,18 @@ pub struct Common {
     pub loss_weights_rate: f64,
 
     /// Momentum of sgd
-    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1, "default" = 0.99, "x-value" = "MOMENTUM", "x-with" = ["optimiser", "sgd"]))]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1, "default" = 0.99, "x-value" = "MOMENTUM"))]
     pub momentum: f64,
 
     /// Decays of the means of adam and adamw
     #[schemars(
         extend("items" = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
-        extend("default" = [0.9, 0.999], "x-value" = "BETA,BETA", "x-with" = ["optimiser", "adam", "adamw"])
+        extend("default" = [0.9, 0.999], "x-value" = "BETA,BETA")
     )]
     pub betas: [f64; 2],
 
     /// adam and adamw divide by the largest mean square so far
-    #[schemars(extend("default" = false, "x-value" = "BOOL", "x-with" = ["optimiser", "adam", "adamw"]))]
+    #[schemars(extend("default" = false, "x-value" = "BOOL"))]
     pub amsgrad: bool,
 
     /// Bound on the norm of all gradients together
@@ -80,18 +81,6 @@ pub struct Common {
     /// Decay of a moving average of the weights, which is then validated and predicted with, e.g. 0.999; default: none
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1, "x-value" = "DECAY"))]
     pub ema: Option<f64>,
-}
-
-/// Optimisers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimiserName {
-    /// Stochastic gradient descent with Nesterov momentum: nnU-Net's
-    Sgd,
-    /// Adam; weight decay is part of the gradient
-    Adam,
-    /// AdamW: weight decay apart from the gradient
-    Adamw,
 }
 
 /// Learning rate over the epochs.
@@ -108,25 +97,13 @@ pub enum ScheduleName {
     Constant,
 }
 
-impl OptimiserName {
-    /// Learning rate and weight decay unless told otherwise: for SGD nnU-Net's, for Adam those of nnUNetTrainerAdam3en4, for AdamW those of
-    /// nnU-Net's transformers (`nnUNetTrainer/primus/primus_trainers.py`).
-    pub fn default_rates(self) -> (f64, f64) {
-        match self {
-            Self::Sgd => (1e-2, 3e-5),
-            Self::Adam => (3e-4, 3e-5),
-            Self::Adamw => (3e-4, 5e-2),
-        }
-    }
-}
-
 impl Asked {
     /// Decides what is left open, for a run of `epochs`.
     ///
     /// # Errors
     /// When the schedule does not fit, in words that go on from where it was asked for.
     pub fn decide(&self, epochs: u64) -> Result<Recipe, String> {
-        let (learning_rate, weight_decay) = self.common.optimiser.default_rates();
+        let [learning_rate, weight_decay] = self.common.optimiser.rule().rates();
         let schedule = match self.schedule {
             ScheduleName::WarmupPoly if self.warmup >= epochs => {
                 return Err(format!("setting 'warmup': {} is not less than the {epochs} epochs", self.warmup));

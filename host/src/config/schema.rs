@@ -5,12 +5,13 @@
 //! nothing uses it; `x-without`, settings that it does not go with; `x-layers`, where its value is settings again, by name.
 
 use super::run::Config;
+use crate::optimisers;
 use plugin_api::options::suggestion;
 use schemars::generate::SchemaSettings;
 use schemars::transform::Transform;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// Lists the flags of a struct's settings under a heading.
@@ -40,7 +41,19 @@ pub(super) fn of<T: JsonSchema>() -> Value {
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.retain(|name| !name.as_str().is_some_and(|name| defaults.contains_key(name)));
     }
+    add_optimisers(&mut schema);
     schema
+}
+
+/// Says of the settings that only some optimisers have whose they are.
+fn add_optimisers(schema: &mut Value) {
+    for kind in optimisers::all() {
+        for setting in kind.rule().settings() {
+            let property = schema.pointer_mut(&format!("/properties/{setting}")).and_then(Value::as_object_mut);
+            let with = property.map(|property| property.entry("x-with").or_insert_with(|| json!(["optimiser"])));
+            with.and_then(Value::as_array_mut).into_iter().for_each(|with| with.push(kind.rule().name().into()));
+        }
+    }
 }
 
 /// The settings of `schema` that have to be given.

@@ -1,11 +1,16 @@
 use super::flags::explain_flags;
 use super::*;
+use crate::optimisers::OptimiserKind;
 use clap::{Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 use std::fs;
 
 fn object(value: &Value) -> Map<String, Value> {
     value.as_object().expect("an object").clone()
+}
+
+fn kind(name: &str) -> OptimiserKind {
+    name.parse().expect("known")
 }
 
 fn config(layers: &[Layer]) -> Result<Config, Error> {
@@ -152,14 +157,14 @@ fn later_layers_win_and_a_plugin_is_below_the_user() {
     let recipe = |layers: &Layers, epochs| layers.asked().decide(epochs);
     let layers = asked("--optimiser adamw --schedule warmup-poly --warmup 3", json!({"dataset": "4", "warmup": 5, "weight_decay": 0}));
     let found = recipe(&layers, 10).expect("possible");
-    assert_eq!((found.common.optimiser, found.learning_rate, found.weight_decay), (OptimiserName::Adamw, 3e-4, 0.0));
+    assert_eq!((found.common.optimiser, found.learning_rate, found.weight_decay), (kind("adamw"), 3e-4, 0.0));
     assert_eq!(found.schedule, Schedule::WarmupPoly { epochs: 5 });
     assert_eq!(recipe(&layers, 5), Err("setting 'warmup': 5 is not less than the 5 epochs".to_owned()));
     layers.config().expect("of use, since the plugin asks for the schedule");
     assert_eq!(recipe(&asked("", json!({})), 1).expect("nnU-Net's"), Recipe::default());
     // What a plugin asks for with its optimiser does not come with another.
     let layers = asked("--optimiser adamw --betas 0.9,0.99", json!({"dataset": "4", "optimiser": "sgd"}));
-    assert_eq!(layers.config().expect("possible").optimiser.common.optimiser, OptimiserName::Sgd);
+    assert_eq!(layers.config().expect("possible").optimiser.common.optimiser, kind("sgd"));
     // A run is repeated with what the user asked for, and what the plugin asks for then.
     assert_eq!(layers.of_user(), object(&json!({"dataset": "4", "optimiser": "sgd"})));
     let file = Layer::new("file", object(&json!({"epochs": 3, "fold": ["1"]}))).expect("valid");

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::artifact::{self, Checkpoint, Identity, ModelFolder, Origin, Treatment, pretrain};
-use crate::config::{Common, OptimiserName, Recipe, Weighting};
+use crate::config::{Common, Recipe, Weighting};
 use crate::model::Model;
 use crate::plugin;
 use crate::report::{RunLog, table};
@@ -116,13 +116,17 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
 }
 
 fn tell(recipe: &Recipe) -> String {
-    let Recipe { learning_rate, schedule, weight_decay, .. } = recipe;
-    let Common { optimiser, momentum, betas, amsgrad, accumulate, ema, .. } = &recipe.common;
-    let own = match optimiser {
-        OptimiserName::Sgd => format!("momentum {momentum}"),
-        OptimiserName::Adam | OptimiserName::Adamw => format!("betas {betas:?}{}", if *amsgrad { ", amsgrad" } else { "" }),
-    };
-    let mut told = format!("{optimiser:?}, learning rate {learning_rate}, {schedule:?}, weight decay {weight_decay}, {own}");
+    let Recipe { common, learning_rate, schedule, weight_decay, .. } = recipe;
+    let Common { optimiser, accumulate, ema, .. } = common;
+    let mut told = format!("{optimiser:?}, learning rate {learning_rate}, {schedule:?}, weight decay {weight_decay}");
+    let values = serde_json::to_value(common).expect("plain data");
+    for setting in optimiser.rule().settings() {
+        match &values[*setting] {
+            Value::Bool(false) => {}
+            Value::Bool(true) => told += &format!(", {setting}"),
+            value => told += &format!(", {setting} {value}"),
+        }
+    }
     if *accumulate > 1 {
         told += &format!(", {accumulate} batches a step");
     }

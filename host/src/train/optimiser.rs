@@ -1,17 +1,18 @@
-//! The optimiser: groups of parameters, what it remembers of each, and the clipping of their gradients.
+//! The optimiser of a network: groups of parameters, what is remembered of each, and the clipping of their gradients.
 
 use super::StepError;
-use crate::config::{Common, OptimiserName, Recipe};
+use crate::config::{Common, Recipe};
 use crate::network::{Group, Parameters};
-use crate::shim::{self, Adam, AdamState};
-use tch::{Device, Kind, Tensor};
+use crate::optimisers::{Hyper, OptimiserKind, State};
+use crate::shim;
+use tch::{Kind, Tensor};
 
-/// SGD with Nesterov momentum, Adam or AdamW, as torch has them.
-///
-/// A tensor without a gradient is not touched, neither by momentum nor by decay.
+/// One of the [`optimisers`](crate::optimisers) at work.
 #[derive(Debug)]
 pub struct Optimiser {
-    recipe: Recipe,
+    rule: OptimiserKind,
+    hyper: Hyper,
+    clip_norm: f64,
     slots: Vec<Slot>,
     /// Trunk and heads, whose gradients are clipped together.
     clipped: Vec<Tensor>,
@@ -28,22 +29,23 @@ struct Slot {
     names: Vec<String>,
     tensors: Vec<Tensor>,
     /// By what it is (`velocity`, …): one a tensor.
-    state: Vec<(&'static str, Vec<Tensor>)>,
+    state: State,
 }
 
 impl Optimiser {
     /// For everything in `parameters` that is trained.
     pub fn new(parameters: &Parameters, recipe: &Recipe) -> Self {
+        let Recipe { common, learning_rate: lr, weight_decay, eps, .. } = recipe;
+        let Common { optimiser, heads_rate, loss_weights_rate, momentum, betas, amsgrad, clip_norm, .. } = *common;
+        let hyper = Hyper { lr: *lr, weight_decay: *weight_decay, momentum, betas, eps: *eps, amsgrad };
         let mut slots = Vec::new();
-        for (group, rate) in
-            [(Group::Trunk, 1.0), (Group::Heads, recipe.common.heads_rate), (Group::LossWeights, recipe.common.loss_weights_rate)]
-        {
+        for (group, rate) in [(Group::Trunk, 1.0), (Group::Heads, heads_rate), (Group::LossWeights, loss_weights_rate)] {
             for decay in [true, false] {
                 let members = parameters.trained().filter(|(_, p)| p.group == group && p.decay == decay);
                 let (names, tensors): (Vec<_>, Vec<_>) = members.map(|(name, p)| (name.to_owned(), p.tensor.shallow_clone())).unzip();
                 if !tensors.is_empty() {
-                    let state = initial_state(recipe, &tensors);
-                    slots.push(Slot { rate, weight_decay: if decay { recipe.weight_decay } else { 0.0 }, names, tensors, state });
+                    let state = optimiser.rule().state(&hyper, &tensors);
+                    slots.push(Slot { rate, weight_decay: if decay { *weight_decay } else { 0.0 }, names, tensors, state });
                 }
             }
         }
@@ -51,7 +53,7 @@ impl Optimiser {
             let members = parameters.trained().filter(move |(_, p)| (p.group == Group::LossWeights) == loss_weights);
             members.map(|(_, p)| p.tensor.shallow_clone()).collect()
         };
-        Self { recipe: recipe.clone(), slots, clipped: tensors(false), others: tensors(true) }
+        Self { rule: optimiser, hyper, clip_norm, slots, clipped: tensors(false), others: tensors(true) }
     }
 
     /// Removes all gradients.
@@ -65,7 +67,7 @@ impl Optimiser {
     /// # Errors
     /// [`StepError::Gradients`] where one is not finite; then no gradient has changed.
     pub fn clip_gradients(&self, scale: f64) -> Result<f64, StepError> {
-        let norm = shim::clip_gradients(&self.clipped, &self.others, self.recipe.common.clip_norm, scale)?;
+        let norm = shim::clip_gradients(&self.clipped, &self.others, self.clip_norm, scale)?;
         if norm.is_finite() { Ok(norm) } else { Err(StepError::Gradients(self.first_nonfinite()?)) }
     }
 
@@ -82,20 +84,8 @@ impl Optimiser {
 
     /// One step with learning rate `lr`.
     pub fn step(&mut self, lr: f64) -> Result<(), StepError> {
-        let Common { optimiser, momentum, betas: [beta1, beta2], amsgrad, .. } = self.recipe.common;
-        let eps = self.recipe.eps;
         for Slot { rate, weight_decay, tensors, state, .. } in &self.slots {
-            let lr = lr * rate;
-            match (optimiser, &state[..]) {
-                (OptimiserName::Sgd, [(_, velocity)]) => shim::sgd(tensors, velocity, lr, momentum, *weight_decay)?,
-                (name, [(_, steps), (_, means), (_, squares), largest @ ..]) => {
-                    let decoupled = (name == OptimiserName::Adamw).into();
-                    let options = Adam { lr, beta1, beta2, eps, weight_decay: *weight_decay, decoupled, amsgrad: amsgrad.into() };
-                    let largest = largest.first().map_or(&[][..], |(_, largest)| largest);
-                    shim::adam(tensors, AdamState { means, squares, largest, steps }, &options)?;
-                }
-                _ => unreachable!("`initial_state` makes these"),
-            }
+            self.rule.rule().step(&Hyper { lr: lr * rate, weight_decay: *weight_decay, ..self.hyper }, tensors, state)?;
         }
         Ok(())
     }
@@ -107,19 +97,5 @@ impl Optimiser {
                 .iter()
                 .flat_map(|(what, tensors)| slot.names.iter().zip(tensors).map(move |(name, tensor)| (format!("{what}.{name}"), tensor)))
         })
-    }
-}
-
-fn initial_state(recipe: &Recipe, tensors: &[Tensor]) -> Vec<(&'static str, Vec<Tensor>)> {
-    let zeros = || tensors.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
-    // Counted on the CPU, as torch does.
-    let steps = || tensors.iter().map(|_| Tensor::zeros([], (Kind::Float, Device::Cpu))).collect();
-    match recipe.common.optimiser {
-        OptimiserName::Sgd => vec![("velocity", zeros())],
-        OptimiserName::Adam | OptimiserName::Adamw => {
-            let mut state = vec![("steps", steps()), ("mean", zeros()), ("square", zeros())];
-            state.extend(recipe.common.amsgrad.then(|| ("largest_square", zeros())));
-            state
-        }
     }
 }

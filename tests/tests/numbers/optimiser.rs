@@ -1,6 +1,6 @@
 //! Optimisers, clipping, averaging and schedules against torch's and nnU-Net's. Gradients are given.
 
-use host::config::{Common, OptimiserName, Recipe, Schedule};
+use host::config::{Common, Recipe, Schedule};
 use host::network::{self, Parameters};
 use host::train::{Average, Optimiser};
 use plugin_api::Init;
@@ -158,7 +158,7 @@ fn adam_adamw_and_the_average_of_weights_are_torchs() {
                 eps: settings.eps,
                 weight_decay: settings.weight_decay,
                 common: Common {
-                    optimiser: if kinds.decoupled { OptimiserName::Adamw } else { OptimiserName::Adam },
+                    optimiser: if kinds.decoupled { "adamw" } else { "adam" }.parse().expect("known"),
                     heads_rate: group.lr / settings.groups["trunk"].lr,
                     betas: settings.betas,
                     amsgrad: kinds.amsgrad,
