@@ -73,7 +73,7 @@ pub fn fingerprint(bytes: &[u8]) {
         "channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2}, "numTraining": 2, "file_ending": ".nii"
     });
     let description = Description::parse(Path::new("dataset.json"), json, Rules::Training).expect("valid");
-    for planner in [PlannerKind::Default, PlannerKind::ResEncL] {
+    for planner in ["default", "ResEncL"].map(|name| name.parse::<PlannerKind>().expect("known")) {
         let options = PlanOptions { planner, ..PlanOptions::default() };
         if let Err(error) = plan(&fingerprint, &description, &Name::known("Dataset001_Fuzz"), Reader::Nibabel, &options) {
             one_line(&error);

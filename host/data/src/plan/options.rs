@@ -58,8 +58,8 @@ mod tests {
             assert_eq!(planner.name().parse::<PlannerKind>().expect("short name"), planner);
             assert_eq!(planner.class_name().parse::<PlannerKind>().expect("class name"), planner);
         }
-        assert_eq!(PlanOptions::named(&Name::known("nnUNetResEncUNetLPlans")).planner, PlannerKind::ResEncL);
-        assert_eq!(PlanOptions::named(&Name::known("mine")).planner, PlannerKind::Default);
+        assert_eq!(PlanOptions::named(&Name::known("nnUNetResEncUNetLPlans")).planner.name(), "ResEncL");
+        assert_eq!(PlanOptions::named(&Name::known("mine")).planner, PlannerKind::default());
         let message = "ResEncXXL".parse::<PlannerKind>().expect_err("unknown").to_string();
         assert!(message.contains("did you mean \"ResEncXL\"?"), "{message}");
     }

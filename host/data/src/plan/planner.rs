@@ -142,7 +142,7 @@ impl Planner<'_> {
     /// Which preprocessed data the configuration `name` uses.
     fn data_identifier(&self, name: &str) -> Name {
         let same_data = self.options.planner.preset().shares_data && name != "3d_lowres";
-        let plans = if same_data { Name::known(PlannerKind::Default.plans_name()) } else { self.options.plans_name() };
+        let plans = if same_data { Name::known(PlannerKind::default().plans_name()) } else { self.options.plans_name() };
         Name::known(format!("{plans}_{name}"))
     }
 

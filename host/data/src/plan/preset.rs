@@ -1,5 +1,5 @@
 //! nnU-Net's planners, each with all in which they differ (`default_experiment_planner.py`, `residual_encoder_unet_planners.py`). Another preset is
-//! another [`PlannerKind`] and its numbers in `PRESETS`.
+//! another row of `PRESETS`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,25 +8,9 @@ use super::Error;
 use super::unet::{PLAIN, RESIDUAL, Unet};
 use crate::nearest::hint;
 
-/// One of nnU-Net's planners.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlannerKind {
-    /// `ExperimentPlanner`: a plain convolutional U-Net for 8 GB.
-    #[default]
-    Default,
-    /// `ResEncUNetPlanner`: a U-Net with a residual encoder for 8 GB, batches of at most 5 % of the data.
-    ResEnc,
-    /// `nnUNetPlannerResEncM`: the same without that limit on batches.
-    ResEncM,
-    /// `nnUNetPlannerResEncL`: for 24 GB.
-    ResEncL,
-    /// `nnUNetPlannerResEncXL`: for 40 GB.
-    ResEncXL,
-}
-
 /// What a planner plans by.
+#[derive(Debug)]
 pub(super) struct Preset {
-    kind: PlannerKind,
     /// The short name that the command line takes.
     name: &'static str,
     /// nnU-Net's name.
@@ -45,9 +29,9 @@ pub(super) struct Preset {
     pub max_dataset_covered: f64,
 }
 
-const PRESETS: [Preset; 5] = [
+static PRESETS: [Preset; 5] = [
+    // A plain convolutional U-Net for 8 GB.
     Preset {
-        kind: PlannerKind::Default,
         name: "default",
         class_name: "ExperimentPlanner",
         plans_name: "nnUNetPlans",
@@ -57,8 +41,8 @@ const PRESETS: [Preset; 5] = [
         elements: [85e6, 560e6],
         max_dataset_covered: 0.05,
     },
+    // A U-Net with a residual encoder for 8 GB, batches of at most 5 % of the data.
     Preset {
-        kind: PlannerKind::ResEnc,
         name: "ResEnc",
         class_name: "ResEncUNetPlanner",
         plans_name: "nnUNetResEncUNetPlans",
@@ -68,8 +52,8 @@ const PRESETS: [Preset; 5] = [
         elements: [135e6, 680e6],
         max_dataset_covered: 0.05,
     },
+    // The same without that limit on batches.
     Preset {
-        kind: PlannerKind::ResEncM,
         name: "ResEncM",
         class_name: "nnUNetPlannerResEncM",
         plans_name: "nnUNetResEncUNetMPlans",
@@ -80,7 +64,6 @@ const PRESETS: [Preset; 5] = [
         max_dataset_covered: 1.0,
     },
     Preset {
-        kind: PlannerKind::ResEncL,
         name: "ResEncL",
         class_name: "nnUNetPlannerResEncL",
         plans_name: "nnUNetResEncUNetLPlans",
@@ -91,7 +74,6 @@ const PRESETS: [Preset; 5] = [
         max_dataset_covered: 1.0,
     },
     Preset {
-        kind: PlannerKind::ResEncXL,
         name: "ResEncXL",
         class_name: "nnUNetPlannerResEncXL",
         plans_name: "nnUNetResEncUNetXLPlans",
@@ -103,10 +85,27 @@ const PRESETS: [Preset; 5] = [
     },
 ];
 
+/// One of nnU-Net's planners.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannerKind(&'static Preset);
+
+impl Default for PlannerKind {
+    /// `ExperimentPlanner`.
+    fn default() -> Self {
+        Self(&PRESETS[0])
+    }
+}
+
+impl PartialEq for PlannerKind {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
 impl PlannerKind {
     /// All planners.
     pub fn all() -> impl Iterator<Item = Self> + Clone {
-        PRESETS.iter().map(|preset| preset.kind)
+        PRESETS.iter().map(Self)
     }
 
     /// The short name that the command line takes; [`PlannerKind::class_name`] is taken as well.
@@ -125,7 +124,7 @@ impl PlannerKind {
     }
 
     pub(super) fn preset(self) -> &'static Preset {
-        PRESETS.iter().find(|preset| preset.kind == self).expect("every planner has one")
+        self.0
     }
 }
 

@@ -127,7 +127,7 @@ fn planned_configurations_can_be_used() {
         assert_eq!(low.data_identifier.as_str(), format!("{}_3d_lowres", planner.plans_name()));
         assert_eq!(cascade.previous_stage.as_deref(), Some("3d_lowres"));
         assert_eq!((cascade.data_identifier, cascade.spacing), (full.data_identifier, full.spacing));
-        assert_eq!(full.architecture.arch_kwargs.contains_key("n_conv_per_stage"), planner == PlannerKind::Default);
+        assert_eq!(full.architecture.arch_kwargs.contains_key("n_conv_per_stage"), planner == PlannerKind::default());
         of("2d");
     }
 }
