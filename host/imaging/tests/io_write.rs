@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imaging::Volume;
-use imaging::io::{ENDINGS, Error, Geometry, read_image, read_labels, write_image, write_labels};
+use imaging::io::{Error, Geometry, endings, read_image, read_labels, write_image, write_labels};
 
 const PHOTOGRAPHS: [&str; 2] = [".png", ".bmp"];
 
@@ -28,7 +28,7 @@ fn oblique_volumes_go_from_any_format_to_any_other() {
     let sources = ["sform.nii.gz", "qform.nii.gz", "int16.nrrd", "space_RAS_words.nrrd", "offset.mha", "int16.gipl", "spaced_0000.tif"];
     for source in sources {
         let geometry = geometry(source);
-        for ending in ENDINGS.into_iter().filter(|ending| !PHOTOGRAPHS.contains(ending)) {
+        for ending in endings().filter(|ending| !PHOTOGRAPHS.contains(ending)) {
             let path = folder.path().join(format!("case{ending}"));
             write_image(&path, &image, &geometry).unwrap();
             let copy = read_image(&path).unwrap();
@@ -53,7 +53,7 @@ fn two_dimensions_stay_two() {
     let labels = Volume::new([1, 1, 3, 4], (0..12).collect::<Vec<i16>>());
     for source in ["two_dimensions.nii.gz", "two_dimensions.nrrd", "two_dimensions.mha", "grey.png", "grey.bmp", "two_dimensions.tif"] {
         let geometry = geometry(source);
-        for ending in ENDINGS.into_iter().filter(|ending| *ending != ".gipl") {
+        for ending in endings().filter(|ending| *ending != ".gipl") {
             let path = folder.path().join(format!("case{ending}"));
             write_labels(&path, &labels, &geometry).unwrap();
             let copy = read_labels(&path).unwrap();
@@ -90,7 +90,7 @@ fn a_single_slice_of_a_stack_stays_a_stack() {
 fn several_channels_where_the_format_holds_them() {
     let folder = tempfile::tempdir().unwrap();
     let image = counting([2, 3, 5, 6]);
-    for ending in ENDINGS {
+    for ending in endings() {
         let path = folder.path().join(format!("case{ending}"));
         let written = write_image(&path, &image, &geometry("int16.nrrd"));
         if [".png", ".bmp", ".tif", ".tiff"].contains(&ending) {
@@ -107,7 +107,7 @@ fn several_channels_where_the_format_holds_them() {
 #[test]
 fn labels_take_the_smallest_type_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
-    for ending in ENDINGS {
+    for ending in endings() {
         let path = folder.path().join(format!("case{ending}"));
         for value in [254, 255, 32767, -1] {
             let labels = Volume::new([1, 1, 1, 2], vec![0, value]);

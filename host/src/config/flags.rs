@@ -185,8 +185,8 @@ fn flag(name: &str, property: &Value) -> Arg {
 
 /// What was given of the settings of `schema`.
 fn given(schema: &Value, matches: &ArgMatches) -> Map<String, Value> {
-    let is_given = |name: &str| matches.try_contains_id(name).is_ok() && matches.value_source(name) == Some(ValueSource::CommandLine);
-    let settings = properties(schema).filter(|(name, _)| is_given(name));
+    let is_given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let settings = properties(schema).filter(|(name, property)| property["x-flag"] != false && is_given(name));
     let value = |(name, property): (&str, &Value)| {
         if allows(property, "boolean") && property.get("x-value").is_none() {
             return (name.to_owned(), true.into());

@@ -1,10 +1,6 @@
 //! Losses as options have them: by name, with settings, one or several.
 
-use super::{
-    BinaryCrossEntropy, Boundary, ClDice, ClassCrossEntropy, Cosine, Criterion, CrossEntropy, Dice, DiceBinaryCrossEntropy,
-    DiceCrossEntropy, DiceTopK, Focal, FocalTversky, GeneralisedDice, Hausdorff, Huber, Jaccard, L1, Lovasz, Mse, SkeletonRecall, TopK,
-    Tversky,
-};
+use super::{ClassCrossEntropy, DiceBinaryCrossEntropy, DiceCrossEntropy, L1, LossOptions};
 use crate::options::{spelt, suggestion};
 use crate::task::Kind;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -15,9 +11,11 @@ use std::borrow::Cow;
 
 /// Makes the enumeration of all losses, and what follows from it.
 macro_rules! losses {
-    ($($name:literal $variant:ident($criterion:ident)),+ $(,)?) => {
+    ($($name:literal $variant:ident($module:ident::$criterion:ident)),+ $(,)?) => {
+        $(pub use $module::$criterion;)+
+
         /// A loss by name, with its settings.
-        #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(tag = "name")]
         #[allow(missing_docs)]
         pub enum LossOptions {
@@ -43,31 +41,6 @@ macro_rules! losses {
             }
         }
     };
-}
-
-losses! {
-    "dice_ce" DiceCe(DiceCrossEntropy),
-    "dice_bce" DiceBce(DiceBinaryCrossEntropy),
-    "dice_topk" DiceTopK(DiceTopK),
-    "dice" Dice(Dice),
-    "generalised_dice" GeneralisedDice(GeneralisedDice),
-    "tversky" Tversky(Tversky),
-    "focal_tversky" FocalTversky(FocalTversky),
-    "jaccard" Jaccard(Jaccard),
-    "lovasz" Lovasz(Lovasz),
-    "ce" Ce(CrossEntropy),
-    "topk" TopK(TopK),
-    "bce" Bce(BinaryCrossEntropy),
-    "focal" Focal(Focal),
-    "boundary" Boundary(Boundary),
-    "hausdorff" Hausdorff(Hausdorff),
-    "cldice" ClDice(ClDice),
-    "skeleton_recall" SkeletonRecall(SkeletonRecall),
-    "mse" Mse(Mse),
-    "l1" L1(L1),
-    "huber" Huber(Huber),
-    "cosine" Cosine(Cosine),
-    "class_ce" ClassCe(ClassCrossEntropy),
 }
 
 /// A loss and its weight beside the others of an output.
@@ -178,7 +151,7 @@ mod tests {
             assert_eq!((list.0[0].loss.name(), list.0[0].weight), (*name, 1.0));
         }
         let list = read(json!(["dice", {"name": "focal", "gamma": 1.5, "weight": 0.5}])).expect("valid");
-        assert!(matches!(list.0[1].loss, LossOptions::Focal(Focal { gamma: 1.5, .. })));
+        assert!(matches!(list.0[1].loss, LossOptions::Focal(crate::losses::Focal { gamma: 1.5, .. })));
         assert_eq!(serde_json::to_value(&list).expect("plain")[1]["weight"], 0.5);
     }
 

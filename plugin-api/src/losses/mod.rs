@@ -1,8 +1,9 @@
 #![doc = include_str!("../../losses.md")]
 
+#[macro_use]
+mod list;
 mod compound;
 mod distance;
-mod list;
 mod lovasz;
 mod overlap;
 mod regression;
@@ -14,14 +15,33 @@ use crate::task::Kind;
 use crate::{Level, Result, bail};
 use tch::Tensor;
 
-pub use compound::{DiceBinaryCrossEntropy, DiceCrossEntropy, DiceTopK};
-pub use distance::{Boundary, Hausdorff};
-pub use list::{LossList, LossOptions, LossTerm};
-pub use lovasz::Lovasz;
-pub use overlap::{Dice, FocalTversky, GeneralisedDice, Jaccard, Tversky};
-pub use regression::{Cosine, Huber, L1, Mse};
-pub use skeleton::{ClDice, SkeletonRecall};
-pub use voxelwise::{BinaryCrossEntropy, ClassCrossEntropy, CrossEntropy, Focal, TopK};
+pub use list::{LossList, LossTerm};
+
+// All losses. Another one is its line here and its code, in a file with others of its kind or in one of its own.
+losses! {
+    "dice_ce" DiceCe(compound::DiceCrossEntropy),
+    "dice_bce" DiceBce(compound::DiceBinaryCrossEntropy),
+    "dice_topk" DiceTopK(compound::DiceTopK),
+    "dice" Dice(overlap::Dice),
+    "generalised_dice" GeneralisedDice(overlap::GeneralisedDice),
+    "tversky" Tversky(overlap::Tversky),
+    "focal_tversky" FocalTversky(overlap::FocalTversky),
+    "jaccard" Jaccard(overlap::Jaccard),
+    "lovasz" Lovasz(lovasz::Lovasz),
+    "ce" Ce(voxelwise::CrossEntropy),
+    "topk" TopK(voxelwise::TopK),
+    "bce" Bce(voxelwise::BinaryCrossEntropy),
+    "focal" Focal(voxelwise::Focal),
+    "boundary" Boundary(distance::Boundary),
+    "hausdorff" Hausdorff(distance::Hausdorff),
+    "cldice" ClDice(skeleton::ClDice),
+    "skeleton_recall" SkeletonRecall(skeleton::SkeletonRecall),
+    "mse" Mse(regression::Mse),
+    "l1" L1(regression::L1),
+    "huber" Huber(regression::Huber),
+    "cosine" Cosine(regression::Cosine),
+    "class_ce" ClassCe(voxelwise::ClassCrossEntropy),
+}
 
 /// A loss: one [`Level`] in, a scalar out.
 pub trait Criterion {

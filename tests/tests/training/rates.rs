@@ -49,7 +49,9 @@ fn expect_factor(plugin: &Path, options: &[&str], flag: &str, wanted: fn(&str) -
     for wrong in ["-1", "NaN", "inf"] {
         let given = format!("{flag}={wrong}");
         let arguments = [options, &["--name", "wrong", &given]].concat();
-        bench.train(plugin, &arguments).expect_refusal(&[&format!("{flag} is {wrong}; expected a number of at least 0")]);
+        let ended = bench.train(plugin, &arguments);
+        let setting = format!("setting '{}': ", flag.trim_start_matches('-').replace('-', "_"));
+        assert!(ended.code == 2 && ended.stderr.contains(&setting), "{ended:#?}");
     }
 }
 

@@ -42,9 +42,9 @@ fn settings_that_nothing_would_use_are_refused() {
     let plugin = artifact::plugin("base");
     let bench = Bench::new();
     for (arguments, words) in [
-        (&["--optimiser", "adam", "--momentum", "0.9"][..], ["--momentum", "--optimiser sgd"]),
-        (&["--betas", "0.9,0.99"], ["--betas", "--optimiser adam"]),
-        (&["--warmup", "3"], ["--warmup", "--schedule warmup-poly"]),
+        (&["--optimiser", "adam", "--momentum", "0.9"][..], ["'momentum'", "--optimiser sgd"]),
+        (&["--betas", "0.9,0.99"], ["'betas'", "--optimiser adam"]),
+        (&["--warmup", "3"], ["'warmup'", "--schedule warmup-poly"]),
     ] {
         bench.train(&plugin, arguments).expect_refusal(&words);
     }

@@ -1,9 +1,5 @@
 //! What a pipeline must not say.
 
-use super::intensity::{
-    Blur, Brightness, BrightnessGradient, BrightnessShift, BumpRange, Contrast, Gamma, Intensity, LocalGamma, LowResolution, Median, Noise,
-    Rectangles, Sharpen,
-};
 use super::{Augmentation, Step};
 
 /// A pipeline that cannot be carried out.
@@ -82,63 +78,41 @@ impl Augmentation {
     }
 }
 
-fn check_steps(place: &str, steps: &[Step]) -> Result {
-    for (number, step) in steps.iter().enumerate() {
-        let place = format!("{place}[{number}]");
-        probability(&format!("{place}.probability"), step.probability)?;
-        check_transform(&place, &step.transform)?;
+/// Where in a pipeline something stands.
+pub(super) struct Place(String);
+
+impl Place {
+    /// What stands at `key` there.
+    pub fn inner(&self, key: &str) -> Self {
+        Self(format!("{}.{key}", self.0))
     }
-    Ok(())
+
+    /// Refuses what is no probability.
+    pub fn probability(&self, key: &str, value: f64) -> Result {
+        probability(&self.inner(key).0, value)
+    }
+
+    /// Refuses what is not `[least, greatest]`, both from `low` to `high`.
+    pub fn range(&self, key: &str, found: [f64; 2], low: f64, high: f64) -> Result {
+        range(&self.inner(key).0, found, low, high)
+    }
+
+    /// The same for numbers from 1 to `high`.
+    pub fn counts(&self, key: &str, found: [usize; 2], high: usize) -> Result {
+        counts(&self.inner(key).0, found, high)
+    }
+
+    /// Refuses no steps, of which one is to be drawn, and steps that cannot be.
+    pub fn steps(&self, steps: &[Step]) -> Result {
+        require(!steps.is_empty(), &self.0, steps, "at least one step")?;
+        check_steps(&self.0, steps)
+    }
 }
 
-fn check_transform(place: &str, transform: &Intensity) -> Result {
-    let name = match transform {
-        Intensity::OneOf(steps) => {
-            let place = format!("{place}.one_of");
-            require(!steps.is_empty(), &place, steps, "at least one step")?;
-            return check_steps(&place, steps);
-        }
-        Intensity::Noise(_) => "noise",
-        Intensity::Blur(_) => "blur",
-        Intensity::Brightness(_) => "brightness",
-        Intensity::BrightnessShift(_) => "brightness_shift",
-        Intensity::Contrast(_) => "contrast",
-        Intensity::LowResolution(_) => "low_resolution",
-        Intensity::Gamma(_) => "gamma",
-        Intensity::Median(_) => "median",
-        Intensity::Rectangles(_) => "rectangles",
-        Intensity::BrightnessGradient(_) => "brightness_gradient",
-        Intensity::LocalGamma(_) => "local_gamma",
-        Intensity::Sharpen(_) => "sharpen",
-    };
-    let key = |key: &str| format!("{place}.{name}.{key}");
-    probability(&key("channel_probability"), transform.channel_probability())?;
-    let bump = |bump: &BumpRange| {
-        range(&key("bump.centre"), bump.centre, -10.0, 10.0)?;
-        bump.width.iter().try_for_each(|width| range(&key("bump.width"), *width, 0.1, 1e5))
-    };
-    match transform {
-        Intensity::OneOf(_) => Ok(()),
-        Intensity::Noise(Noise { sigma }) => range(&key("sigma"), *sigma, 0.0, 1e3),
-        Intensity::Blur(Blur { sigma, .. }) => range(&key("sigma"), *sigma, 0.05, 50.0),
-        Intensity::Brightness(Brightness { factor }) => range(&key("factor"), *factor, 0.0, 1e3),
-        Intensity::BrightnessShift(BrightnessShift { sigma, .. }) => range(&key("sigma"), [0.0, *sigma], 0.0, 1e3),
-        Intensity::Contrast(Contrast { factor, .. }) => range(&key("factor"), *factor, 0.0, 1e3),
-        Intensity::LowResolution(LowResolution { scale, .. }) => range(&key("scale"), *scale, 0.01, 1.0),
-        Intensity::Gamma(Gamma { exponent, .. }) => range(&key("exponent"), *exponent, 0.01, 100.0),
-        Intensity::Median(Median { size, .. }) => counts(&key("size"), *size, 15),
-        Intensity::Rectangles(Rectangles { count, size, .. }) => {
-            counts(&key("count"), *count, 1000)?;
-            size.iter().try_for_each(|size| counts(&key("size"), *size, 100_000))
-        }
-        Intensity::BrightnessGradient(BrightnessGradient { bump: range_of_bump, strength, .. }) => {
-            bump(range_of_bump)?;
-            range(&key("strength"), *strength, 0.0, 1e3)
-        }
-        Intensity::LocalGamma(LocalGamma { bump: range_of_bump, exponent, .. }) => {
-            bump(range_of_bump)?;
-            exponent.iter().try_for_each(|exponent| range(&key("exponent"), *exponent, 0.01, 100.0))
-        }
-        Intensity::Sharpen(Sharpen { strength, .. }) => range(&key("strength"), *strength, 0.0, 1e3),
-    }
+fn check_steps(place: &str, steps: &[Step]) -> Result {
+    steps.iter().enumerate().try_for_each(|(number, step)| {
+        let place = Place(format!("{place}[{number}]"));
+        place.probability("probability", step.probability)?;
+        step.transform.check(&place)
+    })
 }

@@ -7,6 +7,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
+use super::intensity::drawn::{
+    AddGradient, AddNoise, Blank, BlurBy, Coarsen, Raise, RaiseLocally, Scale, SharpenBy, Shift, Stretch, TakeMedian,
+};
 use super::intensity::{self, Operation};
 use super::spatial::{Affine, Orientation};
 use super::{Augmentation, Gamma, Intensity, Mirror, Scratch, Spatial, Step, Turn};
@@ -154,17 +157,17 @@ impl Drawn {
     fn operation(&mut self, name: &str, operation: &Operation, patch: [usize; 3]) {
         let mut value = |what: &str, value: f64| self.value(&format!("{name}.{what}"), value);
         match operation {
-            Operation::Noise { sigma, .. } => value("sigma", *sigma),
-            Operation::Blur { sigmas } => {
+            Operation::Noise(AddNoise { sigma, .. }) => value("sigma", *sigma),
+            Operation::Blur(BlurBy { sigmas }) => {
                 self.value_per_axis(&format!("{name}.sigma"), *sigmas);
                 self.flag(&format!("{name}.same"), sigmas.iter().all(|sigma| *sigma == sigmas[0]));
             }
-            Operation::Scale { factor } | Operation::Contrast { factor, .. } => value("multiplier", *factor),
-            Operation::Shift { by } => value("shift", *by),
-            Operation::LowResolution { scales } => value("scale", scales[2]),
-            Operation::Gamma { exponent, .. } => value("exponent", *exponent),
-            Operation::Median { size } => self.count(&format!("{name}.size"), size),
-            Operation::Rectangles { boxes } => {
+            Operation::Brightness(Scale { factor }) | Operation::Contrast(Stretch { factor, .. }) => value("multiplier", *factor),
+            Operation::BrightnessShift(Shift { by }) => value("shift", *by),
+            Operation::LowResolution(Coarsen { scales }) => value("scale", scales[2]),
+            Operation::Gamma(Raise { exponent, .. }) => value("exponent", *exponent),
+            Operation::Median(TakeMedian { size }) => self.count(&format!("{name}.size"), size),
+            Operation::Rectangles(Blank { boxes }) => {
                 self.count(&format!("{name}.number"), boxes.len());
                 for bbox in boxes {
                     for (axis, size) in bbox.size()[self.first..].iter().enumerate() {
@@ -175,14 +178,15 @@ impl Drawn {
                     self.value_per_axis(&format!("{name}.position"), position);
                 }
             }
-            Operation::BrightnessGradient { bump, strength: shape } | Operation::LocalGamma { bump, exponent: shape } => {
-                let what = if matches!(operation, Operation::LocalGamma { .. }) { "gamma" } else { "strength" };
+            Operation::BrightnessGradient(AddGradient { bump, strength: shape })
+            | Operation::LocalGamma(RaiseLocally { bump, exponent: shape }) => {
+                let what = if matches!(operation, Operation::LocalGamma(_)) { "gamma" } else { "strength" };
                 value(what, *shape);
                 self.value_per_axis(&format!("{name}.scale"), bump.width.map(f64::ln));
                 let loc = std::array::from_fn(|axis| bump.centre[axis] / patch[axis] as f64);
                 self.value_per_axis(&format!("{name}.loc"), loc);
             }
-            Operation::Sharpen { strength } => value("strength", *strength),
+            Operation::Sharpen(SharpenBy { strength }) => value("strength", *strength),
         }
     }
 }
@@ -198,21 +202,21 @@ fn angles_and_factors(Affine { matrix }: &Affine) -> ([f64; 3], [f64; 3]) {
 /// What the golden file calls the transform behind `operation`. DA5 has two kinds of contrast.
 fn kind(operation: &Operation, is_da5: bool) -> &'static str {
     match operation {
-        Operation::Noise { .. } => "noise",
-        Operation::Blur { .. } => "blur",
-        Operation::Scale { .. } => "brightness",
-        Operation::Shift { .. } => "brightness_additive",
-        Operation::Contrast { .. } if !is_da5 => "contrast",
-        Operation::Contrast { keep_range: true, .. } => "contrast_preserving",
-        Operation::Contrast { keep_range: false, .. } => "contrast_free",
-        Operation::LowResolution { .. } => "low_resolution",
-        Operation::Gamma { inverted: true, .. } => "gamma_inverted",
-        Operation::Gamma { inverted: false, .. } => "gamma",
-        Operation::Median { .. } => "median",
-        Operation::Rectangles { .. } => "rectangles",
-        Operation::BrightnessGradient { .. } => "gradient",
-        Operation::LocalGamma { .. } => "local_gamma",
-        Operation::Sharpen { .. } => "sharpen",
+        Operation::Noise(_) => "noise",
+        Operation::Blur(_) => "blur",
+        Operation::Brightness(_) => "brightness",
+        Operation::BrightnessShift(_) => "brightness_additive",
+        Operation::Contrast(_) if !is_da5 => "contrast",
+        Operation::Contrast(Stretch { keep_range: true, .. }) => "contrast_preserving",
+        Operation::Contrast(Stretch { keep_range: false, .. }) => "contrast_free",
+        Operation::LowResolution(_) => "low_resolution",
+        Operation::Gamma(Raise { inverted: true, .. }) => "gamma_inverted",
+        Operation::Gamma(Raise { inverted: false, .. }) => "gamma",
+        Operation::Median(_) => "median",
+        Operation::Rectangles(_) => "rectangles",
+        Operation::BrightnessGradient(_) => "gradient",
+        Operation::LocalGamma(_) => "local_gamma",
+        Operation::Sharpen(_) => "sharpen",
     }
 }
 
@@ -326,7 +330,7 @@ fn noise_is_normal_and_differs_from_seed_to_seed() {
     const N: usize = SIDE * SIDE;
     let noise = |seed| {
         let mut values = vec![0.0_f32; N];
-        let operation = Operation::Noise { sigma: 1.0, seed };
+        let operation = Operation::Noise(AddNoise { sigma: 1.0, seed });
         intensity::apply([operation].iter(), &mut values, [1, SIDE, SIDE], &mut Scratch::default());
         values.into_iter().map(f64::from).collect::<Vec<_>>()
     };

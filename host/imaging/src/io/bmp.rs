@@ -7,11 +7,12 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use super::bits::unpack;
+use super::format::Format;
 use super::reader::Purpose;
 use super::source::{Problem, Source};
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored};
-use super::{Error, Geometry, limit, write_atomically};
+use super::{Error, Geometry, Reader, limit, write_atomically};
 
 /// Bytes of the file's header and of the shortest of the image's headers that is read.
 const LENGTH: usize = 14 + 40;
@@ -63,8 +64,16 @@ impl Header {
     }
 }
 
+pub(super) const FORMAT: Format = Format {
+    name: "BMP",
+    endings: &[(".bmp", &[Reader::NaturalImage2D])],
+    open: |path, reader, purpose| (reader == Reader::NaturalImage2D).then(|| open(path, purpose)),
+    write: |path, values, _| write(path, values),
+    beside: |_, _| None,
+};
+
 /// Opens and decodes a file.
-pub fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
+fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
     let wrong = |(found, advice): (&str, _)| Error::content(path, (found.to_owned(), advice));
     let mut source = Source::open(path)?;
     let cut = || wrong(("ends before its header does", "it is empty, damaged or not BMP"));
@@ -115,7 +124,7 @@ pub fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
 }
 
 /// Writes labels as grey values of 8 bits.
-pub fn write(path: &Path, values: Values) -> Result<(), Error> {
+fn write(path: &Path, values: Values) -> Result<(), Error> {
     let [channels, depth, height, width] = values.shape();
     let instead = "write .png, .tif, .nii.gz, .nrrd or .mha instead";
     if channels * depth != 1 || values.number() != Number::U8 {

@@ -6,7 +6,7 @@ use crate::plain::plain;
 
 use super::source::Problem;
 use super::voxels::Scaling;
-use super::{ENDINGS, Reader};
+use super::{Reader, endings};
 
 /// Why a file could not be read or written. Every message is one line and names the file.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub enum Error {
         advice: &'static str,
     },
     /// No format has this ending.
-    #[error("{path} has none of the known file endings {known}; convert it to one of them", known = ENDINGS.join(", "))]
+    #[error("{path} has none of the known file endings {known}; convert it to one of them", known = endings().collect::<Vec<_>>().join(", "))]
     UnknownEnding {
         /// The file.
         path: PathBuf,

@@ -5,11 +5,20 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::format::Format;
 use super::geometry::Placement;
 use super::source::Source;
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored, byte_length};
-use super::{Error, Geometry, write_atomically};
+use super::{Error, Geometry, Reader, write_atomically};
+
+pub(super) const FORMAT: Format = Format {
+    name: "GIPL",
+    endings: &[(".gipl", &[Reader::SimpleItk])],
+    open: |path, reader, _| reader.is_of_itk().then(|| open(path)),
+    write,
+    beside: |_, _| None,
+};
 
 const LENGTH: usize = 256;
 const MAGIC: u32 = 0xefff_e9b0;
@@ -38,7 +47,7 @@ mod offset {
 }
 
 /// Opens a file; its voxels are read by whoever uses the result.
-pub fn open(path: &Path) -> Result<Stored<'static>, Error> {
+fn open(path: &Path) -> Result<Stored<'static>, Error> {
     let wrong = |(found, advice): (&str, _)| Error::content(path, (found.to_owned(), advice));
     let mut source = Source::open(path)?;
     let bytes: [u8; LENGTH] =
@@ -72,7 +81,7 @@ fn array<const N: usize>(bytes: &[u8; LENGTH], at: usize) -> [u8; N] {
 }
 
 /// Writes `values`. The format has no place for the direction of the axes.
-pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {
+fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {
     let shape = values.shape();
     if shape.iter().any(|&size| size > LONGEST_AXIS) {
         return Err(Error::TooLarge { path: path.to_owned(), shape, limit: LONGEST_AXIS });

@@ -1,6 +1,6 @@
 //! Image files: voxels and geometry in, voxels and the same geometry out.
 //!
-//! A file's ending picks the format's module. To read, that module checks the header and hands over a reader of the stored bytes
+//! A file's ending picks the format (`format.rs`), whose module does the rest. To read, that module checks the header and hands over a reader of the stored bytes
 //! (`voxels.rs`), which become an [`Image`] or a [`LabelMap`] with axes (channel, z, y, x); arrays and spacings are those that nnU-Net's
 //! class gives which a [`Reader`] stands for: one for all files of a data set. The [`Geometry`] of a case travels beside its voxels,
 //! untouched, until a prediction is written with it, in its source's format or another; where the reader has turned the voxels, they are
@@ -12,6 +12,7 @@ mod bits;
 mod bmp;
 mod error;
 mod file;
+mod format;
 mod geometry;
 mod gipl;
 mod gzip;
@@ -34,14 +35,20 @@ use std::path::{Path, PathBuf};
 pub use atomic::{ABANDONED, remove_leftovers, sync_folder, write_atomically};
 pub use error::Error;
 pub use file::{open_file, read_file, read_large_file, read_text};
+pub use format::endings;
 pub use geometry::{Geometry, Placement};
 pub use json::{JsonError, number, parse_json, read_json, write_json};
 pub use limit::{DEFAULT_MOST_VOXELS, may_have, most_voxels, set_most_voxels};
 pub use reader::Reader;
 
 use crate::Volume;
+use format::{Format, format_of};
 use reader::{Purpose, open_by_any};
 use values::Values;
+
+/// Another format is a module with a `FORMAT`, and its entry here.
+static FORMATS: [&Format; 7] =
+    [&nifti::FORMAT, &nrrd::FORMAT, &metaimage::FORMAT, &gipl::FORMAT, &png::FORMAT, &bmp::FORMAT, &tiff::FORMAT];
 
 /// An image with real values and where it lies in space.
 #[derive(Clone, Debug)]
@@ -61,53 +68,6 @@ pub struct LabelMap {
     pub geometry: Geometry,
 }
 
-/// The endings of the files that can be read and written, in lower case. Case does not matter in a file's name.
-pub const ENDINGS: [&str; 11] = [".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif", ".tiff"];
-
-#[derive(Clone, Copy)]
-enum Format {
-    Nifti,
-    Nrrd,
-    MetaImage,
-    Gipl,
-    Png,
-    Bmp,
-    Tiff,
-}
-
-impl Format {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Nifti => "NIfTI",
-            Self::Nrrd => "NRRD",
-            Self::MetaImage => "MetaImage",
-            Self::Gipl => "GIPL",
-            Self::Png => "PNG",
-            Self::Bmp => "BMP",
-            Self::Tiff => "TIFF",
-        }
-    }
-}
-
-fn format_of(path: &Path) -> Result<Format, Error> {
-    let ending = ENDINGS.into_iter().find(|ending| ends_with(path, ending));
-    match ending {
-        Some(".nii.gz" | ".nii") => Ok(Format::Nifti),
-        Some(".nrrd" | ".nhdr") => Ok(Format::Nrrd),
-        Some(".mha" | ".mhd") => Ok(Format::MetaImage),
-        Some(".gipl") => Ok(Format::Gipl),
-        Some(".bmp") => Ok(Format::Bmp),
-        Some(".png") => Ok(Format::Png),
-        Some(".tif" | ".tiff") => Ok(Format::Tiff),
-        _ => Err(Error::UnknownEnding { path: path.to_owned() }),
-    }
-}
-
-/// Whether a file's name ends with `ending`, which is in lower case.
-fn ends_with(path: &Path, ending: &str) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().to_lowercase().ends_with(ending))
-}
-
 /// Reads an image by the first of nnU-Net's readers that opens it; see [`Reader::read_image`].
 pub fn read_image(path: &Path) -> Result<Image, Error> {
     let (reader, stored) = open_by_any(path, Purpose::Image)?;
@@ -122,13 +82,7 @@ pub fn read_labels(path: &Path) -> Result<LabelMap, Error> {
 
 /// The further file that is written with a label map or an image at `path`, with its voxels or its spacing; most formats have none.
 pub fn beside(path: &Path, geometry: &Geometry) -> Option<PathBuf> {
-    let has = |ending| ends_with(path, ending);
-    match format_of(path).ok()? {
-        Format::Nrrd => has(".nhdr").then(|| nrrd::data_path(path)),
-        Format::MetaImage => has(".mhd").then(|| metaimage::data_path(path)),
-        Format::Tiff => (!geometry.is_planar()).then(|| tiff::spacing_path(path)),
-        Format::Nifti | Format::Gipl | Format::Png | Format::Bmp => None,
-    }
+    (format_of(path).ok()?.0.beside)(path, geometry)
 }
 
 /// Writes a label map with the geometry of the image it belongs to: as 8 unsigned bits if all labels are below 255, else 16, as
@@ -149,13 +103,5 @@ pub fn write_image(path: &Path, image: &Volume<f32>, geometry: &Geometry) -> Res
 }
 
 fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {
-    match format_of(path)? {
-        Format::Nifti => nifti::write(path, values, geometry),
-        Format::Nrrd => nrrd::write(path, values, geometry),
-        Format::MetaImage => metaimage::write(path, values, geometry),
-        Format::Gipl => gipl::write(path, values, geometry),
-        Format::Png => png::write(path, values),
-        Format::Bmp => bmp::write(path, values),
-        Format::Tiff => tiff::write(path, values, geometry),
-    }
+    (format_of(path)?.0.write)(path, values, geometry)
 }

@@ -11,14 +11,23 @@ use std::path::Path;
 use ::png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, Reader, Transformations};
 
 use super::bits::unpack;
+use super::format::Format;
 use super::reader::Purpose;
 use super::source::{LARGEST_EXPANSION, Problem, Source};
 use super::values::Values;
 use super::voxels::{Number, Scaling, Stored};
 use super::{Error, Geometry, limit, write_atomically};
 
+pub(super) const FORMAT: Format = Format {
+    name: "PNG",
+    endings: &[(".png", &[super::Reader::NaturalImage2D])],
+    open: |path, reader, purpose| (reader == super::Reader::NaturalImage2D).then(|| open(path, purpose)),
+    write: |path, values, _| write(path, values),
+    beside: |_, _| None,
+};
+
 /// Opens and decodes a file.
-pub fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
+fn open(path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
     let wrong = |problem| Error::content(path, problem);
     let undecodable = |error| match error {
         DecodingError::IoError(cause) => Error::Read { path: path.to_owned(), cause },
@@ -103,7 +112,7 @@ fn expand(reader: &Reader<BufReader<File>>, data: Vec<u8>, width: usize, purpose
 }
 
 /// Writes labels as grey values of 8 or 16 bits.
-pub fn write(path: &Path, values: Values) -> Result<(), Error> {
+fn write(path: &Path, values: Values) -> Result<(), Error> {
     let [channels, depth, height, width] = values.shape();
     let instead = "write .tif, .nii.gz, .nrrd or .mha instead";
     if channels * depth != 1 {

@@ -6,11 +6,10 @@
 
 use std::path::Path;
 
-use super::nifti::Library;
+use super::format::format_of;
 use super::orientation::Orientation;
-use super::tiff::Layout;
 use super::voxels::{Stored, Voxel};
-use super::{Error, Format, Geometry, Image, LabelMap, bmp, ends_with, format_of, gipl, metaimage, nifti, nrrd, png, tiff};
+use super::{Error, Geometry, Image, LabelMap};
 use crate::Volume;
 
 /// One of nnU-Net's readers.
@@ -72,7 +71,7 @@ impl Reader {
 
     /// The reader that nnU-Net tries first, by the ending alone.
     pub fn usual(ending: &str) -> Option<Self> {
-        candidates(Path::new(&format!("file{ending}"))).ok()?.first().copied()
+        format_of(Path::new(&format!("file{ending}"))).ok()?.1.first().copied()
     }
 
     /// Opens an image, and reads no voxels.
@@ -149,19 +148,15 @@ impl Reader {
         matches!(self, Self::SimpleItkReoriented | Self::NibabelReoriented)
     }
 
+    /// Whether ITK reads for it.
+    pub(super) fn is_of_itk(self) -> bool {
+        matches!(self, Self::SimpleItk | Self::SimpleItkReoriented)
+    }
+
     fn open(self, path: &Path, purpose: Purpose) -> Result<Stored<'static>, Error> {
-        let stored = match (format_of(path)?, self) {
-            (Format::Nifti, Self::SimpleItk | Self::SimpleItkReoriented) => nifti::open(path, self, Library::SimpleItk)?,
-            (Format::Nifti, Self::Nibabel | Self::NibabelReoriented) => nifti::open(path, self, Library::Nibabel)?,
-            (Format::Nrrd, Self::SimpleItk | Self::SimpleItkReoriented) => nrrd::open(path)?,
-            (Format::MetaImage, Self::SimpleItk | Self::SimpleItkReoriented) => metaimage::open(path)?,
-            (Format::Gipl, Self::SimpleItk | Self::SimpleItkReoriented) => gipl::open(path)?,
-            (Format::Png, Self::NaturalImage2D) => png::open(path, purpose)?,
-            (Format::Bmp, Self::NaturalImage2D) => bmp::open(path, purpose)?,
-            (Format::Tiff, Self::NaturalImage2D) => tiff::open(path, self, Layout::Picture)?,
-            (Format::Tiff, Self::Tiff3D) => tiff::open(path, self, Layout::Stack)?,
-            (format, _) => return Err(Error::not_opened(path, self, format!("is a {} file", format.name()))),
-        };
+        let (format, _) = format_of(path)?;
+        let not_opened = || Err(Error::not_opened(path, self, format!("is a {} file", format.name)));
+        let stored = (format.open)(path, self, purpose).unwrap_or_else(not_opened)?;
         if self.reorients() && stored.geometry.is_planar() {
             return Err(Error::not_opened(path, self, "has two dimensions and not three".to_owned()));
         }
@@ -169,22 +164,10 @@ impl Reader {
     }
 }
 
-/// The readers of such a file in the order in which nnU-Net tries them, and then those that can, but that nnU-Net does not try for its ending.
-fn candidates(path: &Path) -> Result<&'static [Reader], Error> {
-    Ok(match format_of(path)? {
-        Format::Nifti if ends_with(path, ".nii") => &[Reader::Nibabel, Reader::SimpleItk],
-        Format::Nifti => &[Reader::SimpleItk, Reader::Nibabel],
-        Format::Nrrd | Format::MetaImage | Format::Gipl => &[Reader::SimpleItk],
-        Format::Png | Format::Bmp => &[Reader::NaturalImage2D],
-        Format::Tiff if ends_with(path, ".tif") => &[Reader::NaturalImage2D, Reader::Tiff3D],
-        Format::Tiff => &[Reader::Tiff3D],
-    })
-}
-
 /// Opens a file by the first reader that does.
 pub(super) fn open_by_any(path: &Path, purpose: Purpose) -> Result<(Reader, Stored<'static>), Error> {
     let mut first = None;
-    for &reader in candidates(path)? {
+    for &reader in format_of(path)?.1 {
         match reader.open(path, purpose) {
             Ok(stored) => return Ok((reader, stored)),
             Err(error @ Error::NotOpened { .. }) => drop(first.get_or_insert(error)),

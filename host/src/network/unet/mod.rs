@@ -70,7 +70,7 @@ mod tests {
         let plans: Plans = serde_json::from_str(include_str!("../../../../tests/golden/hippocampus_plans.json")).expect("golden file");
         let mut architecture = plans.configuration("3d_fullres").expect("planned").architecture;
         if dropout {
-            architecture.arch_kwargs["dropout_op"] = json!("torch.nn.modules.dropout.Dropout3d");
+            architecture.arch_kwargs.insert("dropout_op".to_owned(), json!("torch.nn.modules.dropout.Dropout3d"));
         }
         trunk(&architecture).expect("there")
     }
@@ -97,25 +97,29 @@ mod tests {
         let huge = 1u64 << 62;
         for (key, value, part) in [
             ("n_stages", json!(1), "n_stages is 1; expected 2 to 32"),
-            ("n_stages", json!(-1), "n_stages"),
-            ("n_stages", json!(5), "features_per_stage is [32,64,128,256]; expected 5 numbers from 1 to 32768"),
-            ("features_per_stage", json!([32, 64, 128, huge]), "expected 4 numbers from 1 to 32768"),
-            ("features_per_stage", json!([32, 64, 128, 0]), "expected 4 numbers from 1 to 32768"),
-            ("n_conv_per_stage", json!([2, 2, 2, 257]), "expected 4 numbers from 1 to 256"),
-            ("n_conv_per_stage_decoder", json!([2, 2, 2, 2]), "expected 3 numbers from 1 to 256"),
-            ("kernel_sizes", json!([[3, 3, 3], [3, 3, 3], [3, 3, 3], [128, 3, 3]]), "expected 4 lists of 3 numbers from 1 to 127"),
-            ("strides", json!([[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2]]), "expected 4 lists of 3 numbers"),
+            ("n_stages", json!(-1), "n_stages is -1; expected 2 to 32"),
+            ("n_stages", json!(5), "features_per_stage is [32,64,128,256]; expected 5 positive numbers of at most 32768"),
+            ("features_per_stage", json!([32, 64, 128, huge]), "expected 4 positive numbers of at most 32768"),
+            ("features_per_stage", json!([32, 64, 128, 0]), "expected 4 positive numbers of at most 32768"),
+            ("n_conv_per_stage", json!([2, 2, 2, 257]), "expected 4 positive numbers of at most 256"),
+            ("n_conv_per_stage_decoder", json!([2, 2, 2, 2]), "expected 3 positive numbers of at most 256"),
+            (
+                "kernel_sizes",
+                json!([[3, 3, 3], [3, 3, 3], [3, 3, 3], [128, 3, 3]]),
+                "expected 4 lists of 3 positive numbers of at most 127",
+            ),
+            ("strides", json!([[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2]]), "expected 4 lists of 3 positive numbers"),
             ("conv_op", json!("torch.nn.modules.conv.Conv4d"), "convolution 'Conv4d' (expected Conv2d or Conv3d) is not there"),
             ("mystery", json!(1), "the network's argument mystery = 1 is not there"),
             ("n_blocks_per_stage", json!([1, 1, 1, 1]), "the network's argument n_blocks_per_stage"),
         ] {
             let mut changed = architecture.clone();
-            changed.arch_kwargs[key] = value.clone();
+            changed.arch_kwargs.insert(key.to_owned(), value.clone());
             let message = trunk(&changed).expect_err("must be refused").to_string();
             assert!(message.contains(part), "{key} = {value}: {message}");
         }
         let mut changed = architecture.clone();
-        changed.arch_kwargs.remove("n_conv_per_stage");
+        changed.arch_kwargs.shift_remove("n_conv_per_stage");
         assert!(trunk(&changed).expect_err("must be refused").to_string().contains("missing field `n_conv_per_stage`"));
         changed.network_class_name = "mine.UNETR".to_owned();
         let message = trunk(&changed).expect_err("must be refused").to_string();

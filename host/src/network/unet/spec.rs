@@ -3,7 +3,7 @@
 use super::super::Error;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// A U-Net of the plan.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ pub(super) enum Nonlinearity {
 /// Arguments that all U-Nets of nnU-Net have.
 #[derive(Deserialize)]
 struct Kwargs {
-    n_stages: usize,
+    n_stages: Value,
     features_per_stage: Value,
     conv_op: String,
     kernel_sizes: Value,
@@ -121,10 +121,9 @@ impl Unet {
         if let Some((key, value)) = kwargs.further.iter().find(|(_, value)| !harmless(value)) {
             return unsupported(&format!("the network's argument {key} = {value}"));
         }
-        let stages = kwargs.n_stages;
-        if !(2..=MOST_STAGES).contains(&stages) {
-            return Err(other("n_stages", &json!(stages), &format!("2 to {MOST_STAGES}")));
-        }
+        let stages: Option<usize> = read(&kwargs.n_stages).ok();
+        let stages = stages.filter(|stages| (2..=MOST_STAGES).contains(stages));
+        let stages = stages.ok_or_else(|| other("n_stages", &kwargs.n_stages, &format!("2 to {MOST_STAGES}")))?;
         let dims = match last(&kwargs.conv_op) {
             "Conv2d" => 2,
             "Conv3d" => 3,
@@ -156,14 +155,14 @@ fn read<T: DeserializeOwned>(value: &Value) -> Result<T, serde_json::Error> {
 fn numbers(key: &str, value: &Value, count: usize, most: i64) -> Result<Vec<i64>, Error> {
     let found: Option<Vec<i64>> = read(value).ok();
     let fits = |numbers: &Vec<i64>| numbers.len() == count && numbers.iter().all(|number| (1..=most).contains(number));
-    found.filter(fits).ok_or_else(|| other(key, value, &format!("{count} numbers from 1 to {most}")))
+    found.filter(fits).ok_or_else(|| other(key, value, &format!("{count} positive numbers of at most {most}")))
 }
 
 /// A list of `count` lists of `dims` numbers of at most `most`.
 fn rows(key: &str, value: &Value, [count, dims]: [usize; 2], most: i64) -> Result<Vec<Vec<i64>>, Error> {
     let rows = value.as_array().filter(|rows| rows.len() == count);
     let rows = rows.and_then(|rows| rows.iter().map(|row| numbers(key, row, dims, most).ok()).collect());
-    rows.ok_or_else(|| other(key, value, &format!("{count} lists of {dims} numbers from 1 to {most}")))
+    rows.ok_or_else(|| other(key, value, &format!("{count} lists of {dims} positive numbers of at most {most}")))
 }
 
 fn other(key: &str, found: &Value, expected: &str) -> Error {

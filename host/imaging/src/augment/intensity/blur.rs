@@ -3,8 +3,9 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::random::uniform;
 use crate::augment::scratch::Scratch;
 use crate::multiversion::multiversion;
@@ -21,18 +22,40 @@ pub struct Blur {
     pub channel_probability: f64,
 }
 
-impl Blur {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        let mut sigmas = [uniform(rng, self.sigma); 3];
-        if self.sigma_per_axis {
-            sigmas[1..].fill_with(|| uniform(rng, self.sigma));
-        }
-        Operation::Blur { sigmas }
+/// A blur by a Gaussian for every axis.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct BlurBy {
+    pub sigmas: [f64; 3],
+}
+
+impl Transform for Blur {
+    type Drawn = BlurBy;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, BlurBy)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| {
+            let mut sigmas = [uniform(rng, self.sigma); 3];
+            if self.sigma_per_axis {
+                sigmas[1..].fill_with(|| uniform(rng, self.sigma));
+            }
+            BlurBy { sigmas }
+        });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        place.range("sigma", self.sigma, 0.05, 50.0)
+    }
+}
+
+impl Operate for BlurBy {
+    fn apply(&self, channel: &mut Channel, scratch: &mut Scratch) {
+        blur(channel, self.sigmas, scratch);
     }
 }
 
 /// Convolves along z, y and x with normalised Gaussians, reflecting the channel at its borders. An axis of one voxel stays.
-pub(super) fn blur(channel: &mut Channel, sigmas: [f64; 3], scratch: &mut Scratch) {
+fn blur(channel: &mut Channel, sigmas: [f64; 3], scratch: &mut Scratch) {
     let spatial = channel.spatial;
     let values = channel.settle();
     let plane = spatial[1] * spatial[2];

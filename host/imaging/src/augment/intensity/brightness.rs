@@ -4,8 +4,11 @@ use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
+use super::channel::Channel;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::random::factor;
+use crate::augment::scratch::Scratch;
 
 /// Multiplies each channel by a factor (batchgeneratorsv2 `intensity/brightness.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,9 +18,28 @@ pub struct Brightness {
     pub factor: [f64; 2],
 }
 
-impl Brightness {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        Operation::Scale { factor: factor(rng, self.factor) }
+/// A factor.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct Scale {
+    pub factor: f64,
+}
+
+impl Transform for Brightness {
+    type Drawn = Scale;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, Scale)) {
+        patch.each_channel(1.0, rng, push, |rng| Scale { factor: factor(rng, self.factor) });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.range("factor", self.factor, 0.0, 1e3)
+    }
+}
+
+impl Operate for Scale {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        channel.scale(self.factor as f32, 0.0);
     }
 }
 
@@ -31,8 +53,28 @@ pub struct BrightnessShift {
     pub channel_probability: f64,
 }
 
-impl BrightnessShift {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        Operation::Shift { by: self.sigma * rng.sample::<f64, _>(StandardNormal) }
+/// A number that is added.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct Shift {
+    pub by: f64,
+}
+
+impl Transform for BrightnessShift {
+    type Drawn = Shift;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, Shift)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| Shift { by: self.sigma * rng.sample::<f64, _>(StandardNormal) });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        place.range("sigma", [0.0, self.sigma], 0.0, 1e3)
+    }
+}
+
+impl Operate for Shift {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        channel.scale(1.0, self.by as f32);
     }
 }

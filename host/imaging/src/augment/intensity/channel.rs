@@ -8,7 +8,7 @@ use super::pointwise::{Pointwise, apply};
 use super::statistics::{Statistics, apply_and_measure};
 
 /// A channel of a patch, and what is known of it.
-pub(super) struct Channel<'a> {
+pub(in crate::augment) struct Channel<'a> {
     values: &'a mut [f32],
     /// (Z, Y, X).
     pub spatial: [usize; 3],

@@ -3,10 +3,12 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
 use super::statistics::raise_and_measure;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::random::factor;
+use crate::augment::scratch::Scratch;
 
 /// Raises each channel, scaled to 0 to 1, to a power, then gives it back its mean and standard deviation
 /// (batchgeneratorsv2 `intensity/gamma.py` with `p_retain_stats=1`).
@@ -19,13 +21,33 @@ pub struct Gamma {
     pub inverted: bool,
 }
 
-impl Gamma {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        Operation::Gamma { exponent: factor(rng, self.exponent), inverted: self.inverted }
+/// A power.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct Raise {
+    pub exponent: f64,
+    pub inverted: bool,
+}
+
+impl Transform for Gamma {
+    type Drawn = Raise;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, Raise)) {
+        patch.each_channel(1.0, rng, push, |rng| Raise { exponent: factor(rng, self.exponent), inverted: self.inverted });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.range("exponent", self.exponent, 0.01, 100.0)
     }
 }
 
-pub(super) fn gamma(channel: &mut Channel, exponent: f32, inverted: bool) {
+impl Operate for Raise {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        gamma(channel, self.exponent as f32, self.inverted);
+    }
+}
+
+fn gamma(channel: &mut Channel, exponent: f32, inverted: bool) {
     /// Of batchgeneratorsv2: keeps flat channels from dividing by zero.
     const EPSILON: f32 = 1e-7;
     let before = channel.statistics();

@@ -3,10 +3,12 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::math::power;
 use crate::augment::random::{chance, uniform};
+use crate::augment::scratch::Scratch;
 use crate::multiversion::multiversion;
 
 /// Adds a smooth bump to some channels (batchgeneratorsv2 `local/brightness_gradient.py`).
@@ -21,11 +23,35 @@ pub struct BrightnessGradient {
     pub channel_probability: f64,
 }
 
-impl BrightnessGradient {
-    pub(super) fn draw(&self, size: [usize; 3], rng: &mut impl Rng) -> Operation {
-        let bump = self.bump.draw(size, rng);
-        let sign = if chance(rng, 0.5) { -1.0 } else { 1.0 };
-        Operation::BrightnessGradient { bump, strength: sign * uniform(rng, self.strength) }
+/// A bump that is added.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct AddGradient {
+    pub bump: Bump,
+    pub strength: f64,
+}
+
+impl Transform for BrightnessGradient {
+    type Drawn = AddGradient;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, AddGradient)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| {
+            let bump = self.bump.draw(patch.size, rng);
+            let sign = if chance(rng, 0.5) { -1.0 } else { 1.0 };
+            AddGradient { bump, strength: sign * uniform(rng, self.strength) }
+        });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        self.bump.check(place)?;
+        place.range("strength", self.strength, 0.0, 1e3)
+    }
+}
+
+impl Operate for AddGradient {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        add_gradient(channel, &self.bump, self.strength as f32);
     }
 }
 
@@ -42,11 +68,35 @@ pub struct LocalGamma {
     pub channel_probability: f64,
 }
 
-impl LocalGamma {
-    pub(super) fn draw(&self, size: [usize; 3], rng: &mut impl Rng) -> Operation {
-        let bump = self.bump.draw(size, rng);
-        let range = self.exponent[usize::from(!chance(rng, 0.5))];
-        Operation::LocalGamma { bump, exponent: uniform(rng, range) }
+/// A power where a bump is high.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct RaiseLocally {
+    pub bump: Bump,
+    pub exponent: f64,
+}
+
+impl Transform for LocalGamma {
+    type Drawn = RaiseLocally;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, RaiseLocally)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| {
+            let bump = self.bump.draw(patch.size, rng);
+            let range = self.exponent[usize::from(!chance(rng, 0.5))];
+            RaiseLocally { bump, exponent: uniform(rng, range) }
+        });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        self.bump.check(place)?;
+        self.exponent.iter().try_for_each(|exponent| place.range("exponent", *exponent, 0.01, 100.0))
+    }
+}
+
+impl Operate for RaiseLocally {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        local_gamma(channel, &self.bump, self.exponent as f32);
     }
 }
 
@@ -61,6 +111,11 @@ pub struct BumpRange {
 }
 
 impl BumpRange {
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.range("bump.centre", self.centre, -10.0, 10.0)?;
+        self.width.iter().try_for_each(|width| place.range("bump.width", *width, 0.1, 1e5))
+    }
+
     fn draw(&self, size: [usize; 3], rng: &mut impl Rng) -> Bump {
         Bump {
             centre: size.map(|size| uniform(rng, self.centre) * size as f64),
@@ -123,7 +178,7 @@ impl Profile {
 }
 
 /// Adds `bump`, its peak being `strength` high.
-pub(super) fn add_gradient(channel: &mut Channel, bump: &Bump, strength: f32) {
+fn add_gradient(channel: &mut Channel, bump: &Bump, strength: f32) {
     let profile = bump.profile(channel.spatial);
     profile.for_each_row(channel.settle(), |row, factor| add_row(row, &profile.axes[2], factor * strength, profile.shift * strength));
 }
@@ -137,7 +192,7 @@ multiversion! {
 }
 
 /// Blends the channel with its power `exponent`, taken between its extremes, by the height of `bump`.
-pub(super) fn local_gamma(channel: &mut Channel, bump: &Bump, exponent: f32) {
+fn local_gamma(channel: &mut Channel, bump: &Bump, exponent: f32) {
     /// Of batchgeneratorsv2: keeps flat channels from dividing by zero.
     const EPSILON: f32 = 1e-8;
     let profile = bump.profile(channel.spatial);

@@ -3,8 +3,9 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::downsample::indices;
 use crate::augment::random::uniform;
 use crate::augment::scratch::Scratch;
@@ -22,15 +23,37 @@ pub struct LowResolution {
     pub in_plane: bool,
 }
 
-impl LowResolution {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        let scale = uniform(rng, self.scale);
-        Operation::LowResolution { scales: [if self.in_plane { 1.0 } else { scale }, scale, scale] }
+/// A factor of the number of voxels along every axis.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct Coarsen {
+    pub scales: [f64; 3],
+}
+
+impl Transform for LowResolution {
+    type Drawn = Coarsen;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, Coarsen)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| {
+            let scale = uniform(rng, self.scale);
+            Coarsen { scales: [if self.in_plane { 1.0 } else { scale }, scale, scale] }
+        });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        place.range("scale", self.scale, 0.01, 1.0)
+    }
+}
+
+impl Operate for Coarsen {
+    fn apply(&self, channel: &mut Channel, scratch: &mut Scratch) {
+        low_resolution(channel, self.scales, scratch);
     }
 }
 
 /// Down to `round(size * scale)` by picking voxels (nearest-exact), up again linearly (`align_corners=False`).
-pub(super) fn low_resolution(channel: &mut Channel, scales: [f64; 3], scratch: &mut Scratch) {
+fn low_resolution(channel: &mut Channel, scales: [f64; 3], scratch: &mut Scratch) {
     let spatial = channel.spatial;
     // The scale passes through f32 in batchgeneratorsv2, and Python rounds halves to even.
     let shape: [usize; 3] = std::array::from_fn(|axis| {

@@ -3,8 +3,9 @@
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::scratch::Scratch;
 
 /// Replaces every voxel of some channels by the median of a cube around it (batchgeneratorsv2 `noise/median_filter.py`, which is
@@ -18,15 +19,35 @@ pub struct Median {
     pub channel_probability: f64,
 }
 
-impl Median {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        Operation::Median { size: rng.random_range(self.size[0]..=self.size[1]) }
+/// A cube of so many voxels a side.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct TakeMedian {
+    pub size: usize,
+}
+
+impl Transform for Median {
+    type Drawn = TakeMedian;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, TakeMedian)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| TakeMedian { size: rng.random_range(self.size[0]..=self.size[1]) });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        place.counts("size", self.size, 15)
+    }
+}
+
+impl Operate for TakeMedian {
+    fn apply(&self, channel: &mut Channel, scratch: &mut Scratch) {
+        median(channel, self.size, scratch);
     }
 }
 
 /// Cubes of `size` voxels a side, of even ones those with one more below than above. The channel is reflected at the outer faces of its
 /// outermost voxels. Of an even number of values the upper of the middle two is taken. An axis of one voxel is left out.
-pub(super) fn median(channel: &mut Channel, size: usize, scratch: &mut Scratch) {
+fn median(channel: &mut Channel, size: usize, scratch: &mut Scratch) {
     let spatial = channel.spatial;
     let values = channel.settle();
     let sides = spatial.map(|n| if n > 1 { size } else { 1 });

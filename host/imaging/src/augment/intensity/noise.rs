@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
 use super::pointwise::Pointwise;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::math::normal;
 use crate::augment::random::uniform;
+use crate::augment::scratch::Scratch;
 use crate::multiversion::multiversion;
 
 /// Adds normal noise of one strength to all channels (batchgeneratorsv2 `intensity/gaussian_noise.py`).
@@ -18,14 +21,36 @@ pub struct Noise {
     pub sigma: [f64; 2],
 }
 
-impl Noise {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> f64 {
-        uniform(rng, self.sigma)
+/// Noise of this standard deviation.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct AddNoise {
+    pub sigma: f64,
+    pub seed: u64,
+}
+
+impl Transform for Noise {
+    type Drawn = AddNoise;
+
+    /// One strength for all channels.
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, AddNoise)) {
+        let sigma = uniform(rng, self.sigma);
+        patch.each_channel(1.0, rng, push, |rng| AddNoise { sigma, seed: rng.next_u64() });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.range("sigma", self.sigma, 0.0, 1e3)
+    }
+}
+
+impl Operate for AddNoise {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        add(channel, self.sigma as f32, self.seed);
     }
 }
 
 /// Adds normal noise with standard deviation `sigma`; equal seeds add equal noise.
-pub(super) fn add(channel: &mut Channel, sigma: f32, seed: u64) {
+fn add(channel: &mut Channel, sigma: f32, seed: u64) {
     channel.replace(|values, pending| {
         // Quicker than what everything else is drawn with, and seeded by that.
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);

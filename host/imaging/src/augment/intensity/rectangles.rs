@@ -3,9 +3,11 @@
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
+use super::{Operate, Patch, Transform};
 use crate::BoundingBox;
+use crate::augment::check::{Error, Place};
+use crate::augment::scratch::Scratch;
 
 /// Fills boxes of some channels with the mean of what they hold (batchgeneratorsv2 `noise/blank_rectangle.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,23 +21,46 @@ pub struct Rectangles {
     pub channel_probability: f64,
 }
 
-impl Rectangles {
-    pub(super) fn draw(&self, patch: [usize; 3], rng: &mut impl Rng) -> Operation {
-        let boxes = (0..rng.random_range(self.count[0]..=self.count[1])).map(|_| {
-            let mut bbox = BoundingBox { lower: [0; 3], upper: [0; 3] };
-            for (axis, &[least, greatest]) in self.size.iter().enumerate() {
-                let size = rng.random_range(least..=greatest).min(patch[axis]);
-                bbox.lower[axis] = rng.random_range(0..=patch[axis] - size);
-                bbox.upper[axis] = bbox.lower[axis] + size;
-            }
-            bbox
+/// Boxes that are filled.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct Blank {
+    pub boxes: Vec<BoundingBox>,
+}
+
+impl Transform for Rectangles {
+    type Drawn = Blank;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, Blank)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| {
+            let boxes = (0..rng.random_range(self.count[0]..=self.count[1])).map(|_| {
+                let mut bbox = BoundingBox { lower: [0; 3], upper: [0; 3] };
+                for (axis, &[least, greatest]) in self.size.iter().enumerate() {
+                    let size = rng.random_range(least..=greatest).min(patch.size[axis]);
+                    bbox.lower[axis] = rng.random_range(0..=patch.size[axis] - size);
+                    bbox.upper[axis] = bbox.lower[axis] + size;
+                }
+                bbox
+            });
+            Blank { boxes: boxes.collect() }
         });
-        Operation::Rectangles { boxes: boxes.collect() }
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        place.counts("count", self.count, 1000)?;
+        self.size.iter().try_for_each(|size| place.counts("size", *size, 100_000))
+    }
+}
+
+impl Operate for Blank {
+    fn apply(&self, channel: &mut Channel, _scratch: &mut Scratch) {
+        blank(channel, &self.boxes);
     }
 }
 
 /// One box after the other, so that those which overlap see what the earlier ones left.
-pub(super) fn blank(channel: &mut Channel, boxes: &[BoundingBox]) {
+fn blank(channel: &mut Channel, boxes: &[BoundingBox]) {
     let [_, height, width] = channel.spatial;
     let values = channel.settle();
     for BoundingBox { lower, upper } in boxes {

@@ -3,8 +3,9 @@
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Operation;
 use super::channel::Channel;
+use super::{Operate, Patch, Transform};
+use crate::augment::check::{Error, Place};
 use crate::augment::random::uniform;
 use crate::augment::scratch::Scratch;
 use crate::multiversion::multiversion;
@@ -19,14 +20,34 @@ pub struct Sharpen {
     pub channel_probability: f64,
 }
 
-impl Sharpen {
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Operation {
-        Operation::Sharpen { strength: uniform(rng, self.strength) }
+/// A weight of the Laplacian.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(Deserialize))]
+pub(in crate::augment) struct SharpenBy {
+    pub strength: f64,
+}
+
+impl Transform for Sharpen {
+    type Drawn = SharpenBy;
+
+    fn draw<R: Rng>(&self, patch: Patch, rng: &mut R, push: &mut dyn FnMut(usize, SharpenBy)) {
+        patch.each_channel(self.channel_probability, rng, push, |rng| SharpenBy { strength: uniform(rng, self.strength) });
+    }
+
+    fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("channel_probability", self.channel_probability)?;
+        place.range("strength", self.strength, 0.0, 1e3)
+    }
+}
+
+impl Operate for SharpenBy {
+    fn apply(&self, channel: &mut Channel, scratch: &mut Scratch) {
+        sharpen(channel, self.strength as f32, scratch);
     }
 }
 
 /// `value + strength * Σ (value - neighbour)` over the neighbours along every axis; beyond the border they equal the voxel itself.
-pub(super) fn sharpen(channel: &mut Channel, strength: f32, scratch: &mut Scratch) {
+fn sharpen(channel: &mut Channel, strength: f32, scratch: &mut Scratch) {
     let [depth, height, width] = channel.spatial;
     let values = channel.settle();
     let (original, []) = scratch.copy_and_buffers(values, []);

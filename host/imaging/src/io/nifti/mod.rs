@@ -7,6 +7,19 @@ mod header;
 mod read;
 mod write;
 
-pub use header::{Header, Library};
-pub use read::open;
-pub use write::write;
+pub use header::Header;
+
+use super::Reader;
+use super::format::Format;
+use header::Library;
+
+pub(super) const FORMAT: Format = Format {
+    name: "NIfTI",
+    endings: &[(".nii.gz", &[Reader::SimpleItk, Reader::Nibabel]), (".nii", &[Reader::Nibabel, Reader::SimpleItk])],
+    open: |path, reader, _| match reader {
+        Reader::Nibabel | Reader::NibabelReoriented => Some(read::open(path, reader, Library::Nibabel)),
+        reader => reader.is_of_itk().then(|| read::open(path, reader, Library::SimpleItk)),
+    },
+    write: write::write,
+    beside: |_, _| None,
+};

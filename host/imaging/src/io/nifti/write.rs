@@ -7,8 +7,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::header::{Header, LONGEST_AXIS};
+use crate::io::format::ends_with;
 use crate::io::values::Values;
-use crate::io::{Error, Geometry, ends_with, write_atomically};
+use crate::io::{Error, Geometry, write_atomically};
 
 /// Writes `values`, compressed if the ending is `.gz`.
 pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {

@@ -6,5 +6,13 @@ mod header;
 mod read;
 mod write;
 
-pub use read::open;
-pub use write::{data_path, write};
+use super::Reader;
+use super::format::{Format, ends_with};
+
+pub(super) const FORMAT: Format = Format {
+    name: "NRRD",
+    endings: &[(".nrrd", &[Reader::SimpleItk]), (".nhdr", &[Reader::SimpleItk])],
+    open: |path, reader, _| reader.is_of_itk().then(|| read::open(path)),
+    write: write::write,
+    beside: |path, _| ends_with(path, ".nhdr").then(|| write::data_path(path)),
+};

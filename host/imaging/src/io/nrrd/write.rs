@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::io::format::ends_with;
 use crate::io::geometry::Placement;
 use crate::io::source::written_name;
 use crate::io::values::Values;
 use crate::io::voxels::Number;
-use crate::io::{Error, Geometry, ends_with, write_atomically};
+use crate::io::{Error, Geometry, write_atomically};
 
 /// Writes `values`; a `.nhdr` file gets its voxels beside it, in a file that ends with `.raw.gz`.
 pub fn write(path: &Path, values: Values, geometry: &Geometry) -> Result<(), Error> {

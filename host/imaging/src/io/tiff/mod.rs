@@ -12,6 +12,18 @@ mod read;
 mod spacing;
 mod write;
 
-pub use read::{Layout, open};
-pub use spacing::spacing_path;
-pub use write::write;
+use super::Reader;
+use super::format::Format;
+use read::Layout;
+
+pub(super) const FORMAT: Format = Format {
+    name: "TIFF",
+    endings: &[(".tif", &[Reader::NaturalImage2D, Reader::Tiff3D]), (".tiff", &[Reader::Tiff3D])],
+    open: |path, reader, _| match reader {
+        Reader::NaturalImage2D => Some(read::open(path, reader, Layout::Picture)),
+        Reader::Tiff3D => Some(read::open(path, reader, Layout::Stack)),
+        _ => None,
+    },
+    write: write::write,
+    beside: |path, geometry| (!geometry.is_planar()).then(|| spacing::spacing_path(path)),
+};

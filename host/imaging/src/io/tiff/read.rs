@@ -6,9 +6,10 @@ use std::path::Path;
 use super::description::{leading_axes, slices};
 use super::pages::Pages;
 use super::spacing;
+use crate::io::format::ends_with;
 use crate::io::source::Source;
 use crate::io::voxels::{Scaling, Stored, byte_length};
-use crate::io::{Error, Geometry, Reader, ends_with};
+use crate::io::{Error, Geometry, Reader};
 
 /// What a reader takes pages for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
