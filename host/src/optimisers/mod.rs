@@ -76,8 +76,10 @@ impl OptimiserKind {
 }
 
 impl fmt::Debug for OptimiserKind {
+    /// As a log has it: `Adamw`.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.0.name())
+        let (first, rest) = self.0.name().split_at(1);
+        write!(f, "{}{rest}", first.to_uppercase())
     }
 }
 

@@ -124,7 +124,8 @@ fn tell(recipe: &Recipe) -> String {
         match &values[*setting] {
             Value::Bool(false) => {}
             Value::Bool(true) => told += &format!(", {setting}"),
-            value => told += &format!(", {setting} {value}"),
+            // Lists with a space after each comma.
+            value => told += &format!(", {setting} {}", value.to_string().replace(',', ", ")),
         }
     }
     if *accumulate > 1 {
