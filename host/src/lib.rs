@@ -2,7 +2,8 @@
 //!
 //! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`].
 //! Here is one module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] →
-//! [`artifact`] → [`predict`] → [`report`]. [`config`] is what a run is asked for, [`optimisers`] move its weights, [`session`] puts one fold together, [`conformance`]
+//! [`artifact`] → [`predict`] → [`report`]. [`config`] is what a run is asked for, [`optimisers`] move its weights, [`weightings`] balance
+//! its losses, [`session`] puts one fold together, [`conformance`]
 //! tries a plugin without data; [`cli`] and [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`]
 //! chooses CPU or GPU, `memory` measures this process, `assign` reads `KEY=VALUE`, and [`shim`] is what libtorch offers only to C++.
 //!
@@ -28,3 +29,4 @@ pub mod report;
 pub mod session;
 pub mod shim;
 pub mod train;
+pub mod weightings;

@@ -34,4 +34,4 @@ pub use run::{
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use upkeep::{OnNonfinite, Upkeep};
-pub use weighting::{Strategy, Weighting, WeightingArg};
+pub use weighting::{Weighting, WeightingArg};

@@ -32,10 +32,8 @@ pub struct Asked {
     #[schemars(range(min = 1), extend("default" = 50, "x-value" = "N", "x-with" = ["schedule", "warmup-poly"]))]
     pub warmup: u64,
 
-    /// How loss terms are weighted beyond what the plugin says: given, dwa[:TEMPERATURE], gradnorm[:ALPHA[:RATE]]; or a factor of one term's weight
-    /// over the epochs: TERM=constant:VALUE, linear:FROM:TO[:EPOCHS], cosine:FROM:TO[:EPOCHS], step:VALUE[:EPOCH:VALUE…],
-    /// warmup:EPOCHS[:VALUE]; may be repeated
-    #[schemars(with = "Vec<String>", extend("default" = [], "x-value" = "STRATEGY|TERM=FACTOR", "x-repeated" = true))]
+    #[allow(missing_docs)]
+    #[schemars(with = "Vec<String>", description = WeightingArg::about(), extend("default" = [], "x-value" = "STRATEGY|TERM=FACTOR", "x-repeated" = true))]
     pub weighting: Vec<WeightingArg>,
 }
 

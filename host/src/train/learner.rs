@@ -2,9 +2,9 @@
 //! [`observers`](super::observers).
 
 use super::metrics::{self, Predicted};
+use super::shared_layer::{Cosines, SharedLayer};
 use super::validation::Validated;
 use super::watch::Reach;
-use super::weighting::{Cosines, SharedLayer};
 use super::{Average, DataTimes, Error, Optimiser, Progress, StepError, TermSums};
 use crate::artifact::{CheckpointError, Identity, save_checkpoint};
 use crate::config::{OnNonfinite, Recipe, Upkeep};
@@ -172,7 +172,7 @@ impl<'a> Learner<'a> {
 
     /// What there is to say of the epoch, of which the trainer is told, too; moves the averages of the scores.
     pub(super) fn measure(&mut self, validated: Validated, data: &DataTimes) -> Result<EpochRecord, Error> {
-        self.progress.weighting.after_epoch(&self.recipe.weighting);
+        self.progress.weighting.after_epoch(self.recipe.weighting.strategy);
         let record = self.record(validated, data);
         let unweighted = |means: &IndexMap<String, TermMean>| means.iter().map(|(name, mean)| (name.clone(), mean.value)).collect();
         let report = EpochReport {

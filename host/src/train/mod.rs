@@ -25,6 +25,7 @@ mod metrics;
 mod observers;
 mod optimiser;
 mod progress;
+mod shared_layer;
 mod step;
 mod terms;
 mod validation;

@@ -2,7 +2,8 @@
 
 use super::TermSums;
 use super::loss_scale::LossScale;
-use super::weighting::{self, Cosines};
+use super::shared_layer::Cosines;
+use crate::weightings;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub struct Progress {
     pub skipped_in_a_row: u64,
     /// What the weighting of terms remembers. Not in the oldest checkpoints.
     #[serde(default)]
-    pub weighting: weighting::State,
+    pub weighting: weightings::State,
     /// Cosines between gradients of terms, in the epoch so far. Not in the oldest checkpoints.
     #[serde(default)]
     pub cosines: Cosines,

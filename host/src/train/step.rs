@@ -3,10 +3,11 @@
 use super::learner::{Failure, Learner, StepReport};
 use super::terms::{TermSums, total};
 use super::watch::KeptBuffers;
-use super::weighting::{Seen, SeenSums};
+use super::weighting::SeenSums;
 use super::{Error, StepError};
 use crate::network::Precision;
 use crate::shim::mix;
+use crate::weightings::Seen;
 use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term, Weight};
 use tch::Tensor;
 
@@ -51,7 +52,7 @@ impl Learner<'_> {
             let seen = looks.seen.finish();
             // In float16 single gradients may overflow although their sum does not: such a look says nothing.
             if seen.iter().all(|seen| seen.loss.is_finite() && seen.norm.is_finite()) {
-                self.progress.weighting.after_step(&self.recipe.weighting, &seen);
+                self.progress.weighting.after_step(self.recipe.weighting.strategy, &seen);
             }
             self.progress.skipped_in_a_row = 0;
             return Ok(None);
@@ -169,12 +170,12 @@ impl Learner<'_> {
         let weighting = &self.recipe.weighting;
         let every = self.conflicts;
         let compare = terms.len() > 1 && step.micro_step == 0 && every > 0 && step.iteration.is_multiple_of(every);
-        let gradients = match compare || weighting.looks_at_gradients() {
+        let gradients = match compare || weighting.strategy.looks_at_gradients() {
             true => {
                 let factor = self.loss_factor();
                 match self.shared.gradients(terms, &mut self.progress.weighting.shared_layer, factor) {
                     // A report is not worth a training.
-                    Err(StepError::Weighting(reason)) if !weighting.looks_at_gradients() => {
+                    Err(StepError::Weighting(reason)) if !weighting.strategy.looks_at_gradients() => {
                         self.progress.weighting.shared_layer = 0;
                         self.warn(&format!("--conflicts: {reason}"));
                         None

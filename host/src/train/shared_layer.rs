@@ -1,8 +1,8 @@
 //! Gradients of single terms at the last layer that all of them share: how long they are, and whether they pull in one direction.
 
-use super::trains;
+use super::StepError;
+use super::weighting::trains;
 use crate::network::{Group, Parameters};
-use crate::train::StepError;
 use indexmap::IndexMap;
 use plugin_api::Term;
 use serde::{Deserialize, Serialize};
