@@ -20,59 +20,19 @@ fn require(right: bool, place: &str, found: impl std::fmt::Debug, expected: impl
     if right { Ok(()) } else { Err(Error { place: place.to_owned(), found: format!("{found:?}"), expected: expected.into() }) }
 }
 
-fn probability(place: &str, value: f64) -> Result {
-    require((0.0..=1.0).contains(&value), place, value, "a probability, from 0 to 1")
-}
-
-/// `[least, greatest]`, both from `low` to `high`.
-fn range(place: &str, range: [f64; 2], low: f64, high: f64) -> Result {
-    let right = range[0] >= low && range[0] <= range[1] && range[1] <= high;
-    require(right, place, range, format!("[least, greatest], both from {low} to {high}"))
-}
-
-fn counts(place: &str, range: [usize; 2], high: usize) -> Result {
-    require((1..=range[1]).contains(&range[0]) && range[1] <= high, place, range, format!("[least, greatest], both from 1 to {high}"))
-}
-
-fn axes(place: &str, axes: &[usize]) -> Result {
-    let different = axes.iter().enumerate().all(|(i, axis)| *axis < 3 && !axes[..i].contains(axis));
-    require(different, place, axes, "different axes, 0 (z), 1 (y) or 2 (x)")
-}
-
 impl Augmentation {
     /// Checks that it can be carried out on patches of size `patch` (Z, Y, X).
     ///
     /// # Errors
     /// When something is out of range, or axes of different sizes would be exchanged: names the key.
     pub fn check(&self, patch: [usize; 3]) -> Result {
-        if let Some(spatial) = &self.spatial {
-            probability("spatial.rotation_probability", spatial.rotation_probability)?;
-            range("spatial.rotation_degrees", spatial.rotation_degrees, -360.0, 360.0)?;
-            probability("spatial.axis_probability", spatial.axis_probability)?;
-            probability("spatial.scaling_probability", spatial.scaling_probability)?;
-            range("spatial.scaling", spatial.scaling, 0.05, 20.0)?;
-            let possible = spatial.box_scale.is_none_or(|scale| (0.05..=1.0).contains(&scale));
-            require(possible, "spatial.box_scale", spatial.box_scale, "none, or a factor from 0.05 to 1")?;
-            require(spatial.in_plane || patch[0] > 1, "spatial.in_plane", false, "true, since patches have one slice")?;
-        }
-        if let Some(turn) = &self.turn {
-            probability("turn.turn_probability", turn.turn_probability)?;
-            probability("turn.exchange_probability", turn.exchange_probability)?;
-            axes("turn.axes", &turn.axes)?;
-            let alike = turn.axes.iter().all(|axis| patch[*axis] == patch[turn.axes[0]]);
-            require(alike, "turn.axes", &turn.axes, format!("axes along which the patch {patch:?} has one size"))?;
-        }
-        if let Some(mirror) = &self.mirror {
-            probability("mirror.probability", mirror.probability)?;
-            axes("mirror.axes", &mirror.axes)?;
+        for (key, moves) in self.moves() {
+            if let Some(moves) = moves {
+                moves.check(&Place(key.to_owned()), patch)?;
+            }
         }
         if let Some(stage) = &self.previous_stage {
-            probability("previous_stage.morphology_probability", stage.morphology_probability)?;
-            probability("previous_stage.morphology_label_probability", stage.morphology_label_probability)?;
-            range("previous_stage.radius", stage.radius, 1.0, 64.0)?;
-            probability("previous_stage.removal_probability", stage.removal_probability)?;
-            probability("previous_stage.removal_label_probability", stage.removal_label_probability)?;
-            probability("previous_stage.removal_below", stage.removal_below)?;
+            stage.check(&Place("previous_stage".to_owned()))?;
         }
         check_steps("intensity", &self.intensity)
     }
@@ -89,17 +49,30 @@ impl Place {
 
     /// Refuses what is no probability.
     pub fn probability(&self, key: &str, value: f64) -> Result {
-        probability(&self.inner(key).0, value)
+        self.require((0.0..=1.0).contains(&value), key, value, "a probability, from 0 to 1")
     }
 
     /// Refuses what is not `[least, greatest]`, both from `low` to `high`.
     pub fn range(&self, key: &str, found: [f64; 2], low: f64, high: f64) -> Result {
-        range(&self.inner(key).0, found, low, high)
+        let right = found[0] >= low && found[0] <= found[1] && found[1] <= high;
+        self.require(right, key, found, format!("[least, greatest], both from {low} to {high}"))
     }
 
     /// The same for numbers from 1 to `high`.
     pub fn counts(&self, key: &str, found: [usize; 2], high: usize) -> Result {
-        counts(&self.inner(key).0, found, high)
+        let right = (1..=found[1]).contains(&found[0]) && found[1] <= high;
+        self.require(right, key, found, format!("[least, greatest], both from 1 to {high}"))
+    }
+
+    /// Refuses what are not different axes.
+    pub fn axes(&self, key: &str, axes: &[usize]) -> Result {
+        let different = axes.iter().enumerate().all(|(i, axis)| *axis < 3 && !axes[..i].contains(axis));
+        self.require(different, key, axes, "different axes, 0 (z), 1 (y) or 2 (x)")
+    }
+
+    /// Refuses what is not `right`.
+    pub fn require(&self, right: bool, key: &str, found: impl std::fmt::Debug, expected: impl Into<String>) -> Result {
+        require(right, &self.inner(key).0, found, expected)
     }
 
     /// Refuses no steps, of which one is to be drawn, and steps that cannot be.

@@ -9,7 +9,7 @@ use super::intensity::{
 };
 use super::previous_stage::PreviousStage;
 use super::random::chance;
-use super::spatial::{Interpolation, Mirror, Spatial, Turn};
+use super::spatial::{Interpolation, Mirror, Move, Spatial, Turn};
 
 /// A pipeline with all its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,17 @@ impl Augmentation {
             "none" => Some(Self::none()),
             _ => None,
         }
+    }
+
+    /// What moves voxels, in order, by key.
+    pub(super) fn moves(&self) -> [(&'static str, Option<&dyn Move>); 3] {
+        // By name, so that a new field is not forgotten here.
+        let Self { spatial, turn, mirror, intensity: _, previous_stage: _, mask: _ } = self;
+        [
+            ("spatial", spatial.as_ref().map(|m| m as _)),
+            ("turn", turn.as_ref().map(|m| m as _)),
+            ("mirror", mirror.as_ref().map(|m| m as _)),
+        ]
     }
 
     /// Patches as they are; also what nnU-Net's `nnUNetTrainerNoDA` does, and what validation patches get.

@@ -9,7 +9,7 @@ use super::intensity::{self, Operation};
 use super::placement::{Placement, Sampling};
 use super::previous_stage::{self, PreviousStage};
 use super::sample::Outside;
-use super::spatial::Interpolation;
+use super::spatial::{Interpolation, Moved};
 use super::{Augmentation, Scratch};
 use crate::{BoundingBox, VolumeView};
 
@@ -43,19 +43,16 @@ impl Recipe {
         channels: usize,
         rng: &mut impl Rng,
     ) -> Self {
-        let spatial = augmentation.spatial.as_ref();
-        let affine = spatial.and_then(|spatial| spatial.draw(rng));
-        let turn = augmentation.turn.as_ref().map(|turn| turn.draw(rng));
-        let flips = augmentation.mirror.as_ref().map(|mirror| mirror.draw(rng));
-        let orientation = turn.unwrap_or_default().then(&flips.unwrap_or_default());
+        let mut moved = Moved::default();
+        augmentation.moves().into_iter().filter_map(|(_, found)| found).for_each(|found| found.add(&mut moved, size, rng));
         let mut operations = Vec::new();
         for step in &augmentation.intensity {
             step.draw(channels, size, rng, &mut |channel, operation| operations.push((channel, operation)));
         }
         Self {
-            placement: Placement::new(volume, origin, size, affine, orientation, spatial.and_then(|spatial| spatial.loaded(size))),
-            image: spatial.map_or(Interpolation::Linear, |spatial| spatial.image),
-            labels: spatial.map_or(Interpolation::Linear, |spatial| spatial.labels),
+            placement: Placement::new(volume, origin, size, moved.affine, moved.orientation, moved.loaded),
+            image: moved.image,
+            labels: moved.labels,
             operations,
             stage: augmentation.previous_stage.as_ref().map(|stage| (stage.clone(), rng.next_u64())),
         }

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use super::check::{Error, Place};
 use super::random::{chance, uniform};
 use crate::mask::{Bits, Components};
 use morphology::Morphology;
@@ -64,6 +65,16 @@ impl Operator {
 }
 
 impl PreviousStage {
+    /// Refuses ranges that cannot be; `place` names its keys.
+    pub(super) fn check(&self, place: &Place) -> Result<(), Error> {
+        place.probability("morphology_probability", self.morphology_probability)?;
+        place.probability("morphology_label_probability", self.morphology_label_probability)?;
+        place.range("radius", self.radius, 1.0, 64.0)?;
+        place.probability("removal_probability", self.removal_probability)?;
+        place.probability("removal_label_probability", self.removal_label_probability)?;
+        place.probability("removal_below", self.removal_below)
+    }
+
     /// What nnU-Net's default trainer does.
     pub fn standard() -> Self {
         Self {
