@@ -4,14 +4,13 @@
 //! Here is one module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] →
 //! [`artifact`] → [`predict`] → [`report`]. [`config`] is what a run is asked for, [`optimisers`] move its weights, [`weightings`] balance
 //! its losses, [`session`] puts one fold together, [`conformance`]
-//! tries a plugin without data; [`cli`] and [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`]
+//! tries a plugin without data; [`commands`] are the program in its [`environment`], [`console`] is how it speaks, [`device`]
 //! chooses CPU or GPU, `memory` measures this process, `assign` reads `KEY=VALUE`, and [`shim`] is what libtorch offers only to C++.
 //!
 //! No module uses one that uses it, not even by way of others: `host/setup/tests/no_circles.rs` reads all `crate::` paths.
 
 pub mod artifact;
 mod assign;
-pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod conformance;

@@ -4,8 +4,7 @@ mod signals;
 
 use data::scratch::Folders;
 use gate::trust::LOCKED;
-use host::cli::Cli;
-use host::commands::{self, Outcome};
+use host::commands::{self, Cli, Outcome};
 use host::config::Missing;
 use host::console::{self, Output};
 use host::environment::{Environment, Stop};

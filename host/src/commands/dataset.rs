@@ -1,15 +1,58 @@
 //! `host dataset check | convert`: is a data set as it should be, and how does one of another format become one.
 
 use super::Outcome;
+use super::place::CaseThreads;
 use super::place::{case_threads, raw_root};
-use crate::cli::{DatasetCommand, SourceFormat};
 use crate::console::say;
 use crate::environment::Environment;
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail};
+use clap::{Subcommand, ValueEnum};
 use data::dataset::{check, convert};
 use data::parallel::Progress;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// `host dataset …`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Open every file and report all that is wrong; exit code 1 if there is an error
+    Check {
+        /// Data set in nnU-Net's format: a folder, a name (Dataset004_Hippocampus) or an id (4)
+        #[arg(long, value_name = "PATH|NAME|ID")]
+        dataset: String,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        threads: CaseThreads,
+    },
+    /// Bring a data set of another format to nnU-Net's; nothing that exists is replaced
+    Convert {
+        /// Format of the input
+        #[arg(long, value_enum)]
+        from: SourceFormat,
+        /// Folder of the data set, e.g. Task04_Hippocampus
+        #[arg(long, value_name = "DIR")]
+        input: PathBuf,
+        /// Where data sets are; default: nnUNet_raw
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+        /// Number of the new data set; default: that of the input
+        #[arg(long, value_name = "N")]
+        id: Option<u16>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        threads: CaseThreads,
+    },
+}
+
+/// Formats that can be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SourceFormat {
+    /// Medical Segmentation Decathlon: a folder such as Task04_Hippocampus
+    Msd,
+}
 
 /// Checks or converts a data set.
 pub fn execute(command: &DatasetCommand, env: &Environment) -> Result<Outcome> {

@@ -1,8 +1,8 @@
 //! `host demo`: the main job on data of its own.
 
-use super::request::{Request, of_environment, setting};
+use super::run::ExistingArgs;
+use super::run::{Request, of_environment, setting};
 use super::{Outcome, run};
-use crate::cli::{DemoArgs, ExistingArgs};
 use crate::config::{self, Layers, words};
 use crate::console::say;
 use crate::environment::Environment;
@@ -11,6 +11,7 @@ use crate::report::picture::Layer;
 use crate::report::picture::overlay::{self, Row};
 use crate::session::{Existing, Session};
 use anyhow::{Result, anyhow};
+use clap::Args;
 use data::dataset::TargetKind;
 use data::demo;
 use imaging::io::{read_image, read_labels};
@@ -26,6 +27,26 @@ const OPTIONS: &str = r#"{
         "distance": {"weight": 0.3}
     }
 }"#;
+
+/// Arguments of `host demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Where the data set and the results go
+    #[arg(long, default_value = "demo", value_name = "DIR")]
+    pub output: PathBuf,
+
+    /// Seed of data and training
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// Number of epochs
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub epochs: u64,
+
+    /// Training iterations an epoch
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub iterations: u64,
+}
 
 /// Writes the data set, trains on it, predicts the unseen case and draws it.
 pub fn execute(args: &DemoArgs, env: &Environment) -> Result<Outcome> {

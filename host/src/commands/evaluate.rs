@@ -1,12 +1,13 @@
 //! `host evaluate`: how good predictions are.
 
 use super::Outcome;
+use super::place::CaseThreads;
 use super::place::case_threads;
-use crate::cli::EvaluateArgs;
 use crate::console::say;
 use crate::environment::Environment;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
+use clap::Args;
 use data::dataset::{Description, TargetKind};
 use data::evaluate::Notes;
 use data::evaluate::folder::{self, Evaluated, Folders};
@@ -15,9 +16,48 @@ use data::evaluate::paired::mean_interval;
 use data::plan::Plans;
 use imaging::io::Reader;
 use std::path::Path;
+use std::path::PathBuf;
 
 /// Decides the resamples of the bootstrap.
 const SEED: u64 = 20_181;
+
+/// Arguments of `host evaluate`.
+#[derive(Args, Clone, Debug)]
+pub struct EvaluateArgs {
+    /// Folder of references, such as labelsTr; for classes the JSON file from case to class
+    pub reference: PathBuf,
+
+    /// Folder of predictions
+    pub prediction: PathBuf,
+
+    /// What labels mean; default: the dataset.json in the folder of predictions, or the nearest above it
+    #[arg(long, value_name = "FILE")]
+    pub dataset_json: Option<PathBuf>,
+
+    /// Target of dataset.json that was predicted
+    #[arg(long, default_value = "segmentation", value_name = "NAME")]
+    pub target: String,
+
+    /// Surfaces that are at most so many mm apart count as equal (NSD)
+    #[arg(long, default_value_t = data::evaluate::TOLERANCE, value_name = "MM")]
+    pub tolerance: f64,
+
+    /// Compare files voxel by voxel although their headers say that they do not lie on each other
+    #[arg(long)]
+    pub ignore_geometry: bool,
+
+    /// Cases without a prediction are no failure
+    #[arg(long)]
+    pub chill: bool,
+
+    /// Where summary.json and cases.csv go; default: the folder of predictions
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub threads: CaseThreads,
+}
 
 /// The reader of the plans that lie beside a `dataset.json`, as they do among predictions.
 fn planned_reader(json: &Path) -> Option<Reader> {

@@ -1,10 +1,10 @@
 //! What commands share: nnU-Net's variables, and the way from `--dataset` to a prepared data set.
 
-use crate::cli::CaseThreads;
 use crate::config::{Data, PrecisionName};
 use crate::network::Precision;
 use crate::report::Bar;
 use anyhow::{Result, anyhow};
+use clap::Args;
 use data::dataset::Dataset;
 use data::lock::{Lock, Sharing};
 use data::parallel::Progress;
@@ -12,6 +12,14 @@ use data::preprocess::Preparation;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tch::Device;
+
+/// How many cases at once.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CaseThreads {
+    /// Cases that are worked on at the same time; default: nnUNet_def_n_proc, else all cores, 8 at most
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub threads: Option<u16>,
+}
 
 /// A data set and where its preprocessed form is.
 pub(super) struct Place {

@@ -1,8 +1,9 @@
 //! `host fingerprint`, `host plan`, `host preprocess` and `host plan-and-preprocess`: the steps before training, one by one.
 
+mod args;
+
 use super::Outcome;
-use super::place::Place;
-use crate::cli::{CaseThreads, FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PlannerArgs, PreprocessArgs};
+use super::place::{CaseThreads, Place};
 use crate::console::say;
 use crate::environment::Environment;
 use crate::network::trunk;
@@ -13,6 +14,9 @@ use data::numpy::median;
 use data::plan::{Configuration, PlanOptions, Plans};
 use data::preprocess::{Prepared, Unused};
 use std::path::Path;
+
+use args::PlannerArgs;
+pub use args::{FingerprintArgs, PlanAndPreprocessArgs, PlanArgs, PreprocessArgs};
 
 /// Extracts the fingerprint.
 pub fn fingerprint(args: &FingerprintArgs, env: &Environment) -> Result<Outcome> {

@@ -1,10 +1,11 @@
 //! `host predict`: images in, predictions out.
 
+mod args;
+
 use super::Outcome;
 use super::model::find;
 use super::place::precision;
 use crate::artifact::{ModelFolder, TrainedModel};
-use crate::cli::{FOREGROUND, PredictArgs, Tta};
 use crate::config::PrecisionName;
 use crate::console::say;
 use crate::device;
@@ -22,6 +23,9 @@ use indexmap::IndexMap;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
+
+pub use args::{CheckpointName, PredictArgs};
+use args::{FOREGROUND, Tta};
 
 /// Predicts all cases, and fails at the end if one could not be.
 pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {

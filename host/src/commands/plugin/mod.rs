@@ -1,8 +1,11 @@
 //! `host plugin …`: `list` and `inspect` read manifests and run no plugin code; whatever runs a plugin does so in a process of its own.
 
+mod args;
+mod trust;
+
+use super::Outcome;
 use super::place::raw_root;
-use super::request::options;
-use crate::cli::{BenchArgs, CheckArgs, NewArgs, PluginCommand, SubjectArgs};
+use super::run::options;
 use crate::conformance::{self, CASES, Finding, Plan, Report, Subject, Timing, every_kind_of_target};
 use crate::console::say;
 use crate::environment::Environment;
@@ -11,7 +14,7 @@ use crate::plugin::{self, Child, Ended, Language};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::Dataset;
 use gate::search::resolve;
-use gate::{LibraryFile, PluginIdentity, trust};
+use gate::{LibraryFile, PluginIdentity};
 use indexmap::IndexMap;
 use plugin_api::options::suggestion;
 use plugin_api::task::Target;
@@ -21,6 +24,9 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use args::PluginCommand;
+use args::{BenchArgs, CheckArgs, NewArgs, SubjectArgs};
+
 /// How long the steps of a plugin may take. Like the next limit, it is there for a plugin that hangs, not for a slow one, and waiting for a
 /// processor does not count.
 const TIME_TO_BENCH: Duration = Duration::from_secs(1200);
@@ -28,7 +34,7 @@ const TIME_TO_BENCH: Duration = Duration::from_secs(1200);
 const TIME_TO_DESCRIBE: Duration = Duration::from_secs(200);
 
 /// Lists plugins, shows one, or tries one.
-pub fn execute(command: &PluginCommand, env: &Environment) -> Result<()> {
+pub fn execute(command: &PluginCommand, env: &Environment) -> Result<Outcome> {
     match command {
         PluginCommand::List => list(env),
         PluginCommand::Inspect { plugin } => inspect(plugin, env),
@@ -40,8 +46,9 @@ pub fn execute(command: &PluginCommand, env: &Environment) -> Result<()> {
         PluginCommand::Env => Ok(env.output.text(&plugin::build_variables(program(env)?)?)?),
         PluginCommand::Check(args) => check(args, env),
         PluginCommand::Bench(args) => bench(args, env),
-        PluginCommand::Trust(command) => super::trust::execute(command, env),
-    }
+        PluginCommand::Trust(command) => trust::execute(command, env),
+    }?;
+    Ok(Outcome::Done)
 }
 
 fn list(env: &Environment) -> Result<()> {
@@ -69,7 +76,7 @@ fn inspect(spec: &str, env: &Environment) -> Result<()> {
     let file = LibraryFile::read(&resolve(spec, &env.plugins)?)?;
     say!(env, "path         {}", file.identity.path.display())?;
     say!(env, "sha256       {}", file.identity.sha256)?;
-    say!(env, "trust        {}", trust::standing(&file.identity, &env.plugins)?)?;
+    say!(env, "trust        {}", gate::trust::standing(&file.identity, &env.plugins)?)?;
     let fields = serde_json::to_value(&file.identity.manifest)?;
     for (key, value) in fields.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

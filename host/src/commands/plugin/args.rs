@@ -1,6 +1,6 @@
 //! Arguments of `host plugin …`.
 
-use super::TrustCommand;
+use super::trust::TrustCommand;
 use crate::plugin::Language;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

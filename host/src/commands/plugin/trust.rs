@@ -1,10 +1,10 @@
 //! `host plugin trust add | list | remove`: which plugins `--locked` runs. Runs none.
 
-use crate::cli::TrustCommand;
 use crate::console::say;
 use crate::environment::Environment;
 use crate::report::table;
 use anyhow::{Result, anyhow, bail};
+use clap::Subcommand;
 use gate::LibraryFile;
 use gate::search::resolve;
 use gate::trust::{self, Pin};
@@ -12,6 +12,25 @@ use std::path::Path;
 
 /// Digits of a sha256 that are shown in tables, and that are enough to name one if no other begins with them.
 const DIGITS: usize = 16;
+
+/// `host plugin trust …`.
+#[derive(Debug, Subcommand)]
+pub enum TrustCommand {
+    /// Pin plugins by the sha256 that they have now: --locked then runs them, and others under their ids are warned of
+    Add {
+        /// Ids or paths of libraries
+        #[arg(required = true, value_name = "ID|PATH")]
+        plugins: Vec<String>,
+    },
+    /// List what is pinned, and whether it is still what was pinned
+    List,
+    /// Take back what was pinned
+    Remove {
+        /// Ids (everything that is pinned under them), paths of libraries, or sha256s or the first digits of one
+        #[arg(required = true, value_name = "ID|PATH|SHA256")]
+        plugins: Vec<String>,
+    },
+}
 
 /// Adds, lists or removes.
 pub fn execute(command: &TrustCommand, env: &Environment) -> Result<()> {

@@ -1,10 +1,12 @@
 //! `host run`: plans, preprocesses, trains and validates.
 
+mod args;
+mod arms;
+mod request;
+
 use super::Outcome;
-use super::place::{Place, results};
-use super::request::{Arm, Request};
+use super::place::{CaseThreads, Place, results};
 use super::runs::compare_cases;
-use crate::cli::{CaseThreads, RunArgs};
 use crate::config::{Config, schema};
 use crate::console::say;
 use crate::environment::Environment;
@@ -18,6 +20,11 @@ use data::plan::PlanOptions;
 use data::preprocess::Prepared;
 use gate::search::resolve;
 use std::collections::BTreeMap;
+
+pub(super) use args::ExistingArgs;
+pub use args::RunArgs;
+use request::Arm;
+pub(super) use request::{Request, of_environment, options, setting};
 
 /// Runs what the command line asks for, or prints what it may ask for.
 pub fn execute(args: &RunArgs, env: &Environment) -> Result<Outcome> {

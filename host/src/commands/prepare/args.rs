@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::CaseThreads;
+use super::super::place::CaseThreads;
 use crate::config::{Arguments, Data};
 use data::name::Name;
 use data::plan::PlannerKind;

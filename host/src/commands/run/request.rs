@@ -1,8 +1,9 @@
 //! What `host run` is asked for, gathered from all places: one list of layers a run.
 
-use super::place::{cores, precision};
+use super::super::place::{cores, precision, variable};
+use super::args::{ExistingArgs, RunArgs};
+use super::arms::{ArmArg, ArmsArgs};
 use crate::assign::assign;
-use crate::cli::{ArmArg, ArmsArgs, ExistingArgs, RunArgs};
 use crate::config::{Config, Layer, Layers, Missing, Oversampling, Samples};
 use crate::device;
 use crate::loading::Sampling;
@@ -18,7 +19,7 @@ use std::path::Path;
 
 /// Runs that are asked for.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(in super::super) struct Request {
     /// What all of them share.
     shared: Layers,
     /// By name; the name of one that is alone is empty.
@@ -29,7 +30,7 @@ pub(super) struct Request {
 
 /// A run that is asked for, alone or among others.
 #[derive(Debug)]
-pub(super) struct Arm {
+pub(in super::super) struct Arm {
     layers: Layers,
     /// Id or path of its plugin.
     pub plugin: String,
@@ -166,11 +167,11 @@ impl Arm {
 }
 
 /// nnU-Net's variables; that of workers is not looked at where a flag says how many.
-pub(super) fn of_environment(without_workers: bool) -> Result<Layer> {
+pub(in super::super) fn of_environment(without_workers: bool) -> Result<Layer> {
     let mut values = Map::new();
-    for (name, variable) in [("output", "nnUNet_results"), ("preprocessed", "nnUNet_preprocessed")] {
+    for (name, asked) in [("output", "nnUNet_results"), ("preprocessed", "nnUNet_preprocessed")] {
         // One that is no text cannot be a setting; whoever uses these folders asks for the variable again.
-        if let Some(folder) = super::place::variable(variable).as_deref().and_then(Path::to_str) {
+        if let Some(folder) = variable(asked).as_deref().and_then(Path::to_str) {
             values.insert(name.to_owned(), json!(folder));
         }
     }
@@ -202,12 +203,12 @@ fn find<'a>(arms: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Map<
 }
 
 /// One setting.
-pub(super) fn setting(name: &str, value: Value) -> Map<String, Value> {
+pub(in super::super) fn setting(name: &str, value: Value) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), value)])
 }
 
 /// The plugin's options: the file, with every `key.path=value` put in. Values are JSON where they parse as such, else text.
-pub(super) fn options(file: Option<&Path>, changes: &[String]) -> Result<Value> {
+pub(in super::super) fn options(file: Option<&Path>, changes: &[String]) -> Result<Value> {
     let mut options = file.map_or_else(|| Ok(json!({})), read_options)?;
     changes.iter().try_for_each(|change| set(&mut options, change))?;
     Ok(options)
