@@ -1,21 +1,19 @@
-//! One network and what moves it: where it stands, what a step and an epoch make of it. It writes nothing: what it says is for the
-//! [`observers`](super::observers).
+//! One network and what moves it: where it stands, what a step and an epoch make of it, and whether it goes on. It writes nothing: what it says is for
+//! the log, and for the [`observers`](super::observers).
 
 use super::metrics::{self, Predicted};
+use super::reach::Reach;
 use super::shared_layer::{Cosines, SharedLayer};
 use super::validation::Validated;
-use super::watch::Reach;
 use super::{Average, DataTimes, Error, Optimiser, Progress, StepError, TermSums};
-use crate::artifact::{CheckpointError, Identity, save_checkpoint};
 use crate::config::{OnNonfinite, Recipe, Upkeep};
 use crate::loading::Share;
 use crate::memory;
-use crate::model::{Model, Probe};
-use crate::network::Precision;
+use crate::model::Model;
 use crate::report::{EpochRecord, TermMean};
 use indexmap::IndexMap;
 use plugin_api::{Epoch, EpochReport, Step, Task};
-use std::path::Path;
+use tch::Tensor;
 
 /// Weight of the newest epoch in the moving averages.
 const EMA_NEWEST: f64 = 0.1;
@@ -54,8 +52,10 @@ pub struct Learner<'a> {
     pub(super) shared: SharedLayer,
     /// Steps from one comparison to the next; 0 for none.
     pub(super) conflicts: u64,
-    /// A step that is not taken leaves nothing behind.
-    pub(super) forgiving: bool,
+    /// What becomes of a step whose numbers ran out of range.
+    pub(super) on_nonfinite: OnNonfinite,
+    /// Epochs without a better one after which training ends; 0 for none.
+    early_stop: u64,
     /// The terms that are given schedules exist.
     pub(super) names_checked: bool,
     warnings: Vec<String>,
@@ -64,7 +64,7 @@ pub struct Learner<'a> {
 /// What a step was.
 #[derive(Debug)]
 pub struct StepReport {
-    /// Numbers that ran out of range, so that it was not taken. An observer that takes this decides to go on.
+    /// Numbers that ran out of range, so that it was not taken.
     pub failure: Option<Failure>,
 }
 
@@ -90,10 +90,12 @@ pub struct Failure {
     pub cases: Vec<String>,
     /// Why.
     pub source: StepError,
+    /// Whether training ends with it.
+    pub ends: bool,
 }
 
 impl From<Failure> for Error {
-    fn from(Failure { epoch, iteration, cases, source }: Failure) -> Self {
+    fn from(Failure { epoch, iteration, cases, source, .. }: Failure) -> Self {
         Self::Step { epoch, iteration, cases: cases.join(", "), source }
     }
 }
@@ -113,7 +115,8 @@ impl<'a> Learner<'a> {
             reach: Reach::default(),
             shared: SharedLayer::new(&model.parameters),
             conflicts: upkeep.conflicts,
-            forgiving: model.precision == Precision::Fp16 || upkeep.on_nonfinite == OnNonfinite::Skip,
+            on_nonfinite: upkeep.on_nonfinite,
+            early_stop: upkeep.early_stop,
             model,
             task,
             progress,
@@ -153,8 +156,7 @@ impl<'a> Learner<'a> {
 
     /// Notes a warning, which is said once in a training.
     pub(super) fn warn(&mut self, warning: &str) {
-        if !self.progress.warned.iter().any(|earlier| earlier == warning) {
-            self.progress.warned.push(warning.to_owned());
+        if self.progress.is_new(warning) {
             self.warnings.push(warning.to_owned());
         }
     }
@@ -164,16 +166,18 @@ impl<'a> Learner<'a> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Writes the checkpoint `path`.
-    pub(super) fn save(&self, path: &Path, identity: &Identity, probe: Option<&Probe>) -> Result<(), CheckpointError> {
-        let state = self.optimiser.state().chain(self.average.iter().flat_map(Average::state));
-        save_checkpoint(path, self.model, state, &self.progress, identity, probe)
+    /// Tensors that move the network, for its checkpoint.
+    pub(super) fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.optimiser.state().chain(self.average.iter().flat_map(Average::state))
     }
 
-    /// What there is to say of the epoch, of which the trainer is told, too; moves the averages of the scores.
-    pub(super) fn measure(&mut self, validated: Validated, data: &DataTimes) -> Result<EpochRecord, Error> {
-        self.progress.weighting.after_epoch(self.recipe.weighting.strategy);
-        let record = self.record(validated, data);
+    /// Epochs since the best one.
+    pub(super) fn since_best(&self) -> Option<u64> {
+        self.progress.best.map(|(_, best)| self.progress.epoch - best)
+    }
+
+    /// Tells the trainer what the epoch came to, and decides whether it was the last.
+    pub(super) fn end_epoch(&mut self, record: &EpochRecord) -> Result<(), Error> {
         let unweighted = |means: &IndexMap<String, TermMean>| means.iter().map(|(name, mean)| (name.clone(), mean.value)).collect();
         let report = EpochReport {
             epoch: record.epoch,
@@ -182,10 +186,13 @@ impl<'a> Learner<'a> {
             metrics: record.metrics.clone(),
         };
         self.model.trainer.epoch_end(&report).map_err(StepError::from)?;
-        Ok(record)
+        self.progress.stopped_early |= self.early_stop > 0 && self.since_best().is_some_and(|epochs| epochs >= self.early_stop);
+        Ok(())
     }
 
-    fn record(&mut self, validated: Validated, data: &DataTimes) -> EpochRecord {
+    /// What there is to say of the epoch; moves the averages of the scores.
+    pub(super) fn measure(&mut self, validated: Validated, data: &DataTimes) -> EpochRecord {
+        self.progress.weighting.after_epoch(self.recipe.weighting.strategy);
         let Validated { sums: validation, online } = validated;
         let metrics = online.finish(self.task);
         for (output, values) in &metrics {

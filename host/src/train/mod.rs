@@ -6,7 +6,7 @@
 //! ```text
 //! loader ─ `made`: targets of plugins ─ batch ─┬ learner.step ─ report ─ observers          iterations times an epoch
 //!                                              ├ learner.validate ─ report ─ observers      validation iterations
-//!                                              └ learner.measure ─ record ─ observers       once
+//!                                              └ learner.measure ─ record ─ observers       once, then the trainer is told and they are again
 //! ```
 //! A step is forward, the plugin's terms, their weighted sum, backward, clip, `optimiser`, `average` (`step`); `weighting` says how much terms count;
 //! `validation` adds up the online `metrics`. Where a training stands is its `progress`, which checkpoints hold.
@@ -18,6 +18,7 @@ mod batch;
 mod deep_supervision;
 mod error;
 mod example;
+mod kept_buffers;
 mod learner;
 mod loss_scale;
 mod made;
@@ -25,11 +26,11 @@ mod metrics;
 mod observers;
 mod optimiser;
 mod progress;
+mod reach;
 mod shared_layer;
 mod step;
 mod terms;
 mod validation;
-mod watch;
 mod weighting;
 
 use crate::environment::Stop;
@@ -82,53 +83,49 @@ impl<'a> Arm<'a> {
         if self.name.is_empty() { error } else { Error::Arm { name: self.name.clone(), source: Box::new(error) } }
     }
 
-    /// Does `work` with its learner.
+    /// Does `work` with its learner, whose warnings go to the log; if it fails, they may say why.
     fn learn<T, E: Into<Error>>(&mut self, work: impl FnOnce(&mut Learner<'a>) -> Result<T, E>) -> Result<T, Error> {
-        work(&mut self.learner).map_err(|error| self.named(error.into()))
+        let worked = work(&mut self.learner);
+        self.learner.take_warnings().iter().for_each(|warning| self.log.line(&format!("Warning: {warning}")));
+        worked.map_err(|error| self.named(error.into()))
     }
 
-    /// Tells every observer; warnings go to the log before the next one is told.
+    /// Tells every observer.
     fn tell(&mut self, mut event: impl FnMut(&mut dyn Observer, &mut Seen<'_, 'a>) -> Result<(), Error>) -> Result<(), Error> {
         let Self { learner, log, observers, .. } = self;
-        let mut told = Ok(());
-        for observer in observers {
-            write_warnings(learner, log);
-            told = event(&mut **observer, &mut Seen { learner: &mut *learner, log: &mut *log });
-            if told.is_err() {
-                break;
-            }
-        }
-        write_warnings(learner, log);
+        let told = observers.iter_mut().try_for_each(|observer| event(&mut **observer, &mut Seen { learner, log }));
         told.map_err(|error| self.named(error))
     }
 
     fn step(&mut self, batches: &[Batch], loading: f64) -> Result<(), Error> {
         let start = Instant::now();
-        let mut report = self.learn(|learner| learner.step(batches))?;
+        let report = self.learn(|learner| learner.step(batches))?;
         self.learner.progress.seconds += loading + start.elapsed().as_secs_f64();
-        self.tell(|observer, seen| observer.step(seen, batches, &mut report))?;
-        report.failure.map_or(Ok(()), |failure| Err(self.named(failure.into())))
+        self.tell(|observer, seen| observer.step(seen, batches, &report))?;
+        self.go_on_after(report.failure)
     }
 
     fn validate(&mut self, batch: &Batch, iteration: u64, validated: &mut Validated, loading: f64) -> Result<(), Error> {
         let start = Instant::now();
-        let mut report = self.learn(|learner| learner.validate(batch, iteration, validated))?;
-        self.tell(|observer, seen| observer.validated(seen, batch, &mut report))?;
+        let report = self.learn(|learner| learner.validate(batch, iteration, validated))?;
+        self.tell(|observer, seen| observer.validated(seen, batch, &report))?;
         self.learner.progress.seconds += loading + start.elapsed().as_secs_f64();
-        report.failure.map_or(Ok(()), |failure| Err(self.named(failure.into())))
+        self.go_on_after(report.failure)
+    }
+
+    fn go_on_after(&self, failure: Option<Failure>) -> Result<(), Error> {
+        failure.filter(|failure| failure.ends).map_or(Ok(()), |failure| Err(self.named(failure.into())))
     }
 
     fn finish_epoch(&mut self, validated: Validated, data: &DataTimes) -> Result<(), Error> {
         self.tell(|observer, seen| observer.trained(seen))?;
-        let record = self.learn(|learner| learner.measure(validated, data))?;
+        let record = self.learner.measure(validated, data);
         self.tell(|observer, seen| observer.measured(seen, &record))?;
+        self.learn(|learner| learner.end_epoch(&record))?;
+        self.tell(|observer, seen| observer.ended(seen, &record))?;
         self.learner.next_epoch();
         self.tell(|observer, seen| observer.advanced(seen, record.best))
     }
-}
-
-fn write_warnings(learner: &mut Learner, log: &mut RunLog) {
-    learner.take_warnings().iter().for_each(|warning| log.line(&format!("Warning: {warning}")));
 }
 
 /// What the loaders did in an epoch, in seconds.

@@ -50,3 +50,14 @@ pub struct Progress {
     /// Lengths of `metrics.jsonl`, `log.txt` and the TensorBoard events: what comes after is cut off on resuming.
     pub log_lengths: [u64; 3],
 }
+
+impl Progress {
+    /// Whether `warning` has not been said yet; from now on it has.
+    pub(super) fn is_new(&mut self, warning: &str) -> bool {
+        let new = self.warned.iter().all(|earlier| earlier != warning);
+        if new {
+            self.warned.push(warning.to_owned());
+        }
+        new
+    }
+}

@@ -1,15 +1,19 @@
 //! One optimiser step: batches in, moved weights out, or a reason why not.
 
+use super::kept_buffers::KeptBuffers;
 use super::learner::{Failure, Learner, StepReport};
 use super::terms::{TermSums, total};
-use super::watch::KeptBuffers;
 use super::weighting::SeenSums;
 use super::{Error, StepError};
+use crate::config::OnNonfinite;
 use crate::network::Precision;
 use crate::shim::mix;
 use crate::weightings::Seen;
 use plugin_api::{Batch, Epoch, Outputs, Phase, Step, Target, Term, Weight};
 use tch::Tensor;
+
+/// After so many skipped steps in a row there is nothing to hope for.
+const MOST_SKIPS: u64 = 20;
 
 /// What the batches of a step say of its terms.
 #[derive(Default)]
@@ -36,7 +40,8 @@ impl Learner<'_> {
 
     fn step_at(&mut self, iteration: u64, batches: &[Batch]) -> Result<Option<Failure>, Error> {
         let half = self.model.precision == Precision::Fp16;
-        let buffers = self.forgiving.then(|| KeptBuffers::of(&self.model.parameters));
+        let skips = self.on_nonfinite == OnNonfinite::Skip;
+        let buffers = (half || skips).then(|| KeptBuffers::of(&self.model.parameters));
         self.optimiser.clear_gradients().map_err(Error::Model)?;
         let mut looks = Looks::default();
         let backward = batches.iter().zip(0..).try_for_each(|(batch, micro_step)| {
@@ -57,9 +62,9 @@ impl Learner<'_> {
             self.progress.skipped_in_a_row = 0;
             return Ok(None);
         };
-        let failure = Failure { epoch: self.progress.epoch, iteration, cases, source };
-        if !failure.source.is_nonfinite() {
-            return Err(failure.into());
+        let epoch = self.progress.epoch;
+        if !source.is_nonfinite() {
+            return Err(Failure { epoch, iteration, cases, source, ends: true }.into());
         }
         if let Some(buffers) = buffers {
             buffers.restore().map_err(Error::Model)?;
@@ -68,7 +73,12 @@ impl Learner<'_> {
         if half && self.progress.loss_scale.overflowed() {
             return Ok(None);
         }
-        Ok(Some(failure))
+        if skips {
+            self.progress.skipped += 1;
+            self.progress.skipped_in_a_row += 1;
+        }
+        let ends = !skips || self.progress.skipped_in_a_row >= MOST_SKIPS;
+        Ok(Some(Failure { epoch, iteration, cases, source, ends }))
     }
 
     /// Whether some sample of `batch` has the target of some output.

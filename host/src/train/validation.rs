@@ -5,6 +5,7 @@ use super::metrics::{Online, Predicted};
 use super::step::supervised_levels;
 use super::terms::TermSums;
 use super::{Error, StepError};
+use crate::config::OnNonfinite;
 use plugin_api::{Batch, Phase, Step};
 
 /// What the validation batches of an epoch have said so far.
@@ -28,7 +29,8 @@ impl Learner<'_> {
         match self.validate_on(batch, &step, validated) {
             Ok(predicted) => Ok(ValidationReport { step, predicted: Some(predicted), failure: None }),
             Err(source) => {
-                let failure = Failure { epoch: step.epoch, iteration, cases: batch.cases.clone(), source };
+                let ends = self.on_nonfinite != OnNonfinite::Skip;
+                let failure = Failure { epoch: step.epoch, iteration, cases: batch.cases.clone(), source, ends };
                 if failure.source.is_nonfinite() {
                     Ok(ValidationReport { step, predicted: None, failure: Some(failure) })
                 } else {

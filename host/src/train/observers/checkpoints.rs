@@ -3,7 +3,7 @@
 use super::super::learner::{Learner, StepReport};
 use super::super::{Error, StepError};
 use super::{Observer, Seen};
-use crate::artifact::{Identity, checkpoint_path, keep_epoch};
+use crate::artifact::{Identity, checkpoint_path, keep_epoch, save_checkpoint};
 use crate::config::Upkeep;
 use crate::model::Probe;
 use plugin_api::{Batch, Manifest};
@@ -28,59 +28,61 @@ impl Checkpoints {
     }
 
     fn save(&mut self, seen: &mut Seen, which: &str) -> Result<(), Error> {
+        let probe = self.probe(seen)?;
+        // After all that was said, which the checkpoint will not say again.
         seen.learner.progress.log_lengths = seen.log.lengths()?;
-        let probe = self.probe(seen.learner)?;
-        seen.learner.save(&checkpoint_path(&self.folder, which), &self.identity, probe.as_ref())?;
+        let Learner { model, progress, .. } = &*seen.learner;
+        save_checkpoint(&checkpoint_path(&self.folder, which), model, seen.learner.state(), progress, &self.identity, probe.as_ref())?;
         self.saved = Instant::now();
         Ok(())
     }
 
     /// What a trainer that is made as prediction makes it makes of made-up maps, with the weights that prediction will use. The first time,
     /// it must say the same as the live one.
-    fn probe(&mut self, learner: &mut Learner) -> Result<Option<Probe>, Error> {
-        learner.swap_average()?;
-        let probe = self.probe_with_these_weights(learner);
-        learner.swap_average()?;
+    fn probe(&mut self, seen: &mut Seen) -> Result<Option<Probe>, Error> {
+        seen.learner.swap_average()?;
+        let probe = self.probe_with_these_weights(seen);
+        seen.learner.swap_average()?;
         probe
     }
 
-    fn probe_with_these_weights(&mut self, learner: &mut Learner) -> Result<Option<Probe>, Error> {
-        if self.probed.is_none() && !self.compare_with_a_new_trainer(learner)? {
+    fn probe_with_these_weights(&mut self, seen: &mut Seen) -> Result<Option<Probe>, Error> {
+        if self.probed.is_none() && !self.compare_with_a_new_trainer(seen)? {
             return Ok(None);
         }
         let Some(Some(sizes)) = self.probed.clone() else { return Ok(None) };
-        match learner.model.probe_anew(&sizes, Device::Cpu) {
+        match seen.learner.model.probe_anew(&sizes, Device::Cpu) {
             Ok(probe) => Ok(Some(probe)),
             // Weights that are out of range are the watchdogs' business.
             Err(error) if error.is_nonfinite() => Ok(None),
             Err(error) => {
-                learner.warn(&format!("checkpoints hold no probe: {error}"));
+                seen.warn(&format!("checkpoints hold no probe: {error}"));
                 Ok(None)
             }
         }
     }
 
     /// Compares, and notes with which maps; whether that was possible.
-    fn compare_with_a_new_trainer(&mut self, learner: &mut Learner) -> Result<bool, Error> {
-        let sizes = match learner.model.probed_maps() {
+    fn compare_with_a_new_trainer(&mut self, seen: &mut Seen) -> Result<bool, Error> {
+        let sizes = match seen.learner.model.probed_maps() {
             Ok(Some(sizes)) => sizes,
             other => {
                 let why = other.err().map_or_else(|| "it accepts no small maps".to_owned(), |error| error.to_string());
-                let id = learner.model.trainer.identity().manifest.id.clone();
-                learner.warn(&format!("plugin {id}: whether prediction will do what was trained is not compared: {why}"));
+                let id = seen.learner.model.trainer.identity().manifest.id.clone();
+                seen.warn(&format!("plugin {id}: whether prediction will do what was trained is not compared: {why}"));
                 self.probed = Some(None);
                 return Ok(false);
             }
         };
-        let device = learner.model.parameters.device();
-        let both = learner.model.probe(&sizes).and_then(|live| Ok((live, learner.model.probe_anew(&sizes, device)?)));
+        let device = seen.learner.model.parameters.device();
+        let both = seen.learner.model.probe(&sizes).and_then(|live| Ok((live, seen.learner.model.probe_anew(&sizes, device)?)));
         let (live, anew) = match both {
             // At the next checkpoint.
             Err(error) if error.is_nonfinite() => return Ok(false),
             both => both.map_err(StepError::from)?,
         };
         if let Some(difference) = anew.difference(&live) {
-            let Manifest { id, version, .. } = &learner.model.trainer.identity().manifest;
+            let Manifest { id, version, .. } = &seen.learner.model.trainer.identity().manifest;
             return Err(Error::NotReproduced { plugin: format!("{id} {version}"), difference });
         }
         self.probed = Some(Some(sizes));
@@ -89,8 +91,13 @@ impl Checkpoints {
 }
 
 impl Observer for Checkpoints {
-    fn step(&mut self, seen: &mut Seen, _batches: &[Batch], _report: &mut StepReport) -> Result<(), Error> {
-        if self.upkeep.interval().is_some_and(|interval| self.saved.elapsed() >= interval) { self.save(seen, "latest") } else { Ok(()) }
+    fn step(&mut self, seen: &mut Seen, _batches: &[Batch], report: &StepReport) -> Result<(), Error> {
+        let ends = report.failure.as_ref().is_some_and(|failure| failure.ends);
+        if !ends && self.upkeep.interval().is_some_and(|interval| self.saved.elapsed() >= interval) {
+            self.save(seen, "latest")
+        } else {
+            Ok(())
+        }
     }
 
     fn advanced(&mut self, seen: &mut Seen, best: bool) -> Result<(), Error> {

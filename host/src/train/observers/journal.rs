@@ -19,6 +19,10 @@ impl Journal {
 impl Observer for Journal {
     fn measured(&mut self, seen: &mut Seen, record: &EpochRecord) -> Result<(), Error> {
         record.lines().iter().for_each(|line| seen.log.line(line));
+        Ok(())
+    }
+
+    fn ended(&mut self, seen: &mut Seen, record: &EpochRecord) -> Result<(), Error> {
         seen.log.record(record.clone())?;
         progress::draw(&self.picture, seen.log.records());
         Ok(())

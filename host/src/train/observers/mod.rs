@@ -1,4 +1,5 @@
-//! What looks at a training. Only observers write files; another one is a file here and a line in [`observers()`].
+//! What looks at a training, and decides nothing of it. Observers write its files, all but the log that they share; another one is a file here and a
+//! line in [`observers()`].
 
 mod checkpoints;
 mod journal;
@@ -25,15 +26,24 @@ pub struct Seen<'l, 'a> {
     pub log: &'l mut RunLog,
 }
 
+impl Seen<'_, '_> {
+    /// Says a warning, once in a training.
+    pub(super) fn warn(&mut self, warning: &str) {
+        if self.learner.progress.is_new(warning) {
+            self.log.line(&format!("Warning: {warning}"));
+        }
+    }
+}
+
 /// Looks at a training, in the order of [`observers()`]. Errors end it.
 pub trait Observer: fmt::Debug {
     /// After a step on `batches`.
-    fn step(&mut self, _seen: &mut Seen, _batches: &[Batch], _report: &mut StepReport) -> Result<(), Error> {
+    fn step(&mut self, _seen: &mut Seen, _batches: &[Batch], _report: &StepReport) -> Result<(), Error> {
         Ok(())
     }
 
     /// After a validation batch.
-    fn validated(&mut self, _seen: &mut Seen, _batch: &Batch, _report: &mut ValidationReport) -> Result<(), Error> {
+    fn validated(&mut self, _seen: &mut Seen, _batch: &Batch, _report: &ValidationReport) -> Result<(), Error> {
         Ok(())
     }
 
@@ -42,8 +52,13 @@ pub trait Observer: fmt::Debug {
         Ok(())
     }
 
-    /// That epoch has been measured.
+    /// That epoch has been measured; the trainer is not told yet.
     fn measured(&mut self, _seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The trainer has been told, and it is decided whether there is a next epoch.
+    fn ended(&mut self, _seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
         Ok(())
     }
 

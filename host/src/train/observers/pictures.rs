@@ -24,7 +24,7 @@ impl Pictures {
 }
 
 impl Observer for Pictures {
-    fn validated(&mut self, seen: &mut Seen, batch: &Batch, report: &mut ValidationReport) -> Result<(), Error> {
+    fn validated(&mut self, seen: &mut Seen, batch: &Batch, report: &ValidationReport) -> Result<(), Error> {
         let (epoch, iteration) = (report.step.epoch, report.step.iteration);
         let Some(predicted) = report.predicted.as_ref().filter(|_| iteration == 0 && self.every > 0 && epoch.is_multiple_of(self.every))
         else {

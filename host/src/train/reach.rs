@@ -1,11 +1,9 @@
-//! What watchdogs need of a step: which terms reach the trunk, buffers as they were, the batch that broke it.
+//! Which terms train the trunk.
 
 use super::StepError;
 use super::weighting::trains;
-use crate::network::Parameters;
 use indexmap::IndexMap;
-use plugin_api::{Batch, Features, Term};
-use std::path::Path;
+use plugin_api::{Features, Term};
 use tch::Tensor;
 
 /// Steps in which a term may reach the trunk before it is called dead: a batch may lack what it is about.
@@ -69,34 +67,4 @@ fn reaches(value: &Tensor, features: &Features) -> Result<bool, StepError> {
         }
     }
     Ok(false)
-}
-
-/// Copies of buffers: a forward pass over a broken batch spoils running statistics before anything is noticed.
-#[derive(Debug)]
-pub struct KeptBuffers(Vec<(Tensor, Tensor)>);
-
-impl KeptBuffers {
-    /// Copies them.
-    pub fn of(parameters: &Parameters) -> Self {
-        Self(parameters.buffers().map(|buffer| (buffer.shallow_clone(), buffer.detach().copy())).collect())
-    }
-
-    /// Puts them back.
-    pub fn restore(self) -> Result<(), StepError> {
-        let _no_grad = tch::no_grad_guard();
-        self.0.into_iter().try_for_each(|(mut buffer, copy)| Ok(buffer.f_copy_(&copy)?))
-    }
-}
-
-/// Writes `batch` to `path` (safetensors: `image`, `<target>.<level>`), for a look at what broke a step.
-pub fn dump(path: &Path, batch: &Batch) -> Result<(), StepError> {
-    let mut tensors = vec![("image".to_owned(), batch.image.shallow_clone())];
-    for (name, target) in &batch.targets {
-        tensors.extend(target.levels.iter().enumerate().map(|(level, tensor)| (format!("{name}.{level}"), tensor.shallow_clone())));
-    }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let unfinished = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).map_err(tch::TchError::from)?;
-    Tensor::write_safetensors(&tensors, unfinished.path())?;
-    unfinished.persist(path).map_err(|error| tch::TchError::from(error.error))?;
-    Ok(())
 }
