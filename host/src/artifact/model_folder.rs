@@ -4,7 +4,7 @@
 
 use super::identity::is_same_plan;
 use super::{Checkpoint, Error, Origin};
-use crate::model::{self, Model};
+use crate::model::Model;
 use crate::network::{self, Precision, Trunk, all_told, task};
 use crate::plugin::{self, Plugin};
 use data::dataset::splits::Fold;
@@ -159,7 +159,8 @@ impl ModelFolder {
         for path in checkpoints {
             let checkpoint = Checkpoint::read(path, &self.plans)?;
             let configuration = self.configuration(&checkpoint)?;
-            let trunk = network::trunk(&configuration.architecture).map_err(model::Error::from)?;
+            let trunk = network::trunk(&configuration.architecture)
+                .map_err(|error| Error::Broken { path: path.clone(), reason: error.to_string() })?;
             let task = trained_task(&checkpoint, &configuration, &*trunk, &self.description)?;
             let first = match &first {
                 Some(first) => first,

@@ -26,14 +26,15 @@ pub fn read(path: &Path, plans: &Plans) -> Result<(Origin, Weights), Error> {
     let broken = |reason: &str| Error::Broken { path: path.to_owned(), reason: format!("{reason}; it is no checkpoint of nnU-Net v2") };
     let root = file.root();
     let configuration = root.get("init_args").and_then(|arguments| arguments.get("configuration")).and_then(Value::as_str);
-    let configuration = configuration.ok_or_else(|| broken("has no init_args.configuration"))?;
-    let configuration = plans.configuration(configuration).map_err(|error| Error::of_plans(path, error))?;
+    let name = configuration.ok_or_else(|| broken("has no init_args.configuration"))?;
+    let configuration = plans.configuration(name).map_err(|error| Error::of_plans(path, error))?;
     let mirror = mirroring(root).ok_or_else(|| broken("has inference_allowed_mirroring_axes that are no axes"))?;
     if mirror.iter().any(|axis| *axis >= configuration.dims()) {
         return Err(broken(&format!("mirrors along the axes {mirror:?}, but has {} of them", configuration.dims())));
     }
     let state = root.get("network_weights").and_then(Value::entries).ok_or_else(|| broken("has no network_weights"))?;
-    let trunk = network::trunk(&configuration.architecture).map_err(model::Error::from)?;
+    let trunk = network::trunk(&configuration.architecture)
+        .map_err(|error| Error::Broken { path: path.to_owned(), reason: format!("configuration {name:?} of its plans: {error}") })?;
     let mut weights = Weights::new();
     for (key, value) in state {
         let name = key.as_str().and_then(|key| our_name(&*trunk, key));

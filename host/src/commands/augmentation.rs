@@ -7,6 +7,7 @@ use crate::config::{Arguments, Augmenting, Data, Foreground, PlanChoice};
 use crate::console::say;
 use crate::environment::Environment;
 use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Share, Source, preview};
+use crate::network::planned;
 use crate::report::picture::Layer;
 use crate::report::picture::contact_sheet::{self, Line};
 use crate::report::picture::overlay::best_planes;
@@ -97,6 +98,7 @@ fn draw(args: &PreviewArgs, env: &Environment) -> Result<()> {
     let case = case(&place.dataset, args.case.as_deref())?;
     let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
         let plans = preparation.plans(&PlanOptions::named(&args.planned.0.plans))?;
+        planned(&plans, &args.planned.0.configuration)?;
         Ok(preparation.preprocess(&plans, &[&args.planned.0.configuration], false)?)
     })?;
     let prepared = prepared.pop().expect("one for every configuration");

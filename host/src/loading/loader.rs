@@ -200,8 +200,8 @@ pub fn preview(source: &Source, options: &LoaderOptions) -> Result<[Batch; 2], E
     let cases = Cases::new(source, options)?;
     let mut maker = Maker::default();
     let mut batches = [Batch::new(source, options), Batch::new(source, options)];
-    for index in 0..options.batch_size {
-        let Drawn { case, stored, recipe, .. } = Place { epoch: 0, iteration: 0, index }.draw(source, &cases, options)?;
+    for (index, number) in options.share.of_batch(options.batch_size).enumerate() {
+        let Drawn { case, stored, recipe, .. } = Place { epoch: 0, iteration: 0, index: number }.draw(source, &cases, options)?;
         for (batch, recipe) in batches.iter_mut().zip([recipe.plain(), recipe]) {
             let id = cases.id(case);
             report_panic(id, || maker.make(source, options, (id, &stored), &recipe, (batch, index)))?;

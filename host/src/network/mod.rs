@@ -13,7 +13,7 @@ mod unet;
 pub use parameters::{Group, PLUGIN, Parameter, Parameters};
 pub use precision::Precision;
 pub use task::{all_told, made_kind, output_kind, task, told};
-pub use trunks::{Layers, Trunk, trunk};
+pub use trunks::{Layers, Trunk, planned, trunk};
 
 use crate::shim::says_out_of_memory;
 
@@ -21,8 +21,19 @@ use crate::shim::says_out_of_memory;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plan asks for what is not there.
-    #[error("the plan's network cannot be built: {0}")]
+    #[error("its network cannot be built: {0}")]
     Architecture(String),
+    /// A configuration of the plans does.
+    #[error("configuration {name:?} of the plans: {source}")]
+    Configuration {
+        /// The configuration.
+        name: String,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// A configuration of the plans cannot be used, whatever its network.
+    #[error(transparent)]
+    Plans(Box<data::plan::Error>),
     /// A parameter's name is taken.
     #[error("parameter '{0}' exists already; names are unique")]
     Duplicate(String),

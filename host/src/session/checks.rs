@@ -4,7 +4,6 @@ use super::{Existing, Session, Settings};
 use crate::artifact::REPLACED;
 use crate::loading::check_foreground;
 use crate::model::Model;
-use crate::network::trunk;
 use crate::plugin::{self, Plugin};
 use anyhow::{Result, anyhow, bail, ensure};
 use data::dataset::splits::Split;
@@ -27,7 +26,6 @@ pub fn check(dataset: &Dataset, plugin: &Plugin, settings: &Settings, name: &str
             "configuration {name:?} is a cascade on the predictions of {stage:?}, which this version does not train; train {stage:?} or 3d_fullres"
         );
     }
-    trunk(&configuration.architecture)?;
     patch_and_augmentation(configuration, plugin, settings)?;
     let cases = dataset.case_ids();
     settings.sampling.check(&cases)?;

@@ -16,7 +16,7 @@ use crate::device;
 use crate::environment::Environment;
 use crate::loading::{LoaderOptions, Sampling, Share, Source, data_key};
 use crate::model::Model;
-use crate::network::{all_told, task, trunk};
+use crate::network::{Trunk, all_told, task, trunk};
 use crate::train::deep_supervision_weights;
 use anyhow::Result;
 use data::dataset::{Dataset, splits::Fold, splits::Split, splits::split_for};
@@ -48,7 +48,7 @@ pub struct Session<'a> {
     pub mirror: Vec<usize>,
     /// The task as the host made it, before the plugin added targets.
     host_task: Task,
-    planned_deep_supervision: bool,
+    trunk: Box<dyn Trunk>,
     streams: Streams,
     name: &'a str,
     inherited: Option<description::Inherited>,
@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
             prepared,
             task,
             host_task,
-            planned_deep_supervision: trunk.deep_supervision(),
+            trunk,
             streams,
             model,
             patch,
@@ -160,7 +160,7 @@ impl<'a> Session<'a> {
 
     /// Coarser levels are supervised unless the user or the plans say no.
     fn deep_supervision(&self) -> bool {
-        !self.settings.config.training.no_deep_supervision && self.planned_deep_supervision
+        !self.settings.config.training.no_deep_supervision && self.trunk.deep_supervision()
     }
 
     /// Levels that have targets.

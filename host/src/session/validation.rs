@@ -3,7 +3,6 @@
 use super::Session;
 use crate::artifact::{self, Checkpoint, target_kinds, trained_task, warn_of_options};
 use crate::environment::Stop;
-use crate::network::trunk;
 use crate::predict::{Validation, validate};
 use crate::report::RunLog;
 use crate::train::End;
@@ -32,11 +31,10 @@ impl Session<'_> {
         warn_of_options(plugin, trained);
         // As prediction builds it: from what the trainer was told then, whatever was asked for now.
         let (configuration, description) = (&self.prepared.configuration, &self.dataset.description);
-        let trunk = trunk(&configuration.architecture)?;
-        let task = trained_task(&checkpoint, configuration, &*trunk, description)?;
+        let task = trained_task(&checkpoint, configuration, &*self.trunk, description)?;
         let (plugin, channels) = (plugin.clone(), description.channel_names.len());
         let (device, precision) = (self.settings.device, self.settings.precision);
-        self.model = checkpoint.build(&*trunk, channels, &plugin, &task, &trained.options, (device, precision))?;
+        self.model = checkpoint.build(&*self.trunk, channels, &plugin, &task, &trained.options, (device, precision))?;
         self.model.check_keeps()?;
         checkpoint.warn_of_other_predictions(&self.model);
         (self.patch, self.mirror) = (trained.patch, trained.mirror.clone());

@@ -5,7 +5,7 @@
 
 use super::estimate::feature_map_elements;
 use super::topology::{Topology, topology};
-use super::unet::{Stages, Unet, features};
+use super::unet::{PlannedUnet, Stages, features};
 use super::{Error, PlanOptions};
 
 const BASE_FEATURES: usize = 32;
@@ -20,7 +20,7 @@ pub(super) struct Budget {
     /// Volume of the first guess of a patch, and its root.
     initial_voxels: f64,
     root: f64,
-    unet: &'static Unet,
+    unet: &'static PlannedUnet,
 }
 
 /// A patch with the network that it is for.

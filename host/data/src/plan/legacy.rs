@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Error;
-use super::unet::{Stages, Unet, features};
+use super::unet::{PlannedUnet, Stages, features};
 
 /// The keys that became `architecture`.
 const KEYS: [&str; 8] = [
@@ -46,12 +46,12 @@ pub(super) fn upgrade(name: &str, configuration: &mut Map<String, Value>) -> Res
     }
     let wrong = |source| Error::Configuration { name: name.to_owned(), source };
     let old: Network = serde_json::from_value(Value::Object(configuration.clone())).map_err(wrong)?;
-    let Some(unet) = Unet::of_legacy(&old.class_name) else {
+    let Some(unet) = PlannedUnet::of_legacy(&old.class_name) else {
         return Err(Error::Value {
             name: name.to_owned(),
             key: "UNet_class_name".to_owned(),
             found: format!("{:?}", old.class_name),
-            expected: Unet::classes(),
+            expected: PlannedUnet::classes(),
         });
     };
     let stages = Stages {

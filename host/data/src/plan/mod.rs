@@ -38,6 +38,7 @@ pub use patch::three_dimensional;
 pub use planner::plan;
 pub use preset::PlannerKind;
 pub use resampling::{Resampling, SPLINES};
+pub use unet::{PLAIN, PlannedUnet, RESIDUAL};
 
 use crate::name::Name;
 use crate::nearest::hint;

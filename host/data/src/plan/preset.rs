@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Error;
-use super::unet::{PLAIN, RESIDUAL, Unet};
+use super::unet::{PLAIN, PlannedUnet, RESIDUAL};
 use crate::nearest::hint;
 
 /// What a planner plans by.
@@ -18,7 +18,7 @@ pub(super) struct Preset {
     /// nnU-Net's name of its plans.
     plans_name: &'static str,
     /// The network.
-    pub unet: &'static Unet,
+    pub unet: &'static PlannedUnet,
     /// Whether it trains on the data of the default planner where both plan the same spacing.
     pub shares_data: bool,
     /// GPU memory in GB that it plans for unless told otherwise, and that its reference values stand for.

@@ -6,25 +6,25 @@ use super::Architecture;
 
 /// A U-Net of nnU-Net's planners.
 #[derive(Debug)]
-pub(super) struct Unet {
+pub struct PlannedUnet {
     /// nnU-Net's class.
-    class: &'static str,
+    pub class: &'static str,
     /// The module that plans of nnU-Net 2.0 to 2.2 have it from.
     legacy_module: &'static str,
     /// The class's name for the numbers of blocks.
-    blocks_key: &'static str,
+    pub blocks_key: &'static str,
     /// Blocks of the encoder's stages; as many as the deepest network has that nnU-Net can plan.
-    pub blocks: &'static [usize],
+    pub(super) blocks: &'static [usize],
     /// Convolutions of the decoder's stages, coarsest first.
-    pub decoder_convs: &'static [usize],
+    pub(super) decoder_convs: &'static [usize],
     /// Convolutions of every block, and of every stage beside its blocks.
     convs: [usize; 2],
     /// Whether planners compare the memory that it needs at the batch size that their reference value is for, rather than at batch size 2.
-    pub at_reference_batch: bool,
+    pub(super) at_reference_batch: bool,
 }
 
 /// `PlainConvUNet`. nnU-Net lists 14 stages of the encoder.
-pub(super) const PLAIN: Unet = Unet {
+pub const PLAIN: PlannedUnet = PlannedUnet {
     class: "PlainConvUNet",
     legacy_module: "unet",
     blocks_key: "n_conv_per_stage",
@@ -35,7 +35,7 @@ pub(super) const PLAIN: Unet = Unet {
 };
 
 /// `ResidualEncoderUNet`. A block has two convolutions. Every stage has one more: the skip of its first block, and the first stage the stem.
-pub(super) const RESIDUAL: Unet = Unet {
+pub const RESIDUAL: PlannedUnet = PlannedUnet {
     class: "ResidualEncoderUNet",
     legacy_module: "residual_unet",
     blocks_key: "n_blocks_per_stage",
@@ -45,7 +45,7 @@ pub(super) const RESIDUAL: Unet = Unet {
     at_reference_batch: true,
 };
 
-const UNETS: [&Unet; 2] = [&PLAIN, &RESIDUAL];
+const UNETS: [&PlannedUnet; 2] = [&PLAIN, &RESIDUAL];
 
 /// The stages of a network, finest first.
 pub(super) struct Stages {
@@ -58,30 +58,30 @@ pub(super) struct Stages {
     pub decoder_convs: Vec<usize>,
 }
 
-impl Unet {
+impl PlannedUnet {
     /// The U-Net that plans of nnU-Net 2.0 to 2.2 call `class`.
-    pub fn of_legacy(class: &str) -> Option<&'static Self> {
+    pub(super) fn of_legacy(class: &str) -> Option<&'static Self> {
         UNETS.into_iter().find(|unet| unet.class == class)
     }
 
     /// Names of all classes, for messages.
-    pub fn classes() -> String {
+    pub(super) fn classes() -> String {
         UNETS.map(|unet| unet.class).join(" or ")
     }
 
     /// Convolutions of every stage of the encoder, as far as memory is concerned.
-    pub fn encoder_convs(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn encoder_convs(&self) -> impl Iterator<Item = usize> {
         let [of_block, beside] = self.convs;
         self.blocks.iter().map(move |blocks| blocks * of_block + beside)
     }
 
     /// The section of plans of today's nnU-Net.
-    pub fn architecture(&self, dims: usize, stages: Stages) -> Architecture {
+    pub(super) fn architecture(&self, dims: usize, stages: Stages) -> Architecture {
         self.in_module("unet", dims, stages)
     }
 
     /// The section that nnU-Net makes of its older plans.
-    pub fn legacy_architecture(&self, dims: usize, stages: Stages) -> Architecture {
+    pub(super) fn legacy_architecture(&self, dims: usize, stages: Stages) -> Architecture {
         self.in_module(self.legacy_module, dims, stages)
     }
 

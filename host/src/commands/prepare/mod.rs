@@ -6,7 +6,7 @@ use super::Outcome;
 use super::place::{CaseThreads, Place};
 use crate::console::say;
 use crate::environment::Environment;
-use crate::network::trunk;
+use crate::network::planned;
 use anyhow::{Result, bail, ensure};
 use data::fingerprint::Fingerprint;
 use data::name::Name;
@@ -90,9 +90,10 @@ fn options(args: &PlannerArgs) -> Result<PlanOptions> {
 /// The configurations that were named, else all that can be preprocessed, of which there must be one.
 fn chosen(plans: &Plans, named: &[String]) -> Result<Vec<String>> {
     if !named.is_empty() {
+        named.iter().try_for_each(|name| planned(plans, name).map(|_| ()))?;
         return Ok(named.to_vec());
     }
-    let usable = |name: &&Name| plans.configuration(name).inspect_err(|error| log::warn!("left out: {error}")).is_ok();
+    let usable = |name: &&Name| planned(plans, name).inspect_err(|error| log::warn!("left out: {error}")).is_ok();
     let chosen: Vec<String> = plans.configurations.keys().filter(usable).map(ToString::to_string).collect();
     ensure!(!chosen.is_empty(), "plans {:?} have no configuration that can be preprocessed", plans.plans_name);
     Ok(chosen)
@@ -127,11 +128,10 @@ fn show_plans(plans: &Plans, folder: &Path, env: &Environment) -> Result<()> {
     say!(env, "  {:<20} {:<24} {:<14} {:>5}  stages", "configuration", "spacing (mm)", "patch", "batch")?;
     for name in plans.configurations.keys() {
         // Why one of somebody's own cannot be read is said where it is left out.
-        let Ok(configuration) = plans.configuration(name) else { continue };
-        let stages = trunk(&configuration.architecture).map_or("-".to_owned(), |trunk| trunk.strides().len().to_string());
+        let Ok((configuration, trunk)) = planned(plans, name) else { continue };
         let Configuration { spacing, patch_size, batch_size, .. } = configuration;
         let (spacing, patch) = (join(spacing), join(patch_size.into_iter().map(|size| size as f64)));
-        say!(env, "  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", stages)?;
+        say!(env, "  {name:<20} {spacing:<24} {patch:<14} {batch_size:>5}  {}", trunk.strides().len())?;
     }
     Ok(())
 }

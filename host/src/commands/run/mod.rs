@@ -10,6 +10,7 @@ use super::runs::compare_cases;
 use crate::config::{Config, schema};
 use crate::console::say;
 use crate::environment::Environment;
+use crate::network;
 use crate::plugin::{self, Plugin};
 use crate::session::{self, Existing, Session, Settings, Setup};
 use crate::train::End;
@@ -112,7 +113,7 @@ impl Run {
         )?;
         let mut prepared = place.prepare(&CaseThreads::default(), |preparation| {
             let plans = preparation.plans(&PlanOptions::named(&planned.plans))?;
-            let configuration = plans.configuration(&planned.configuration)?;
+            let (configuration, _) = network::planned(&plans, &planned.configuration)?;
             for (name, plugin, settings) in &loaded {
                 of_arm(name, session::check(&place.dataset, plugin, settings, &planned.configuration, &configuration))?;
             }

@@ -7,7 +7,7 @@ mod plain_conv_unet;
 mod residual_encoder_unet;
 
 use super::{Error, Parameters};
-use data::plan::Architecture;
+use data::plan::{Architecture, Configuration, Plans};
 use plugin_api::Features;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -36,20 +36,14 @@ pub trait Trunk: fmt::Debug {
     fn owns(&self, name: &str) -> bool;
 
     /// What the names of nnU-Net's segmentation layers begin with in its checkpoints of this class.
-    fn seg_layers(&self) -> &'static str {
-        "decoder.seg_layers."
-    }
+    fn seg_layers(&self) -> &'static str;
 
     /// Every name that nnU-Net's checkpoints have for the tensor that is `name` here, that one first: torch lists a module under every name that
     /// it is reached by. Segmentation layers have the names that [`seg_layers`](Self::seg_layers) says.
-    fn aliases(&self, name: &str) -> Vec<String> {
-        vec![name.to_owned()]
-    }
+    fn aliases(&self, name: &str) -> Vec<String>;
 
     /// Whether `key` of nnU-Net's checkpoints is a tensor that is there under its own name, too, or none that is trained.
-    fn is_alias(&self, _key: &str) -> bool {
-        false
-    }
+    fn is_alias(&self, key: &str) -> bool;
 }
 
 /// The layers of a trunk.
@@ -78,6 +72,17 @@ struct Class {
 type Read = fn(&Map<String, Value>) -> Result<Box<dyn Trunk>, Error>;
 
 const TRUNKS: [Class; 2] = [plain_conv_unet::CLASS, residual_encoder_unet::CLASS];
+
+/// The configuration `name` of `plans`, and the trunk that it asks for.
+///
+/// # Errors
+/// When there is no such configuration, or one of them cannot be used: names the configuration.
+pub fn planned(plans: &Plans, name: &str) -> Result<(Configuration, Box<dyn Trunk>), Error> {
+    let configuration = plans.configuration(name).map_err(|error| Error::Plans(Box::new(error)))?;
+    let trunk = trunk(&configuration.architecture);
+    let trunk = trunk.map_err(|source| Error::Configuration { name: name.to_owned(), source: Box::new(source) })?;
+    Ok((configuration, trunk))
+}
 
 /// The trunk that `architecture` asks for.
 ///

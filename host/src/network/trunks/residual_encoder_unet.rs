@@ -2,11 +2,12 @@
 
 use super::super::unet::{BlockKind, Encoder, Unet};
 use super::Class;
+use data::plan::RESIDUAL;
 
 pub(super) const CLASS: Class = Class {
-    name: "ResidualEncoderUNet",
+    name: RESIDUAL.class,
     read: |kwargs| {
         let stage = |i| format!("encoder.stages.{i}");
-        Ok(Box::new(Unet::read(kwargs, Encoder { blocks_key: "n_blocks_per_stage", block: BlockKind::Residual, has_stem: true, stage })?))
+        Ok(Box::new(Unet::read(kwargs, Encoder { blocks_key: RESIDUAL.blocks_key, block: BlockKind::Residual, has_stem: true, stage })?))
     },
 };

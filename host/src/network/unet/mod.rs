@@ -34,6 +34,10 @@ impl Trunk for Unet {
         ["encoder.", "decoder."].iter().any(|part| name.starts_with(part))
     }
 
+    fn seg_layers(&self) -> &'static str {
+        "decoder.seg_layers."
+    }
+
     /// Blocks list their layers once more, as `all_modules`, and the decoder holds the encoder: an encoder's tensor is there up to four times.
     fn aliases(&self, name: &str) -> Vec<String> {
         let mut names = vec![name.to_owned()];
@@ -64,7 +68,7 @@ mod tests {
     use super::super::trunks::trunk;
     use super::*;
     use data::plan::Plans;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn planned(dropout: bool) -> Box<dyn Trunk> {
         let plans: Plans = serde_json::from_str(include_str!("../../../../tests/golden/hippocampus_plans.json")).expect("golden file");
@@ -111,7 +115,6 @@ mod tests {
             ("strides", json!([[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2]]), "expected 4 lists of 3 positive numbers"),
             ("conv_op", json!("torch.nn.modules.conv.Conv4d"), "convolution 'Conv4d' (expected Conv2d or Conv3d) is not there"),
             ("mystery", json!(1), "the network's argument mystery = 1 is not there"),
-            ("n_blocks_per_stage", json!([1, 1, 1, 1]), "the network's argument n_blocks_per_stage"),
         ] {
             let mut changed = architecture.clone();
             changed.arch_kwargs.insert(key.to_owned(), value.clone());
@@ -124,5 +127,25 @@ mod tests {
         changed.network_class_name = "mine.UNETR".to_owned();
         let message = trunk(&changed).expect_err("must be refused").to_string();
         assert!(message.contains("network class 'UNETR' (expected PlainConvUNet or ResidualEncoderUNet) is not there"), "{message}");
+    }
+
+    /// Plans may be a stranger's: whatever an argument is, it is read or refused.
+    #[test]
+    fn no_argument_panics() {
+        let plans: Plans = serde_json::from_str(include_str!("../../../../tests/golden/hippocampus_plans.json")).expect("golden file");
+        let architecture = plans.configuration("3d_fullres").expect("planned").architecture;
+        let single =
+            [json!(null), json!(true), json!(0), json!(-1), json!(2.5), json!(1e300), json!(u64::MAX), json!(i64::MIN), json!("x")];
+        let lists = single.iter().flat_map(|value| [json!([value]), json!([value, value, value, value]), json!([[value], [value, value]])]);
+        let values: Vec<Value> = single.iter().cloned().chain(lists).chain([json!([]), json!({}), json!({"p": "x", "eps": -1})]).collect();
+        for key in architecture.arch_kwargs.keys().map(String::as_str).chain(["deep_supervision", "n_blocks_per_stage", "further"]) {
+            for value in &values {
+                let mut changed = architecture.clone();
+                changed.arch_kwargs.insert(key.to_owned(), value.clone());
+                if let Err(error) = trunk(&changed) {
+                    assert!(error.to_string().starts_with("its network cannot be built: "), "{key} = {value}: {error}");
+                }
+            }
+        }
     }
 }

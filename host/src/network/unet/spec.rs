@@ -1,6 +1,7 @@
 //! What the arguments of a U-Net ask for, read once and checked: [`Unet`] is all that its layers are built from.
 
 use super::super::Error;
+use data::plan::{PLAIN, RESIDUAL};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value};
@@ -98,6 +99,9 @@ struct Kwargs {
     further: Map<String, Value>,
 }
 
+/// The numbers of an encoder's blocks, as classes call them.
+const BLOCKS_KEYS: [&str; 2] = [PLAIN.blocks_key, RESIDUAL.blocks_key];
+
 /// Far beyond any network that was ever trained, and small enough that nothing computed from them overflows: plans may be a stranger's.
 const MOST_STAGES: usize = 32;
 const MOST_FEATURES: i64 = 1 << 15;
@@ -116,6 +120,8 @@ impl Unet {
         let missing = || wrong(serde_json::Error::missing_field(encoder.blocks_key));
         let blocks = kwargs.further.shift_remove(encoder.blocks_key).ok_or_else(missing)?;
         let deep_supervision = kwargs.further.shift_remove("deep_supervision") != Some(Value::Bool(false));
+        // The other classes' numbers of blocks were never refused: plans and checkpoints may have them.
+        kwargs.further.retain(|key, _| !BLOCKS_KEYS.contains(&key.as_str()));
         // At these values, further arguments change nothing.
         let harmless = |value: &Value| value.is_null() || *value == Value::Bool(false) || *value == 0.0;
         if let Some((key, value)) = kwargs.further.iter().find(|(_, value)| !harmless(value)) {
