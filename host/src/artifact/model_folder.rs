@@ -283,7 +283,7 @@ pub fn target_kinds(model: &Model, description: &Description) -> IndexMap<String
     outputs.filter_map(|output| Some((output.name.clone(), kind(output.target.as_ref()?)?.clone()))).collect()
 }
 
-/// Says so if the schema of `library` refuses the options that a network was trained with: another version, maybe.
+/// Says so if the schema of `plugin` refuses the options that a network was trained with: another version, maybe.
 pub fn warn_of_options(plugin: &Plugin, origin: &Origin) {
     match plugin::refused_by_schema(&**plugin, &origin.options) {
         Ok(None) => {}

@@ -60,7 +60,7 @@ fn terms_at(rig: &mut Rig, outputs: &Outputs, step: &Step, state: &Kept) -> Resu
 /// well as f32 allows. Gradients that autograd made can only differ where a part is detached, which may be meant; those that the plugin
 /// computes by hand must be right.
 pub(super) fn check(subject: &Subject) -> Result<(), Finding> {
-    let by_hand = subject.plugin.has_extension(loss_with_grad::ID);
+    let by_hand = subject.plugin.extensions().contains(&loss_with_grad::ID);
     for (dims, content, world) in [(3, Content::Whole, World::Usual), (2, Content::HalfInvalid, World::Many)] {
         match subject.able(Problem { dims, content, world, ..Problem::USUAL }).and_then(|mut rig| check_in(&mut rig, by_hand)) {
             Err(Finding::Skipped(_)) if dims == 2 => {}

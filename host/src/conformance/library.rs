@@ -1,7 +1,7 @@
 //! What can be told of a plugin before anything is computed.
 
 use super::{Finding, Subject, must};
-use crate::plugin::{KNOWN_EXTENSIONS, describe, refused_by_schema};
+use crate::plugin::{describe, refused_by_schema};
 use serde_json::Value;
 
 /// The manifest's fields.
@@ -106,20 +106,7 @@ pub(super) fn create(subject: &Subject) -> Result<(), Finding> {
     }
 }
 
-/// Names that are none, and names that are not terminated.
-pub(super) fn unknown_extension(subject: &Subject) -> Result<(), Finding> {
-    for id in KNOWN_EXTENSIONS {
-        // Two places in memory: after the id comes a zero, as in a string of C, or not.
-        let [terminated, followed] = ["\0", "!"].map(|end| format!("{id}{end}"));
-        let found = [&terminated, &followed].map(|text| subject.plugin.has_extension(&text[..id.len()]));
-        must!(
-            found[0] == found[1],
-            "extension '{id}' is found only where a zero comes after its id: strings of this interface are not terminated; compare with tp_equals, not strcmp"
-        );
-    }
-
-    for id in ["", "trainer.nothing/1", "trainer.metrics", "trainer.metrics/999"] {
-        must!(!subject.plugin.has_extension(id), "extension '{id}' is not null; a host would take it for a table");
-    }
-    Ok(())
+/// What only its kind of backend asks.
+pub(super) fn answers(subject: &Subject) -> Result<(), Finding> {
+    subject.plugin.check_answers().map_err(Finding::failed)
 }

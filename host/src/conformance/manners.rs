@@ -125,7 +125,7 @@ pub(super) fn validation(subject: &Subject) -> Result<(), Finding> {
 /// The extension `trainer.metrics/1`.
 pub(super) fn metrics(subject: &Subject) -> Result<(), Finding> {
     let mut rig = subject.usual()?;
-    if !subject.plugin.has_extension(plugin_api::extensions::metrics::ID) {
+    if !subject.plugin.extensions().contains(&plugin_api::extensions::metrics::ID) {
         return Err(Finding::Skipped("it has no metrics of its own".to_owned()));
     }
     let step = Step { phase: Phase::Validate, ..rig.step(0) };

@@ -96,7 +96,7 @@ fn difference_in_activate(trainer: &LoadedTrainer, dims: usize) -> Result<Option
         }
         let active = trainer.activate(&logits)?;
         for (name, levels) in expected.iter() {
-            let found = &active.get(name).map_err(|e| CallError::new(trainer.plugin().identity(), ACTIVATE, e.to_string()))?[0];
+            let found = &active.get(name).map_err(|e| CallError::new(trainer.identity(), ACTIVATE, e.to_string()))?[0];
             let off = f64::try_from((found.f_to_kind(Dtype::Float)? - &levels[0]).f_abs()?.f_max()?)?;
             let real = trainer.outputs().iter().any(|output| output.name == name && output.kind == Kind::Regression);
             // Softmax and sigmoid may be computed in another order.

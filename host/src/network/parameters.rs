@@ -16,7 +16,7 @@ pub const PLUGIN: &str = "plugin.";
 /// Optimiser groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Encoder and decoder.
+    /// What the plan asks for.
     Trunk,
     /// What the plugin created.
     Heads,
@@ -37,7 +37,7 @@ pub struct Parameter {
     pub decay: bool,
 }
 
-/// Parameters and buffers in order of creation. Names are nnU-Net's for the trunk (`encoder.stages.0.0.convs.0.conv.weight`),
+/// Parameters and buffers in order of creation. Names are nnU-Net's for the trunk (of a U-Net `encoder.stages.0.0.convs.0.conv.weight`),
 /// and `plugin.` + the plugin's own name for the rest.
 #[derive(Debug)]
 pub struct Parameters {

@@ -22,8 +22,14 @@ pub trait TrainerBackend: fmt::Debug + Send + Sync {
     /// [`remember`](super::remember) makes models find it again.
     fn identity(&self) -> &PluginIdentity;
 
-    /// Whether it has the extension `id` of trainers, as [`plugin_api::extensions`] names them.
-    fn has_extension(&self, id: &str) -> bool;
+    /// Extensions that it has, of those that this host calls, as [`plugin_api::extensions`] names them.
+    fn extensions(&self) -> Vec<&'static str>;
+
+    /// Checks how it answers what only its kind of backend asks.
+    ///
+    /// # Errors
+    /// What is wrong, in words that go on from the plugin's name.
+    fn check_answers(&self) -> Result<(), String>;
 
     /// What it tells of its options.
     fn describe(&self) -> Result<Description, Failure>;

@@ -22,19 +22,14 @@ pub use backend::{Plugin, TrainerBackend};
 pub use build_variables::build_variables;
 pub use child::{Child, Done, Ended};
 pub use error::CallError;
-pub use library::{KNOWN_EXTENSIONS, load, load_file};
+pub use library::{load, load_file};
 pub use options::{describe, refused_by_schema};
 pub use remembered::{remember, remembered};
 pub use template::{Language, create as create_from_template, plugin_api};
 pub use trainer::{LoadedTrainer, Observation};
 pub use transform::LoadedTransform;
 
-/// Extensions that `plugin` has, of those that this host calls.
-pub fn extensions(plugin: &dyn TrainerBackend) -> Vec<&'static str> {
-    KNOWN_EXTENSIONS.into_iter().filter(|id| plugin.has_extension(id)).collect()
-}
-
 /// What plugins find in this host, beside which those lie that ship with it: in `folder`.
 pub fn this_host(folder: Option<std::path::PathBuf>) -> gate::Host {
-    gate::Host { libtorch: plugin_api::manifest::LIBTORCH, extensions: &KNOWN_EXTENSIONS, folder }
+    gate::Host { libtorch: plugin_api::manifest::LIBTORCH, extensions: &library::KNOWN_EXTENSIONS, folder }
 }

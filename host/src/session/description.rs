@@ -4,7 +4,6 @@ use super::Session;
 use crate::artifact::{self, Checkpoint, Identity, ModelFolder, Origin, Treatment, pretrain};
 use crate::config::{Common, Recipe, Weighting};
 use crate::model::Model;
-use crate::plugin;
 use crate::report::{RunLog, table};
 use crate::train::Progress;
 use anyhow::Result;
@@ -60,7 +59,7 @@ impl Session<'_> {
         let patch: Vec<String> = self.task.patch_size.iter().map(ToString::to_string).collect();
         let (id, version, sha256) = (&plugin.identity().manifest.id, &plugin.identity().manifest.version, &plugin.identity().sha256);
         log.line(&format!("Plugin {id} {version} ({}), sha256 {sha256}", plugin.identity().path.display()));
-        let extensions = plugin::extensions(&**plugin);
+        let extensions = plugin.extensions();
         log.line(&format!("Extensions of the plugin: {}", if extensions.is_empty() { "none".to_owned() } else { extensions.join(", ") }));
         log.line(&format!("Outputs {}; {weights} parameters", outputs.join(", ")));
         log.line(&format!("Patch {}, batch size {}, {} levels", patch.join("×"), self.task.batch_size, self.task.levels()));

@@ -112,7 +112,7 @@ fn schema(path: &Path, env: &Environment) -> Result<Value> {
 fn extensions(path: &Path, env: &Environment) -> Vec<String> {
     let found = apart(path, TIME_TO_DESCRIBE, || {
         let plugin = plugin::load(path, &env.plugins).map_err(|e| e.to_string())?;
-        Ok(plugin::extensions(&*plugin).into_iter().map(str::to_owned).collect())
+        Ok(plugin.extensions().into_iter().map(str::to_owned).collect())
     });
     found.unwrap_or_default()
 }

@@ -54,6 +54,29 @@ pub(super) fn check(entry: &Entry) -> Result<(), Reason> {
     check_table::<target_transform::Table>(entry, target_transform::ID)
 }
 
+/// Checks that ids are compared by their lengths, and that what nobody knows is null.
+pub(super) fn check_ids(entry: &Entry) -> Result<(), String> {
+    for id in KNOWN {
+        // Two places in memory: after the id comes a zero, as in a string of C, or not.
+        let [terminated, followed] = ["\0", "!"].map(|end| format!("{id}{end}"));
+        if has(entry, &terminated[..id.len()]) != has(entry, &followed[..id.len()]) {
+            return Err(format!(
+                "extension '{id}' is found only where a zero comes after its id: strings of this interface are not terminated; compare with \
+                 tp_equals, not strcmp"
+            ));
+        }
+    }
+    match ["", "trainer.nothing/1", "trainer.metrics", "trainer.metrics/999"].into_iter().find(|id| has(entry, id)) {
+        Some(id) => Err(format!("extension '{id}' is not null; a host would take it for a table")),
+        None => Ok(()),
+    }
+}
+
+/// Whether the plugin of `entry` has the extension `id`.
+pub(super) fn has(entry: &Entry, id: &str) -> bool {
+    !find(entry, id).is_null()
+}
+
 /// What the plugin of `entry` returns for extension `id`; null where it has none.
 pub(super) fn find(entry: &Entry, id: &str) -> *const c_void {
     // SAFETY: the id outlives the call.

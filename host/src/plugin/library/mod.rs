@@ -10,7 +10,7 @@ mod services;
 mod trainer;
 mod transform;
 
-pub use extensions::KNOWN as KNOWN_EXTENSIONS;
+pub(super) use extensions::KNOWN as KNOWN_EXTENSIONS;
 
 use super::backend::{Failure, MadeTransform, Plugin, TrainerBackend, TrainerCalls};
 use crate::network::Parameters;
@@ -73,8 +73,12 @@ impl TrainerBackend for Library {
         &self.identity
     }
 
-    fn has_extension(&self, id: &str) -> bool {
-        !extensions::find(self.entry, id).is_null()
+    fn extensions(&self) -> Vec<&'static str> {
+        KNOWN_EXTENSIONS.into_iter().filter(|id| extensions::has(self.entry, id)).collect()
+    }
+
+    fn check_answers(&self) -> Result<(), String> {
+        extensions::check_ids(self.entry)
     }
 
     fn describe(&self) -> Result<Description, Failure> {
