@@ -57,7 +57,7 @@ pub struct Hyper {
     pub amsgrad: bool,
 }
 
-static OPTIMISERS: [&dyn Rule; 3] = [&sgd::Sgd, &adam::Adam { decoupled: false }, &adam::Adam { decoupled: true }];
+static OPTIMISERS: &[&dyn Rule] = &[&sgd::Sgd, &adam::Adam { decoupled: false }, &adam::Adam { decoupled: true }];
 
 /// All optimisers.
 pub fn all() -> impl Iterator<Item = OptimiserKind> + Clone {

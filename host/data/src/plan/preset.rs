@@ -29,7 +29,7 @@ pub(super) struct Preset {
     pub max_dataset_covered: f64,
 }
 
-static PRESETS: [Preset; 5] = [
+static PRESETS: &[Preset] = &[
     // A plain convolutional U-Net for 8 GB.
     Preset {
         name: "default",

@@ -47,8 +47,7 @@ use reader::{Purpose, open_by_any};
 use values::Values;
 
 /// Another format is a module with a `FORMAT`, and its entry here.
-static FORMATS: [&Format; 7] =
-    [&nifti::FORMAT, &nrrd::FORMAT, &metaimage::FORMAT, &gipl::FORMAT, &png::FORMAT, &bmp::FORMAT, &tiff::FORMAT];
+static FORMATS: &[&Format] = &[&nifti::FORMAT, &nrrd::FORMAT, &metaimage::FORMAT, &gipl::FORMAT, &png::FORMAT, &bmp::FORMAT, &tiff::FORMAT];
 
 /// An image with real values and where it lies in space.
 #[derive(Clone, Debug)]

@@ -71,7 +71,7 @@ struct Class {
 
 type Read = fn(&Map<String, Value>) -> Result<Box<dyn Trunk>, Error>;
 
-const TRUNKS: [Class; 2] = [plain_conv_unet::CLASS, residual_encoder_unet::CLASS];
+const TRUNKS: &[Class] = &[plain_conv_unet::CLASS, residual_encoder_unet::CLASS];
 
 /// The configuration `name` of `plans`, and the trunk that it asks for.
 ///
@@ -91,7 +91,7 @@ pub fn planned(plans: &Plans, name: &str) -> Result<(Configuration, Box<dyn Trun
 pub fn trunk(architecture: &Architecture) -> Result<Box<dyn Trunk>, Error> {
     let name = architecture.network_class_name.rsplit('.').next().unwrap_or_default();
     let Some(class) = TRUNKS.iter().find(|class| class.name == name) else {
-        let names = TRUNKS.map(|class| class.name).join(" or ");
+        let names = TRUNKS.iter().map(|class| class.name).collect::<Vec<_>>().join(" or ");
         return Err(Error::Architecture(format!("network class '{name}' (expected {names}) is not there")));
     };
     (class.read)(&architecture.arch_kwargs)
