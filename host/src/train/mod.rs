@@ -47,7 +47,7 @@ pub use deep_supervision::deep_supervision_weights;
 pub use error::{Error, StepError};
 pub use learner::{Failure, Learner, State, StepReport, ValidationReport};
 pub use made::Makers;
-pub use observers::{EXAMPLES, Observer, Seen, observers};
+pub use observers::{EXAMPLES, Observed, Observer, observers};
 pub use optimiser::Optimiser;
 pub use progress::Progress;
 pub use terms::{TermSums, total};
@@ -91,9 +91,9 @@ impl<'a> Arm<'a> {
     }
 
     /// Tells every observer.
-    fn tell(&mut self, mut event: impl FnMut(&mut dyn Observer, &mut Seen<'_, 'a>) -> Result<(), Error>) -> Result<(), Error> {
+    fn tell(&mut self, mut event: impl FnMut(&mut dyn Observer, &mut Observed<'_, 'a>) -> Result<(), Error>) -> Result<(), Error> {
         let Self { learner, log, observers, .. } = self;
-        let told = observers.iter_mut().try_for_each(|observer| event(&mut **observer, &mut Seen { learner, log }));
+        let told = observers.iter_mut().try_for_each(|observer| event(&mut **observer, &mut Observed { learner, log }));
         told.map_err(|error| self.named(error))
     }
 

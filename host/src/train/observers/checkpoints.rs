@@ -2,7 +2,7 @@
 
 use super::super::learner::{Learner, StepReport};
 use super::super::{Error, StepError};
-use super::{Observer, Seen};
+use super::{Observed, Observer};
 use crate::artifact::{Identity, checkpoint_path, keep_epoch, save_checkpoint};
 use crate::config::Upkeep;
 use crate::model::Probe;
@@ -27,7 +27,7 @@ impl Checkpoints {
         Self { folder: folder.to_owned(), identity: identity.clone(), upkeep: upkeep.clone(), saved: Instant::now(), probed: None }
     }
 
-    fn save(&mut self, seen: &mut Seen, which: &str) -> Result<(), Error> {
+    fn save(&mut self, seen: &mut Observed, which: &str) -> Result<(), Error> {
         let probe = self.probe(seen)?;
         // After all that was said, which the checkpoint will not say again.
         seen.learner.progress.log_lengths = seen.log.lengths()?;
@@ -39,14 +39,14 @@ impl Checkpoints {
 
     /// What a trainer that is made as prediction makes it makes of made-up maps, with the weights that prediction will use. The first time,
     /// it must say the same as the live one.
-    fn probe(&mut self, seen: &mut Seen) -> Result<Option<Probe>, Error> {
+    fn probe(&mut self, seen: &mut Observed) -> Result<Option<Probe>, Error> {
         seen.learner.swap_average()?;
         let probe = self.probe_with_these_weights(seen);
         seen.learner.swap_average()?;
         probe
     }
 
-    fn probe_with_these_weights(&mut self, seen: &mut Seen) -> Result<Option<Probe>, Error> {
+    fn probe_with_these_weights(&mut self, seen: &mut Observed) -> Result<Option<Probe>, Error> {
         if self.probed.is_none() && !self.compare_with_a_new_trainer(seen)? {
             return Ok(None);
         }
@@ -63,7 +63,7 @@ impl Checkpoints {
     }
 
     /// Compares, and notes with which maps; whether that was possible.
-    fn compare_with_a_new_trainer(&mut self, seen: &mut Seen) -> Result<bool, Error> {
+    fn compare_with_a_new_trainer(&mut self, seen: &mut Observed) -> Result<bool, Error> {
         let sizes = match seen.learner.model.probed_maps() {
             Ok(Some(sizes)) => sizes,
             other => {
@@ -91,7 +91,7 @@ impl Checkpoints {
 }
 
 impl Observer for Checkpoints {
-    fn step(&mut self, seen: &mut Seen, _batches: &[Batch], report: &StepReport) -> Result<(), Error> {
+    fn step(&mut self, seen: &mut Observed, _batches: &[Batch], report: &StepReport) -> Result<(), Error> {
         let ends = report.failure.as_ref().is_some_and(|failure| failure.ends);
         if !ends && self.upkeep.interval().is_some_and(|interval| self.saved.elapsed() >= interval) {
             self.save(seen, "latest")
@@ -100,7 +100,7 @@ impl Observer for Checkpoints {
         }
     }
 
-    fn advanced(&mut self, seen: &mut Seen, best: bool) -> Result<(), Error> {
+    fn advanced(&mut self, seen: &mut Observed, best: bool) -> Result<(), Error> {
         if best {
             self.save(seen, "best")?;
         }
@@ -114,14 +114,14 @@ impl Observer for Checkpoints {
         Ok(())
     }
 
-    fn interrupted(&mut self, seen: &mut Seen) -> Result<(), Error> {
+    fn interrupted(&mut self, seen: &mut Observed) -> Result<(), Error> {
         self.save(seen, "latest")?;
         let (epoch, iteration) = (seen.learner.progress.epoch, seen.learner.progress.iteration);
         seen.log.line(&format!("Stopped in epoch {epoch}, iteration {iteration}. Go on with --resume."));
         Ok(())
     }
 
-    fn finished(&mut self, seen: &mut Seen) -> Result<(), Error> {
+    fn finished(&mut self, seen: &mut Observed) -> Result<(), Error> {
         self.save(seen, "final")?;
         // It would hold the same; nnU-Net removes it, too.
         let _ = std::fs::remove_file(checkpoint_path(&self.folder, "latest"));

@@ -19,14 +19,14 @@ use std::path::Path;
 
 /// What an observer sees: a network in training, and the log that all share.
 #[derive(Debug)]
-pub struct Seen<'l, 'a> {
+pub struct Observed<'l, 'a> {
     /// The network.
     pub learner: &'l mut Learner<'a>,
     /// Its log.
     pub log: &'l mut RunLog,
 }
 
-impl Seen<'_, '_> {
+impl Observed<'_, '_> {
     /// Says a warning, once in a training.
     pub(super) fn warn(&mut self, warning: &str) {
         if self.learner.progress.is_new(warning) {
@@ -38,42 +38,42 @@ impl Seen<'_, '_> {
 /// Looks at a training, in the order of [`observers()`]. Errors end it.
 pub trait Observer: fmt::Debug {
     /// After a step on `batches`.
-    fn step(&mut self, _seen: &mut Seen, _batches: &[Batch], _report: &StepReport) -> Result<(), Error> {
+    fn step(&mut self, _seen: &mut Observed, _batches: &[Batch], _report: &StepReport) -> Result<(), Error> {
         Ok(())
     }
 
     /// After a validation batch.
-    fn validated(&mut self, _seen: &mut Seen, _batch: &Batch, _report: &ValidationReport) -> Result<(), Error> {
+    fn validated(&mut self, _seen: &mut Observed, _batch: &Batch, _report: &ValidationReport) -> Result<(), Error> {
         Ok(())
     }
 
     /// All steps and validation batches of an epoch are done.
-    fn trained(&mut self, _seen: &mut Seen) -> Result<(), Error> {
+    fn trained(&mut self, _seen: &mut Observed) -> Result<(), Error> {
         Ok(())
     }
 
     /// That epoch has been measured; the trainer is not told yet.
-    fn measured(&mut self, _seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
+    fn measured(&mut self, _seen: &mut Observed, _record: &EpochRecord) -> Result<(), Error> {
         Ok(())
     }
 
     /// The trainer has been told, and it is decided whether there is a next epoch.
-    fn ended(&mut self, _seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
+    fn ended(&mut self, _seen: &mut Observed, _record: &EpochRecord) -> Result<(), Error> {
         Ok(())
     }
 
     /// The next epoch has come; the one before was the best so far, or not.
-    fn advanced(&mut self, _seen: &mut Seen, _best: bool) -> Result<(), Error> {
+    fn advanced(&mut self, _seen: &mut Observed, _best: bool) -> Result<(), Error> {
         Ok(())
     }
 
     /// The user has stopped the training.
-    fn interrupted(&mut self, _seen: &mut Seen) -> Result<(), Error> {
+    fn interrupted(&mut self, _seen: &mut Observed) -> Result<(), Error> {
         Ok(())
     }
 
     /// The training has ended.
-    fn finished(&mut self, _seen: &mut Seen) -> Result<(), Error> {
+    fn finished(&mut self, _seen: &mut Observed) -> Result<(), Error> {
         Ok(())
     }
 }

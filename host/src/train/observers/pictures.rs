@@ -2,7 +2,7 @@
 
 use super::super::learner::ValidationReport;
 use super::super::{Error, example};
-use super::{Observer, Seen};
+use super::{Observed, Observer};
 use crate::config::Upkeep;
 use plugin_api::Batch;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Pictures {
 }
 
 impl Observer for Pictures {
-    fn validated(&mut self, seen: &mut Seen, batch: &Batch, report: &ValidationReport) -> Result<(), Error> {
+    fn validated(&mut self, seen: &mut Observed, batch: &Batch, report: &ValidationReport) -> Result<(), Error> {
         let (epoch, iteration) = (report.step.epoch, report.step.iteration);
         let Some(predicted) = report.predicted.as_ref().filter(|_| iteration == 0 && self.every > 0 && epoch.is_multiple_of(self.every))
         else {

@@ -2,7 +2,7 @@
 
 use super::super::learner::{Failure, Learner, StepReport, ValidationReport};
 use super::super::{Error, StepError};
-use super::{Observer, Seen};
+use super::{Observed, Observer};
 use crate::config::{OnNonfinite, Upkeep};
 use crate::report::EpochRecord;
 use plugin_api::{Batch, Manifest};
@@ -42,7 +42,7 @@ impl Watchdogs {
     }
 
     /// Says what became of a step that was not taken.
-    fn nonfinite(&self, seen: &mut Seen, failure: &Failure, batches: &[Batch]) -> Result<(), Error> {
+    fn nonfinite(&self, seen: &mut Observed, failure: &Failure, batches: &[Batch]) -> Result<(), Error> {
         let Failure { epoch, iteration, cases, source, .. } = failure;
         match self.on_nonfinite {
             OnNonfinite::Stop => {}
@@ -64,12 +64,12 @@ impl Watchdogs {
 }
 
 impl Observer for Watchdogs {
-    fn step(&mut self, seen: &mut Seen, batches: &[Batch], report: &StepReport) -> Result<(), Error> {
+    fn step(&mut self, seen: &mut Observed, batches: &[Batch], report: &StepReport) -> Result<(), Error> {
         self.look_for_targets(batches).map_err(Error::Model)?;
         report.failure.as_ref().map_or(Ok(()), |failure| self.nonfinite(seen, failure, batches))
     }
 
-    fn validated(&mut self, seen: &mut Seen, _batch: &Batch, report: &ValidationReport) -> Result<(), Error> {
+    fn validated(&mut self, seen: &mut Observed, _batch: &Batch, report: &ValidationReport) -> Result<(), Error> {
         if let Some(Failure { epoch, iteration, cases, source, ends: false }) = &report.failure {
             let cases = cases.join(", ");
             seen.log.line(&format!("Validation batch left out: {source} (epoch {epoch}, iteration {iteration}, cases {cases})"));
@@ -78,7 +78,7 @@ impl Observer for Watchdogs {
     }
 
     /// Whether the steps of the epoch have trained anything.
-    fn trained(&mut self, seen: &mut Seen) -> Result<(), Error> {
+    fn trained(&mut self, seen: &mut Observed) -> Result<(), Error> {
         let progress = &seen.learner.progress;
         let sums = &progress.sums;
         if sums.is_empty() && sums.silent() > 0 {
@@ -100,7 +100,7 @@ impl Observer for Watchdogs {
         Ok(())
     }
 
-    fn measured(&mut self, seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
+    fn measured(&mut self, seen: &mut Observed, _record: &EpochRecord) -> Result<(), Error> {
         for target in &self.unseen {
             seen.warn(&format!("no sample of an epoch had target '{target}': the output that learns it has learnt nothing"));
         }
@@ -111,7 +111,7 @@ impl Observer for Watchdogs {
     }
 
     /// Says so when scores rise no more.
-    fn ended(&mut self, seen: &mut Seen, _record: &EpochRecord) -> Result<(), Error> {
+    fn ended(&mut self, seen: &mut Observed, _record: &EpochRecord) -> Result<(), Error> {
         let (Some(epochs), Some((_, best))) = (seen.learner.since_best(), seen.learner.progress.best) else { return Ok(()) };
         if self.plateau > 0 && self.plateau == epochs {
             seen.log.line(&format!("Plateau: the best epoch was {best}, {epochs} epochs ago"));
