@@ -156,7 +156,7 @@ impl<'a> Learner<'a> {
 
     /// Notes a warning, which is said once in a training.
     pub(super) fn warn(&mut self, warning: &str) {
-        if self.progress.is_new(warning) {
+        if self.progress.note_warning(warning) {
             self.warnings.push(warning.to_owned());
         }
     }

@@ -52,8 +52,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Whether `warning` has not been said yet; from now on it has.
-    pub(super) fn is_new(&mut self, warning: &str) -> bool {
+    /// Notes that `warning` is said. Returns whether it is said for the first time.
+    pub(super) fn note_warning(&mut self, warning: &str) -> bool {
         let new = self.warned.iter().all(|earlier| earlier != warning);
         if new {
             self.warned.push(warning.to_owned());

@@ -29,7 +29,7 @@ pub struct Observed<'l, 'a> {
 impl Observed<'_, '_> {
     /// Says a warning, once in a training.
     pub(super) fn warn(&mut self, warning: &str) {
-        if self.learner.progress.is_new(warning) {
+        if self.learner.progress.note_warning(warning) {
             self.log.line(&format!("Warning: {warning}"));
         }
     }
