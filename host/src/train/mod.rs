@@ -1,7 +1,7 @@
 //! Training: batches in, a trained network and its logs out.
 //!
 //! [`Training::run`] is the loop, over one [`Arm`] or several that see the same batches. An arm is a [`Learner`], which is a network and what moves it, and
-//! its [`observers`], which are all that writes files: logs, pictures, checkpoints, watchdogs.
+//! its [`observers`], which write its files: records, pictures, checkpoints, what watchdogs find.
 //!
 //! ```text
 //! loader ─ `made`: targets of plugins ─ batch ─┬ learner.step ─ report ─ observers          iterations times an epoch

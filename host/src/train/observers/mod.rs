@@ -1,5 +1,5 @@
-//! What looks at a training, and decides nothing of it. Observers write its files, all but the log that they share; another one is a file here and a
-//! line in [`observers()`].
+//! Observers of a training: they write its files, all but the log, which all of them share. An observer does not steer the training; its error ends
+//! it. Another observer is a file here and a line in [`observers()`].
 
 mod checkpoints;
 mod journal;
