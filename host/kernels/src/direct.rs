@@ -7,7 +7,8 @@
 use crate::map::{Activation, BLOCK, Block, PANEL};
 use crate::memory::{Buffer, Shared};
 use crate::moments::{Moments, Sums};
-use crate::panel::{Instructions, Runs, Target};
+use crate::instructions::Instructions;
+use crate::panel::{Runs, Target};
 use crate::pool::Pool;
 use crate::simd::{load, store};
 use crate::view::View;

@@ -10,23 +10,28 @@
 //! Where things are: `map` is the layout that layers share, `panel` the one multiplication that all of them stand on; `winograd` and `direct` are the
 //! two ways to convolve and `choice` decides between their variants; `norm`, `moments` and `pointwise` do the rest; `pool` has the threads.
 
-mod choice;
-mod direct;
+mod error;
 mod graph;
-mod map;
-mod memory;
-mod moments;
-mod network;
-mod norm;
-mod panel;
-mod pointwise;
-mod pool;
-mod simd;
+mod instructions;
 mod view;
-mod winograd;
 
+/// Modules that need x86-64.
+macro_rules! engine {
+    ($($module:ident)*) => {
+        $(#[cfg(target_arch = "x86_64")] mod $module;)*
+    };
+}
+engine!(choice direct map memory moments network norm panel pointwise pool simd winograd);
+#[cfg(not(target_arch = "x86_64"))]
+mod elsewhere;
+
+#[cfg(not(target_arch = "x86_64"))]
+pub use elsewhere::{Network, Pool};
+pub use error::Error;
 pub use graph::{Convolution, Graph, Norm, TransposedConvolution, Value};
-pub use network::{Error, Network};
-pub use panel::Instructions;
+pub use instructions::Instructions;
+#[cfg(target_arch = "x86_64")]
+pub use network::Network;
+#[cfg(target_arch = "x86_64")]
 pub use pool::Pool;
 pub use view::View;

@@ -1,29 +1,19 @@
 //! A network for images of one size: every layer with its algorithm and its packed weights, and the memory that maps go through.
 
 use crate::choice::{Choice, choose};
+use crate::error::Error;
 use crate::direct::{Direct, Geometry, Input, Transposed};
 use crate::graph::{Convolution, Graph, Layer, Norm, TransposedConvolution, Value};
 use crate::map::{BLOCK, Block, Map, Pending, Shape};
 use crate::memory::Buffer;
 use crate::norm::statistics;
-use crate::panel::Instructions;
+use crate::instructions::Instructions;
 use crate::pointwise::{add_maps, average_pool, unblock};
 use crate::pool::Pool;
 use crate::view::View;
 use crate::winograd::Winograd;
 use std::fmt;
 use std::time::{Duration, Instant};
-
-/// A network that cannot be computed here.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Error {
-    /// The processor lacks instructions.
-    #[error("the processor lacks {0:?}")]
-    Processor(Instructions),
-    /// A layer is not one that there are kernels for.
-    #[error("{0}")]
-    Layer(String),
-}
 
 /// A [`Graph`] made ready.
 pub struct Network {

@@ -5,32 +5,11 @@
 //! block of channels. With AVX2, twelve sums, two weights and one input fill fifteen of sixteen registers (a 6 × 16 kernel, as BLIS has it); with
 //! AVX-512, a panel is one register, and twelve positions go at once. Every sum is added in the same order, so that both give the same bits.
 
+use crate::instructions::Instructions;
 use crate::map::PANEL;
 use crate::moments::Moments;
 use crate::simd::{V, all, fma, load, store, zero};
 use std::arch::x86_64::*;
-
-/// Instructions that products are computed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instructions {
-    /// AVX2 and FMA.
-    Avx2,
-    /// These, and AVX-512F.
-    Avx512,
-}
-
-impl Instructions {
-    /// The fastest ones that this processor has, if it has any.
-    pub fn best() -> Option<Self> {
-        [Self::Avx512, Self::Avx2].into_iter().find(|instructions| instructions.are_there())
-    }
-
-    /// Whether this processor has them.
-    pub fn are_there(self) -> bool {
-        let has_avx2 = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
-        has_avx2 && (self == Self::Avx2 || std::arch::is_x86_feature_detected!("avx512f"))
-    }
-}
 
 /// What every position of a layer has in common.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 use super::optimiser::Asked;
 use super::schema::Under;
 use super::upkeep::Upkeep;
+use crate::network::EngineName;
 use clap::ValueEnum;
 use data::dataset::splits::Fold;
 use data::name::Name;
@@ -278,4 +279,8 @@ pub struct Validation {
     /// Do not predict the validation cases once the training is done
     #[schemars(extend("default" = false))]
     pub no_validation: bool,
+
+    /// What computes the network when the validation cases are predicted; training is libtorch's
+    #[schemars(extend("default" = "auto"))]
+    pub engine: EngineName,
 }

@@ -6,6 +6,7 @@
 mod error;
 pub mod keeps;
 mod maps;
+mod native;
 mod probe;
 
 use crate::network::{Layers, Parameters, Precision, Trunk};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use tch::{Device, Tensor};
 
 pub use error::Error;
+pub use native::Native;
 pub use probe::{Form as ProbeForm, Probe};
 
 use keeps::Trained;

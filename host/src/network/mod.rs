@@ -2,18 +2,21 @@
 //!
 //! `parameters` owns every tensor that is trained or saved, the trunk's and the plugin's, under the names of nnU-Net's checkpoints;
 //! `task` is what the plugin is told, and what it tells of its targets; `trunks` reads what the plan asks for, by nnU-Net's name of the network, and
-//! `unet` is what its U-Nets have in common; `precision` is the arithmetic.
+//! `unet` is what its U-Nets have in common; `precision` is the arithmetic, and
+//! `engine` what computes it.
 
+mod engine;
 mod parameters;
 mod precision;
 mod task;
 mod trunks;
 mod unet;
 
+pub use engine::{Engine, EngineChoice, EngineName, Processor, Refused, choose};
 pub use parameters::{Group, PLUGIN, Parameter, Parameters};
 pub use precision::Precision;
 pub use task::{all_told, made_kind, output_kind, task, told};
-pub use trunks::{Layers, Trunk, planned, trunk};
+pub use trunks::{Layers, Trunk, TrunkGraph, planned, trunk};
 
 use crate::shim::says_out_of_memory;
 
@@ -58,6 +61,9 @@ pub enum Error {
         /// What the network asks for.
         expected: Vec<i64>,
     },
+    /// The CPU engine cannot compute it.
+    #[error("the CPU engine cannot compute this network: {0}")]
+    Engine(String),
     /// libtorch failed.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

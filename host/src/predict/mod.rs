@@ -1,6 +1,6 @@
 //! Prediction: a preprocessed image in, files in the geometry of the raw image out.
 //!
-//! A [`Predictor`] takes [`Preprocessed`] cases, one or many: [`sliding_window`] covers the image with `tiles`, runs the model on each (and
+//! A [`Predictor`] takes [`Preprocessed`] cases, one or many: `sliding_window` covers the image with `tiles`, runs every `fold` on each (and
 //! on its mirror images), and averages the outputs with the weights of `gaussian`: all outputs at once, each by its kind. Its `export`
 //! resamples an output's logits to the raw spacing, turns them into predictions, and pastes these into the raw image's frame.
 //! [`predict_files`] feeds it with the image files that [`find_cases`] found and writes files in a [`Layout`]; [`validate`] feeds it with
@@ -10,6 +10,7 @@
 
 mod cases;
 mod export;
+mod fold;
 mod folder;
 mod gather;
 mod gaussian;
@@ -29,7 +30,7 @@ pub use gather::gather;
 pub use inputs::{Inputs, Preprocessed};
 pub use layout::Layout;
 pub use predictor::{Predicted, Predictor, Run};
-pub use sliding_window::{Window, sliding_window};
+pub use sliding_window::Window;
 pub use validate::{Validation, validate};
 
 use data::parallel::Panicked;

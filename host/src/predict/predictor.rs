@@ -8,9 +8,12 @@
 //! Each waits until the next one takes what it has made: two images and two sets of logits are in memory at most. Everything that calls the
 //! plugin stays on the caller's thread.
 
-use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window, sliding_window};
+use super::fold::Fold;
+use super::sliding_window::{NATIVE_SLICES, sliding_window};
+use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window};
 use crate::environment::Stop;
-use crate::model::{self, Model};
+use crate::model::{self, Model, Native};
+use crate::network::{Engine, EngineChoice};
 use data::dataset::TargetKind;
 use data::parallel::guarded;
 use data::plan::{Configuration, Plans};
@@ -24,8 +27,8 @@ use tch::Tensor;
 /// Networks, and how they predict.
 #[derive(Debug)]
 pub struct Predictor<'a> {
-    /// Folds of one network.
-    models: &'a [Model],
+    /// Of one network.
+    folds: Vec<Fold<'a>>,
     window: Window,
     exporter: Exporter<'a>,
     is_sparing: bool,
@@ -76,7 +79,12 @@ impl<'a> Predictor<'a> {
         window: Window,
         extras: Extras,
     ) -> Self {
-        Self { models, window, exporter: Exporter::new(&models[0], targets, plans, configuration, extras), is_sparing: false }
+        Self {
+            folds: models.iter().map(Fold::new).collect(),
+            window,
+            exporter: Exporter::new(&models[0], targets, plans, configuration, extras),
+            is_sparing: false,
+        }
     }
 
     /// The same with one set of logits in memory: those of a case are resampled before the network begins with the next one.
@@ -84,13 +92,38 @@ impl<'a> Predictor<'a> {
         Self { is_sparing: true, ..self }
     }
 
+    /// The same with the engine of `choice`, and the engine that it is now. Says in one line what runs where.
+    ///
+    /// # Errors
+    /// When the CPU engine is required, and cannot compute the network.
+    pub fn on(mut self, choice: EngineChoice) -> Result<(Self, Engine), model::Error> {
+        if choice.engine == Engine::Torch {
+            return Ok((self, Engine::Torch));
+        }
+        let Window { dims, patch, .. } = self.window;
+        let (patch, images) = if dims == 2 { ([1, patch[1], patch[2]], NATIVE_SLICES) } else { (patch, 1) };
+        for fold in &mut self.folds {
+            match Native::new(fold.model, patch, images) {
+                Ok(native) => fold.native = Some(native).into(),
+                Err(error) if !choice.is_required => {
+                    log::info!("{error}; libtorch computes it");
+                    self.folds.iter_mut().for_each(|fold| fold.native = None.into());
+                    return Ok((self, Engine::Torch));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        log::info!("the CPU engine computes the trunk, libtorch the plugin's heads");
+        Ok((self, Engine::Native))
+    }
+
     /// Predicts one case on the caller's thread.
     ///
     /// # Errors
     /// When libtorch or the plugin fails.
     pub fn predict(&self, case: &Preprocessed) -> Result<IndexMap<String, Exported>, model::Error> {
-        let logits = sliding_window(self.models, case.inputs.image.view(), &self.window)?;
-        self.exporter.export(&self.models[0], logits, &case.properties)
+        let logits = sliding_window(&self.folds, case.inputs.image.view(), &self.window)?;
+        self.exporter.export(self.folds[0].model, logits, &case.properties)
     }
 
     /// Predicts one case after another. `read` prepares a case, or leaves it out with `None`. `finish` takes its prediction. Each has a thread
@@ -157,12 +190,12 @@ impl<'a> Predictor<'a> {
 
     fn compute(&self, case: &Preprocessed, time: &mut Duration) -> Result<Outputs, Error> {
         let started = Instant::now();
-        let logits = sliding_window(self.models, case.inputs.image.view(), &self.window)?;
+        let logits = sliding_window(&self.folds, case.inputs.image.view(), &self.window)?;
         *time += started.elapsed();
         if !self.is_sparing && self.exporter.needs_no_plugin() {
             return Ok(Outputs::Logits(logits));
         }
-        Ok(Outputs::Exported(self.exporter.export(&self.models[0], logits, &case.properties)?))
+        Ok(Outputs::Exported(self.exporter.export(self.folds[0].model, logits, &case.properties)?))
     }
 }
 

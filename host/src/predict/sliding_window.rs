@@ -1,7 +1,8 @@
 //! The sliding window: an image larger than the patch, or than memory, is predicted tile by tile, and overlapping tiles are averaged.
 
+use super::fold::{Fold, Tiles, part};
 use super::{gaussian, tiles};
-use crate::model::{Error, Model};
+use crate::model::Error;
 use data::dataset::TargetKind;
 use data::plan::Configuration;
 use imaging::VolumeView;
@@ -40,8 +41,14 @@ fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
     targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
 }
 
+/// Slices that go through the CPU engine at once: enough that the weights of its deep layers are read seldom.
+pub(super) const NATIVE_SLICES: usize = 8;
+
 /// Tiles that go through a network at once: slices are small. On CPUs, whose threads share the work within a tile, more of them gain nothing.
-fn tiles_at_once(dims: usize, device: Device) -> usize {
+fn tiles_at_once(fold: &Fold, dims: usize, device: Device) -> usize {
+    if let Some(native) = &*fold.native.borrow() {
+        return native.batch();
+    }
     match (dims, device) {
         (2, _) => 32,
         (_, Device::Cpu) => 1,
@@ -49,41 +56,41 @@ fn tiles_at_once(dims: usize, device: Device) -> usize {
     }
 }
 
-/// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,); the mean over `models`, the
-/// folds of one network.
-pub fn sliding_window(models: &[Model], image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+/// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,); the mean over the `folds`
+/// of one network.
+pub(super) fn sliding_window(folds: &[Fold], image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
     let mut means: IndexMap<String, Tensor> = IndexMap::new();
-    for model in models {
-        for (name, logits) in one_model(model, image, window)? {
+    for fold in folds {
+        for (name, logits) in one_fold(fold, image, window)? {
             match means.get_mut(&name) {
                 Some(sum) => drop(sum.f_add_(&logits)?),
                 None => drop(means.insert(name, logits)),
             }
         }
     }
-    for mean in means.values_mut().filter(|_| models.len() > 1) {
-        drop(mean.f_div_scalar_(models.len() as f64)?);
+    for mean in means.values_mut().filter(|_| folds.len() > 1) {
+        drop(mean.f_div_scalar_(folds.len() as f64)?);
     }
     Ok(means)
 }
 
-fn one_model(model: &Model, image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+fn one_fold(fold: &Fold, image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
     let Window { dims, patch, step, half, .. } = *window;
     let _no_grad = tch::no_grad_guard();
     let shape = image.shape.map(|size| size as i64);
-    let device = model.parameters.device();
+    let device = fold.model.parameters.device();
     let image = Tensor::f_from_slice(image.data)?.f_view(shape.as_slice())?.f_to_device(device)?;
     let patch = if dims == 2 { [1, patch[1], patch[2]] } else { patch };
     let (padded, margins) = pad(&image, patch)?;
     let size: [usize; 3] = std::array::from_fn(|axis| padded.size()[axis + 1] as usize);
     let kind = if half { Dtype::Half } else { Dtype::Float };
     let importance = gaussian::importance(patch, half).f_to_device(device)?;
-    let mut sums = Sums::new(model.trainer.outputs(), size, (kind, device))?;
+    let mut sums = Sums::new(fold.model.trainer.outputs(), size, (kind, device))?;
     let corners = tiles::corners(size, patch, step, dims == 2);
-    let (mut done, mut at_once) = (0, tiles_at_once(dims, device));
+    let (mut done, mut at_once) = (0, tiles_at_once(fold, dims, device));
     while done < corners.len() {
         let some = &corners[done..(done + at_once).min(corners.len())];
-        match outputs_of(model, &padded, some, patch, window) {
+        match outputs_of(&fold.tiles(&padded, some, patch, dims)?, window) {
             Ok(outputs) => {
                 sums.add(&outputs, some, patch, &importance)?;
                 done += some.len();
@@ -98,21 +105,10 @@ fn one_model(model: &Model, image: VolumeView<f32>, window: &Window) -> Result<I
     sums.finish(margins, shape)
 }
 
-/// The finest level of every output for the tiles at `corners`: dense ones (B, C, Z, Y, X), image-level ones (B, C).
-fn outputs_of(
-    model: &Model,
-    padded: &Tensor,
-    corners: &[[usize; 3]],
-    patch: [usize; 3],
-    window: &Window,
-) -> Result<IndexMap<String, Tensor>, Error> {
-    let views = corners.iter().map(|corner| part(padded, *corner, patch)).collect::<Result<Vec<_>, _>>()?;
-    let batch = Tensor::f_stack(&views, 0)?;
-    if window.dims == 3 {
-        return mirrored(model, &batch, window);
-    }
-    let mut outputs = mirrored(model, &batch.f_squeeze_dim(2)?, window)?;
-    for output in outputs.values_mut().filter(|output| output.dim() > 2) {
+/// The finest level of every output for some tiles: dense ones (B, C, Z, Y, X), image-level ones (B, C).
+fn outputs_of(tiles: &Tiles, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+    let mut outputs = mirrored(tiles, window)?;
+    for output in outputs.values_mut().filter(|output| window.dims == 2 && output.dim() > 2) {
         *output = output.f_unsqueeze(2)?;
     }
     Ok(outputs)
@@ -129,24 +125,15 @@ fn pad(image: &Tensor, patch: [usize; 3]) -> Result<(Tensor, [i64; 3]), Error> {
     Ok((image.f_constant_pad_nd(amounts)?, below))
 }
 
-fn part(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tensor, Error> {
-    let mut view = volume.shallow_clone();
-    for axis in 0..3 {
-        view = view.f_narrow(axis as i64 + 1, corner[axis] as i64, size[axis] as i64)?;
-    }
-    Ok(view)
-}
-
-/// The finest level of every output, averaged over all mirror images of `batch` `(B, C, [Z,] Y, X)`.
-fn mirrored(model: &Model, batch: &Tensor, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+/// The finest level of every output, averaged over all mirror images: dense ones (B, C, [Z,] Y, X).
+fn mirrored(tiles: &Tiles, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
     let axes = &window.mirror;
     let mut sums: IndexMap<String, Tensor> = IndexMap::new();
     let variants = 1u32 << axes.len();
     for variant in 0..variants {
-        let flipped: Vec<i64> =
-            axes.iter().enumerate().filter(|(i, _)| variant & (1 << i) != 0).map(|(_, axis)| *axis as i64 + 2).collect();
-        let input = if flipped.is_empty() { batch.shallow_clone() } else { batch.f_flip(&flipped)? };
-        for (name, level) in finest(model.forward(&input, 1, false, 0)?) {
+        let some: Vec<usize> = axes.iter().enumerate().filter(|(i, _)| variant & (1 << i) != 0).map(|(_, axis)| *axis).collect();
+        let flipped: Vec<i64> = some.iter().map(|axis| *axis as i64 + 2).collect();
+        for (name, level) in finest(tiles.forward(&some)?) {
             let level = if flipped.is_empty() || level.dim() == 2 { level } else { level.f_flip(&flipped)? };
             if window.vectors.contains(&name) {
                 // Components are those of three axes also where the network sees two, unless the vectors lie in the slice.

@@ -3,6 +3,7 @@
 use super::{CaseFiles, Error, Exported, Extras, Layout, Predicted, Prediction, Predictor, Preprocessed, Window, write};
 use crate::environment::Stop;
 use crate::model::Model;
+use crate::network::EngineChoice;
 use crate::report::Bar;
 use data::dataset::{Case, CaseTarget, Dataset, DeriveMemory, Derived, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive};
 use data::evaluate::{Case as Measure, Files, Notes, Summary, TOLERANCE, classification, regression, segmentation};
@@ -27,6 +28,8 @@ pub struct Validation<'a> {
     pub patch: [usize; 3],
     /// Axes of test-time mirroring.
     pub mirror: &'a [usize],
+    /// What computes the trunk.
+    pub engine: EngineChoice,
     /// Identifiers of the cases.
     pub cases: &'a [String],
     /// The fold's `validation` folder.
@@ -67,6 +70,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
     let window = Window::new(configuration, validation.patch, validation.mirror, targets);
     // The training is still in memory.
     let predictor = Predictor::new(std::slice::from_ref(model), plans, configuration, targets, window, Extras::default()).sparing();
+    let (predictor, _) = predictor.on(validation.engine)?;
     let left_out = AtomicUsize::new(0);
     let leave_out = |id: &str, reason: &dyn Display| {
         log::warn!("validation case {id} {reason}; left out");

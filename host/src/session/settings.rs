@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Recipe};
 use crate::loading::Sampling;
-use crate::network::Precision;
+use crate::network::{EngineChoice, Precision};
 use crate::plugin::Plugin;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub struct Settings {
     pub recipe: Recipe,
     /// Arithmetic of the network.
     pub precision: Precision,
+    /// What computes the trunk in the final validation.
+    pub engine: EngineChoice,
     /// Which cases, and how often foreground.
     pub sampling: Sampling,
     /// Where it computes.

@@ -61,6 +61,7 @@ impl Session<'_> {
             targets: self.targets(),
             patch: self.patch,
             mirror: &self.mirror,
+            engine: self.settings.engine,
             cases: &self.split.validation[..measured],
             folder: self.folder.join("validation"),
             notes,

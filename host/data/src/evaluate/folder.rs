@@ -123,8 +123,16 @@ impl Pairs {
 }
 
 /// What lies beside predictions and is none: ours and nnU-Net's.
-pub const BESIDE_PREDICTIONS: [&str; 7] =
-    ["dataset.json", "plans.json", "summary.json", "predict_from_raw_data_args.json", "classes.csv", "cases.csv", "predict.lock"];
+pub const BESIDE_PREDICTIONS: [&str; 8] = [
+    "dataset.json",
+    "plans.json",
+    "prediction.json",
+    "summary.json",
+    "predict_from_raw_data_args.json",
+    "classes.csv",
+    "cases.csv",
+    "predict.lock",
+];
 
 /// Names of the files in `folder` that end in `ending`, without that.
 fn cases_in<'a>(folder: &Path, ending: &'a str) -> Result<impl Iterator<Item = String> + use<'a>, String> {

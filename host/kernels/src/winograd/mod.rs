@@ -11,6 +11,8 @@
 //! frequency further down. Layers with few tiles and many channels go through in three stages, so that their weights, which are then larger
 //! than everything else, are read once.
 
+#![allow(clippy::needless_range_loop, reason = "transposing loops index by both loops' variables")]
+
 mod input;
 mod output;
 mod transform;
@@ -18,7 +20,8 @@ mod transform;
 use crate::map::{BLOCK, Block, PANEL};
 use crate::memory::{Buffer, Shared};
 use crate::moments::{Moments, Sums};
-use crate::panel::{Instructions, Runs, Target};
+use crate::instructions::Instructions;
+use crate::panel::{Runs, Target};
 use crate::pool::Pool;
 use std::fmt;
 use transform::points;

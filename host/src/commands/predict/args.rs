@@ -1,6 +1,7 @@
 //! Arguments of `host predict`.
 
 use crate::config::PrecisionName;
+use crate::network::EngineName;
 use clap::{Args, ValueEnum};
 use data::dataset::splits::Fold;
 use std::path::PathBuf;
@@ -77,6 +78,10 @@ pub struct PredictArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Machine")]
     pub precision: PrecisionName,
 
+    /// What computes the network's trunk on CPUs
+    #[arg(long, value_enum, default_value_t, help_heading = "Machine")]
+    pub engine: EngineName,
+
     /// Threads of the network; default: all cores
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
     pub threads: Option<u16>,
@@ -143,6 +148,16 @@ pub struct Part {
     pub index: usize,
     /// How many there are.
     pub count: usize,
+}
+
+impl Part {
+    /// Name of the file that says what computed it.
+    pub fn record(self) -> String {
+        match self.count {
+            1 => "prediction.json".to_owned(),
+            count => format!("prediction_{}_of_{count}.json", self.index + 1),
+        }
+    }
 }
 
 impl FromStr for Part {

@@ -10,7 +10,7 @@ use crate::config::PrecisionName;
 use crate::console::say;
 use crate::device;
 use crate::environment::Environment;
-use crate::network::Precision;
+use crate::network::{Engine, Precision, Processor, choose};
 use crate::predict::{CaseFiles, Done, Extras, Layout, Predictor, Window, find_cases, gather, predict_files};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
@@ -20,12 +20,23 @@ use data::name::Name;
 use data::nearest::hint;
 use imaging::io::write_json;
 use indexmap::IndexMap;
+use serde::Serialize;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
 pub use args::{CheckpointName, PredictArgs};
 use args::{FOREGROUND, Tta};
+
+/// What computed the predictions of the newest run: a file beside them.
+#[derive(Serialize)]
+struct Computed {
+    engine: Engine,
+    precision: Precision,
+    device: String,
+    threads: i32,
+    version: &'static str,
+}
 
 /// Predicts all cases, and fails at the end if one could not be.
 pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
@@ -46,12 +57,8 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
         tch::set_num_threads(threads.into());
     }
     let device = device::select(&args.device)?;
-    // nnU-Net's arithmetic is single precision on CPUs and float16 on GPUs.
-    let precision = match args.precision {
-        PrecisionName::Auto if args.nnunet_exact && device.is_cuda() => Precision::Fp16,
-        PrecisionName::Auto if args.nnunet_exact => Precision::Fp32,
-        name => precision(name, device),
-    };
+    let asked = (args.precision != PrecisionName::Auto).then(|| precision(args.precision, device));
+    let (engine, precision) = choose(args.engine, asked, args.nnunet_exact, device, Processor::this())?;
     let paths: Vec<PathBuf> = checkpoints.iter().map(|(_, path)| path.clone()).collect();
     let model = folder.load(&paths, (args.plugin.as_deref(), &env.plugins), device, precision)?;
     check_names(&model, args.separate_regions)?;
@@ -69,7 +76,10 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
 
     let configuration = &model.configuration;
     let window = Window { step: args.step, half: args.nnunet_exact, ..Window::new(configuration, model.patch, &mirror, &model.targets) };
-    let predictor = Predictor::new(&model.folds, plans, configuration, &model.targets, window, extras);
+    let (predictor, engine) = Predictor::new(&model.folds, plans, configuration, &model.targets, window, extras).on(engine)?;
+    let computed =
+        Computed { engine, precision, device: device::name(device), threads: tch::get_num_threads(), version: env!("CARGO_PKG_VERSION") };
+    write_json(&args.output.join(args.parts.record()), &computed)?;
     let bar = Bar::new("predicting", wanted.len() as u64);
     let Done { bad: unpredicted, run } = predict_files(&predictor, configuration, &wanted, &layout, &largest, &env.stop, || bar.step())?;
     drop(bar);

@@ -7,6 +7,7 @@ use crate::assign::assign;
 use crate::config::{Config, Layer, Layers, Missing, Oversampling, Samples};
 use crate::device;
 use crate::loading::Sampling;
+use crate::network::{Processor, choose};
 use crate::plugin::Plugin;
 use crate::session::Settings;
 use anyhow::{Result, anyhow, bail, ensure};
@@ -154,10 +155,13 @@ impl Arm {
             anyhow!("{place}: {e}")
         })?;
         let device = device::select(&config.machine.device)?;
+        let precision = precision(config.training.precision, device);
+        let (engine, _) = choose(config.validation.engine, Some(precision), false, device, Processor::this())?;
         Ok(Settings {
             recipe,
             repeat: Map::new(),
-            precision: precision(config.training.precision, device),
+            precision,
+            engine,
             sampling: sampling(&config.samples)?,
             device,
             workers: config.machine.workers.map_or_else(|| (cores() / 4).clamp(1, 12), usize::from),

@@ -59,6 +59,25 @@ pub trait Layers: fmt::Debug + Send {
     /// # Errors
     /// When libtorch fails.
     fn forward(&self, image: &Tensor, training: bool) -> Result<Features, Error>;
+
+    /// The same in evaluation for the CPU engine, with the weights that they have now.
+    ///
+    /// # Errors
+    /// When the engine has no such layers: names one.
+    fn graph(&self) -> Result<TrunkGraph, Error>;
+}
+
+/// A trunk for the CPU engine, and where its features are: as [`Features`] has them.
+#[derive(Debug)]
+pub struct TrunkGraph {
+    /// All layers.
+    pub graph: kernels::Graph,
+    /// Decoder maps, finest first.
+    pub decoder: Vec<kernels::Value>,
+    /// The last encoder stage.
+    pub bottleneck: kernels::Value,
+    /// Encoder maps, finest first, without the bottleneck.
+    pub skips: Vec<kernels::Value>,
 }
 
 /// A class of trunks.

@@ -16,39 +16,39 @@ pub(super) enum Block {
 /// conv → dropout → norm → nonlinearity. `ConvDropoutNormReLU`.
 #[derive(Debug)]
 pub(super) struct ConvBlock {
-    conv: Conv,
+    pub conv: Conv,
     dropout: Option<Dropout>,
-    norm: Option<Norm>,
-    nonlinearity: Option<Nonlinearity>,
+    pub norm: Option<Norm>,
+    pub nonlinearity: Option<Nonlinearity>,
 }
 
 /// conv1 → conv2, added to a skip that is pooled and projected where shapes ask for it. `BasicBlockD` (He et al. 2019, ResNet-D).
 #[derive(Debug)]
 pub(super) struct ResidualBlock {
-    first: ConvBlock,
-    second: ConvBlock,
+    pub first: ConvBlock,
+    pub second: ConvBlock,
     /// Average pooling with this kernel and stride.
-    pool: Option<Vec<i64>>,
-    projection: Option<ConvBlock>,
-    nonlinearity: Nonlinearity,
+    pub pool: Option<Vec<i64>>,
+    pub projection: Option<ConvBlock>,
+    pub nonlinearity: Nonlinearity,
 }
 
 #[derive(Debug)]
-struct Conv {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    stride: Vec<i64>,
+pub(super) struct Conv {
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+    pub stride: Vec<i64>,
     padding: Vec<i64>,
 }
 
 /// Instance norm; batch norm where it has running statistics.
 #[derive(Debug)]
-struct Norm {
-    weight: Option<Tensor>,
-    bias: Option<Tensor>,
+pub(super) struct Norm {
+    pub weight: Option<Tensor>,
+    pub bias: Option<Tensor>,
     /// Mean and variance.
-    running: Option<[Tensor; 2]>,
-    eps: f64,
+    pub running: Option<[Tensor; 2]>,
+    pub eps: f64,
     momentum: f64,
 }
 

@@ -6,7 +6,7 @@
 
 use super::blocks::{Block, Builder, run};
 use super::spec::{BlockKind, Unet};
-use super::{Error, Layers, Parameters};
+use super::{Error, Layers, Parameters, TrunkGraph, graph};
 use plugin_api::{Features, Init};
 use tch::Tensor;
 
@@ -14,18 +14,18 @@ use tch::Tensor;
 #[derive(Debug)]
 pub(super) struct UnetLayers {
     /// Finest first; a stem is part of the first stage.
-    encoder: Vec<Vec<Block>>,
+    pub(super) encoder: Vec<Vec<Block>>,
     /// Coarsest first, as nnU-Net counts them.
-    decoder: Vec<Up>,
+    pub(super) decoder: Vec<Up>,
     dropout: bool,
 }
 
 #[derive(Debug)]
-struct Up {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    stride: Vec<i64>,
-    blocks: Vec<Block>,
+pub(super) struct Up {
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+    pub stride: Vec<i64>,
+    pub blocks: Vec<Block>,
 }
 
 impl UnetLayers {
@@ -60,6 +60,10 @@ impl Layers for UnetLayers {
         }
         decoder.reverse();
         Ok(Features { decoder, bottleneck, skips })
+    }
+
+    fn graph(&self) -> Result<TrunkGraph, Error> {
+        graph::of(self)
     }
 }
 

@@ -1,15 +1,16 @@
-//! nnU-Net's U-Nets without their segmentation layers: what their arguments ask for (`spec`), the layers (`layers`, of `blocks`), and the names of their
+//! nnU-Net's U-Nets without their segmentation layers: what their arguments ask for (`spec`), the layers (`layers`, of `blocks`; `graph` hands them to the CPU engine), and the names of their
 //! tensors in nnU-Net's checkpoints.
 //!
 //! All [`trunks`](super::trunks) with a U-Net's decoder are one [`Unet`] with an [`Encoder`] of their own.
 
 mod blocks;
+mod graph;
 mod layers;
 mod spec;
 
 pub(super) use spec::{BlockKind, Encoder, Unet};
 
-use super::trunks::{Layers, Trunk};
+use super::trunks::{Layers, Trunk, TrunkGraph};
 use super::{Error, Parameters};
 use layers::UnetLayers;
 

@@ -1,0 +1,86 @@
+//! The network of one fold and what computes it: libtorch, or the CPU engine for its trunk.
+//!
+//! Some tiles of the padded image go through it together, once for every mirror image. libtorch gets them stacked and turned around; the CPU engine
+//! reads them in place.
+
+use crate::model::{Error, Model, Native};
+use kernels::View;
+use plugin_api::Outputs;
+use std::cell::RefCell;
+use tch::Tensor;
+
+/// A network, and what computes it.
+#[derive(Debug)]
+pub(super) struct Fold<'a> {
+    pub model: &'a Model,
+    /// The trunk on the CPU engine, if that computes it.
+    pub native: RefCell<Option<Native>>,
+}
+
+/// Tiles of an image that go through a network together.
+pub(super) enum Tiles<'a> {
+    /// `(B, C, [Z,] Y, X)`.
+    Stacked {
+        model: &'a Model,
+        batch: Tensor,
+    },
+    InPlace {
+        fold: &'a Fold<'a>,
+        image: Tensor,
+        corners: &'a [[usize; 3]],
+        patch: [usize; 3],
+        dims: usize,
+    },
+}
+
+impl<'a> Fold<'a> {
+    /// With libtorch.
+    pub fn new(model: &'a Model) -> Self {
+        Self { model, native: RefCell::new(None) }
+    }
+
+    /// The tiles of `padded` (C, Z, Y, X), on the model's device, at `corners`; 2D networks see slices.
+    pub fn tiles(&'a self, padded: &Tensor, corners: &'a [[usize; 3]], patch: [usize; 3], dims: usize) -> Result<Tiles<'a>, Error> {
+        if self.native.borrow().is_some() {
+            return Ok(Tiles::InPlace { fold: self, image: padded.f_contiguous()?, corners, patch, dims });
+        }
+        let views = corners.iter().map(|corner| part(padded, *corner, patch)).collect::<Result<Vec<_>, _>>()?;
+        let batch = Tensor::f_stack(&views, 0)?;
+        let batch = if dims == 2 { batch.f_squeeze_dim(2)? } else { batch };
+        Ok(Tiles::Stacked { model: self.model, batch })
+    }
+}
+
+impl Tiles<'_> {
+    /// The finest level of every output for the mirror images along `axes`, counted from z for 3D and from y for 2D. Outputs are mirrored, too.
+    pub fn forward(&self, axes: &[usize]) -> Result<Outputs, Error> {
+        match self {
+            Self::Stacked { model, batch } => {
+                let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64 + 2).collect();
+                let input = if axes.is_empty() { batch.shallow_clone() } else { batch.f_flip(&axes)? };
+                model.forward(&input, 1, false, 0)
+            }
+            Self::InPlace { fold, image, corners, patch, dims } => {
+                let mut mirrored = [false; 3];
+                axes.iter().for_each(|axis| mirrored[axis + 3 - dims] = true);
+                let size = image.size();
+                let shape = std::array::from_fn(|axis| size[axis] as usize);
+                // SAFETY: `tiles` made it contiguous; images are floats on the model's device, which is the CPU where the engine computes.
+                let data = unsafe { std::slice::from_raw_parts(image.data_ptr().cast::<f32>(), image.numel()) };
+                let views: Vec<View> = corners.iter().map(|corner| View::new(data, shape, *corner, *patch, mirrored)).collect();
+                let mut native = fold.native.borrow_mut();
+                let native = native.as_mut().expect("tiles are in place where there is an engine");
+                fold.model.forward_native(native, &views)
+            }
+        }
+    }
+}
+
+/// The box of `size` at `corner` of `volume` (C, Z, Y, X).
+pub(super) fn part(volume: &Tensor, corner: [usize; 3], size: [usize; 3]) -> Result<Tensor, Error> {
+    let mut view = volume.shallow_clone();
+    for axis in 0..3 {
+        view = view.f_narrow(axis as i64 + 1, corner[axis] as i64, size[axis] as i64)?;
+    }
+    Ok(view)
+}
