@@ -1,6 +1,7 @@
 //! The loader works in memory that it has: once it has seen patches of all kinds, it allocates nothing of the size of a patch.
 
 use data::dataset::{Labels, Operation, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::kinds::Regression;
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 use host::loading::{Loader, LoaderOptions, Phase, Sampling, Share, Source};
 use host::plugin::{self, LoadedTransform};
@@ -85,7 +86,7 @@ fn nothing_large_is_allocated_in_the_steady_state() {
         let names = [("background", 0), ("a", 1)].map(|(name, value)| (name.to_owned(), vec![value]));
         TargetKind::Labels(Labels { names: names.into(), ..Labels::default() })
     };
-    let regression = |channels, vectors| TargetKind::Regression { channels, pad: 0.0, vectors };
+    let regression = |channels, vectors| TargetKind::Regression(Regression { channels, pad: 0.0, vectors });
     let targets = [
         (SEGMENTATION, target(labels(), TargetSource::Maps(String::new()))),
         ("map", target(regression(3, true), TargetSource::Maps(String::new()))),

@@ -11,6 +11,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Name of the target that every data set has: the label map in `labelsTr`.
+pub const SEGMENTATION: &str = "segmentation";
+
 /// One component of a path: not empty, not `.` or `..`, without `/` and NUL. Names data sets, plans, configurations, runs, cases, outputs
 /// and regions, and endings of files.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,11 +8,11 @@ use crate::environment::Environment;
 use crate::report::{Bar, table};
 use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
-use data::dataset::{Description, TargetKind};
-use data::evaluate::Notes;
+use data::dataset::Description;
 use data::evaluate::folder::{self, Evaluated, Folders};
-use data::evaluate::metric::{Column, Shown};
 use data::evaluate::paired::mean_interval;
+use data::measure::Notes;
+use data::measure::metric::{Column, Shown};
 use data::plan::Plans;
 use imaging::io::Reader;
 use std::path::Path;
@@ -39,7 +39,7 @@ pub struct EvaluateArgs {
     pub target: String,
 
     /// Surfaces that are at most so many mm apart count as equal (NSD)
-    #[arg(long, default_value_t = data::evaluate::TOLERANCE, value_name = "MM")]
+    #[arg(long, default_value_t = data::measure::TOLERANCE, value_name = "MM")]
     pub tolerance: f64,
 
     /// Compare files voxel by voxel although their headers say that they do not lie on each other
@@ -78,9 +78,7 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
         .ok_or_else(|| anyhow!("{} has no dataset.json, nor a folder above it; give it with --dataset-json", args.prediction.display()))?;
     let description = Description::read_trained(&json)?;
     let kind = folder::target(&description, &args.target).map_err(|e| anyhow!("--target: {}: {e}", json.display()))?;
-    if let TargetKind::Labels(labels) = kind
-        && let Some(gap) = labels.gap()
-    {
+    if let Some(gap) = kind.labels().and_then(|labels| labels.gap()) {
         log::warn!("{}: {gap}; it is compared with the values of dataset.json, as nnU-Net does", json.display());
     }
     let folders = Folders {
@@ -98,7 +96,7 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
     drop(bar);
     let Evaluated { summary, bad, unpredicted, doubts } = evaluated.map_err(|e| anyhow!(e))?;
 
-    ensure!(summary.cases() > 0 || !bad.is_empty(), "{} has a prediction for none of the references", args.prediction.display());
+    ensure!(summary.measured() > 0 || !bad.is_empty(), "{} has a prediction for none of the references", args.prediction.display());
 
     let output = args.output.as_ref().unwrap_or(&args.prediction);
     std::fs::create_dir_all(output).map_err(|e| anyhow!("cannot write to {}: {e}", output.display()))?;
@@ -120,7 +118,7 @@ pub fn execute(args: &EvaluateArgs, env: &Environment) -> Result<Outcome> {
     let missing = bad.len() + unpredicted.len();
     if !bad.is_empty() || !unpredicted.is_empty() && !args.chill {
         let hint = if bad.is_empty() { " (--chill: those that were not predicted are no failure)" } else { "" };
-        bail!("{missing} of {} cases could not be measured; the others are in the summary{hint}", missing + summary.cases());
+        bail!("{missing} of {} cases could not be measured; the others are in the summary{hint}", missing + summary.measured());
     }
     Ok(Outcome::Done)
 }

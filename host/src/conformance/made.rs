@@ -7,6 +7,7 @@ use super::targets::subsample;
 use super::{Finding, Subject, must};
 use crate::plugin::LoadedTransform;
 use data::dataset::TargetKind;
+use data::kinds::Regression;
 use indexmap::IndexMap;
 use plugin_api::extensions::{MadeTarget, Sample, TargetPatch, Values, ValuesMut};
 use plugin_api::task::{Kind, Target as Spec};
@@ -215,10 +216,10 @@ fn memory(kinds: &IndexMap<String, TargetKind>, voxels: usize) -> Vec<Patch> {
         let values = match kind {
             TargetKind::Labels(labels) if labels.has_regions() => Owned::Regions(vec![true; voxels * labels.target_channels()]),
             TargetKind::Labels(_) => Owned::Labels(vec![-1; voxels]),
-            TargetKind::Regression { channels, .. } => Owned::Regression(vec![f32::NAN; voxels * channels]),
-            TargetKind::Class { .. } => Owned::Class(-1),
+            TargetKind::Regression(Regression { channels, .. }) => Owned::Regression(vec![f32::NAN; voxels * channels]),
+            TargetKind::Class(_) => Owned::Class(-1),
         };
-        let valid = if matches!(kind, TargetKind::Class { .. }) { Vec::new() } else { vec![false; voxels] };
+        let valid = if matches!(kind, TargetKind::Class(_)) { Vec::new() } else { vec![false; voxels] };
         Patch { name: name.clone(), values, valid, present: false }
     };
     kinds.iter().map(patch).collect()

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{LoaderOptions, Source};
 use data::dataset::{Labels, TargetKind};
+use data::kinds::Regression;
 
 /// A dense array in C order.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,11 +98,11 @@ impl TargetBatch {
         let levels = match kind {
             TargetKind::Labels(labels) if labels.has_regions() => Levels::Regions(arrays(size, labels.target_channels(), shapes, false)),
             TargetKind::Labels(_) => Levels::Labels(arrays(size, 1, shapes, 0)),
-            TargetKind::Regression { channels, .. } => Levels::Regression(arrays(size, *channels, shapes, 0.0)),
-            TargetKind::Class { .. } => Levels::Class(Array::filled(vec![size], 0)),
+            TargetKind::Regression(Regression { channels, .. }) => Levels::Regression(arrays(size, *channels, shapes, 0.0)),
+            TargetKind::Class(_) => Levels::Class(Array::filled(vec![size], 0)),
         };
         let mask = match kind {
-            TargetKind::Class { .. } => Vec::new(),
+            TargetKind::Class(_) => Vec::new(),
             _ => arrays(size, 1, shapes, true),
         };
         Self { levels, presence: vec![false; size], mask, all_valid: true }

@@ -43,6 +43,6 @@ pub fn data_key(source: &Source, options: &LoaderOptions) -> String {
 fn describe(target: &Target) -> String {
     match &target.source {
         TargetSource::Derived { from, operation } => format!("{:?} by {operation:?} of {from}", target.kind),
-        TargetSource::Maps(_) | TargetSource::Classes(_) => format!("{:?}", target.kind),
+        TargetSource::Maps(_) | TargetSource::OneFile(_) => format!("{:?}", target.kind),
     }
 }

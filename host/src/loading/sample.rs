@@ -13,6 +13,7 @@ use super::sampler::{Locations, Voxels, patch_origin};
 use super::targets::{put_derived, put_labels, put_regression};
 use super::{Batch, Error, Levels, LoaderOptions, Source, random};
 use data::dataset::{DeriveMemory, Origin, SEGMENTATION, Target, TargetKind, TargetSource};
+use data::kinds::Regression;
 use data::preprocess::StoredCase;
 
 /// What makes samples: memory that is used for all of them, one after the other.
@@ -143,7 +144,7 @@ impl Maker {
                     }
                     present
                 }
-                TargetKind::Regression { channels, pad, vectors } => {
+                TargetKind::Regression(Regression { channels, pad, vectors }) => {
                     let present = self.decode(|maker| stored.read_map(name, recipe.source(), &mut maker.map).map_err(failed(id)))?;
                     if present {
                         check_channels(id, name, self.map.channels(), *channels)?;
@@ -151,7 +152,7 @@ impl Maker {
                     }
                     present
                 }
-                TargetKind::Class { .. } => match (stored.class(name), &mut out.levels) {
+                TargetKind::Class(_) => match (stored.class(name), &mut out.levels) {
                     (Some(class), Levels::Class(classes)) => {
                         classes.data[index] = class as i64;
                         out.set_present(index, true);

@@ -8,7 +8,8 @@ use imaging::{BoundingBox, Volume};
 use proptest::prelude::*;
 
 use super::*;
-use data::dataset::{Labels, Operation, SEGMENTATION};
+use data::dataset::{Operation, SEGMENTATION, TargetKind};
+use data::kinds::{Class, Labels, Regression};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 
 const SHAPE: [usize; 3] = [26, 30, 28];
@@ -65,7 +66,7 @@ fn labels_of_cubes() -> Labels {
 fn source(folder: &std::path::Path) -> Source {
     let target = |kind, source, weighs| Target { kind, source, optional: false, weighs };
     let files = |kind| target(kind, TargetSource::Maps(String::new()), None);
-    let regression = |channels, vectors| TargetKind::Regression { channels, pad: 0.0, vectors };
+    let regression = |channels, vectors| TargetKind::Regression(Regression { channels, pad: 0.0, vectors });
     let derive = |operation, kind| target(kind, TargetSource::Derived { from: SEGMENTATION.to_owned(), operation }, None);
     let one_label = Labels { names: [("background".to_owned(), vec![0]), ("a".to_owned(), vec![1])].into(), ..Labels::default() };
     let halves = ["cube 200".to_owned(), "cube 201".to_owned()];
@@ -74,7 +75,10 @@ fn source(folder: &std::path::Path) -> Source {
         ("position", files(regression(3, false))),
         ("home", files(regression(3, true))),
         ("weight", target(regression(1, false), TargetSource::Maps(String::new()), Some("position".to_owned()))),
-        ("class", target(TargetKind::Class { classes: vec!["a".to_owned(), "b".to_owned()] }, TargetSource::Classes(String::new()), None)),
+        (
+            "class",
+            target(TargetKind::Class(Class { classes: vec!["a".to_owned(), "b".to_owned()] }), TargetSource::OneFile(String::new()), None),
+        ),
         ("border", derive(Operation::Boundary, TargetKind::Labels(one_label.clone()))),
         ("two cubes", derive(Operation::Subset(halves.to_vec()), TargetKind::Labels(labels_of_cubes()))),
     ];

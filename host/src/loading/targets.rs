@@ -84,6 +84,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use data::kinds::Regression;
     use crate::loading::{Array, LoaderOptions, Phase, Sampling};
     use imaging::augment::Augmentation;
 
@@ -148,7 +149,7 @@ mod tests {
     #[test]
     fn what_is_derived_is_not_believed_outside_near_what_is_ignored_and_without_a_border() {
         let kind = labels(&[("background", &[0]), ("a", &[1])], Some(2));
-        let regression = TargetKind::Regression { channels: 1, pad: 0.0, vectors: false };
+        let regression = TargetKind::Regression(Regression { channels: 1, pad: 0.0, vectors: false });
         let options = options(vec![[1, 1, 8]]);
         let valid = |map: [i16; 8], origin: [i64; 3]| {
             let recipe = Recipe::draw(

@@ -8,7 +8,8 @@ use imaging::{BoundingBox, Volume};
 use tempfile::TempDir;
 
 use super::*;
-use data::dataset::{Labels, Operation, SEGMENTATION};
+use data::dataset::{Operation, SEGMENTATION, TargetKind};
+use data::kinds::{Class, Labels, Regression};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 
 const ITERATIONS: u64 = 4;
@@ -44,9 +45,9 @@ fn store_with(change: impl Fn(usize, &mut PreprocessedCase)) -> (TempDir, Source
     }
     let targets = [
         ("segmentation", of_files(segmentation())),
-        ("distance", of_files(TargetKind::Regression { channels: 1, pad: 10.0, vectors: false })),
-        ("size", of_files(TargetKind::Class { classes: vec!["small".to_owned(), "large".to_owned()] })),
-        ("depth", derived(Operation::SignedDistance, TargetKind::Regression { channels: 1, pad: 0.0, vectors: false })),
+        ("distance", of_files(TargetKind::Regression(Regression { channels: 1, pad: 10.0, vectors: false }))),
+        ("size", of_files(TargetKind::Class(Class { classes: vec!["small".to_owned(), "large".to_owned()] }))),
+        ("depth", derived(Operation::SignedDistance, TargetKind::Regression(Regression { channels: 1, pad: 0.0, vectors: false }))),
         ("border", derived(Operation::Boundary, segmentation())),
     ];
     let source = Source {

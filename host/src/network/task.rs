@@ -1,7 +1,8 @@
 //! What a trainer is told of its network and its data set, and what a plugin tells of targets that it makes.
 
 use super::Trunk;
-use data::dataset::{Labels, MOST_CHANNELS, Operation, Target, TargetKind, TargetSource};
+use data::dataset::{Labels, Operation, Target, TargetKind, TargetSource};
+use data::kinds::{Class, MOST_CHANNELS, Regression};
 use indexmap::IndexMap;
 use plugin_api::task::Target as Told;
 use plugin_api::{Kind, Task};
@@ -31,8 +32,8 @@ pub fn output_kind(kind: &TargetKind) -> Kind {
     match kind {
         TargetKind::Labels(labels) if labels.has_regions() => Kind::Regions,
         TargetKind::Labels(_) => Kind::Labels,
-        TargetKind::Regression { .. } => Kind::Regression,
-        TargetKind::Class { .. } => Kind::Class,
+        TargetKind::Regression(_) => Kind::Regression,
+        TargetKind::Class(_) => Kind::Class,
     }
 }
 
@@ -49,14 +50,14 @@ pub fn told(target: &Target) -> Told {
             let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
             (labels.channels(), classes, labels.ignore.map(i64::from))
         }
-        TargetKind::Regression { channels, .. } => (*channels, Vec::new(), None),
-        TargetKind::Class { classes } => (classes.len(), classes.clone(), None),
+        TargetKind::Regression(Regression { channels, .. }) => (*channels, Vec::new(), None),
+        TargetKind::Class(Class { classes }) => (classes.len(), classes.clone(), None),
     };
     let skeleton_of = match &target.source {
         TargetSource::Derived { from, operation: Operation::Skeleton } => Some(from.clone()),
         _ => None,
     };
-    let vectors = matches!(target.kind, TargetKind::Regression { vectors: true, .. });
+    let vectors = matches!(target.kind, TargetKind::Regression(Regression { vectors: true, .. }));
     let (optional, weighs) = (target.optional, target.weighs.clone());
     Told { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of, vectors }
 }
@@ -114,8 +115,8 @@ pub fn made_kind(target: &Told, dims: usize) -> Result<TargetKind, String> {
             let region_order = (*kind == Kind::Regions).then(|| (1..=last).collect());
             TargetKind::Labels(Labels { names, lists: BTreeSet::new(), ignore, region_order })
         }
-        Kind::Class => TargetKind::Class { classes: classes.clone() },
-        Kind::Regression | Kind::Aux => TargetKind::Regression { channels: count, pad: 0.0, vectors: *vectors },
+        Kind::Class => TargetKind::Class(Class { classes: classes.clone() }),
+        Kind::Regression | Kind::Aux => TargetKind::Regression(Regression { channels: count, pad: 0.0, vectors: *vectors }),
     })
 }
 
@@ -175,6 +176,6 @@ mod tests {
             assert!(reason.contains(part), "{told:?}: {reason}");
         }
         let in_a_slice = Told { vectors: true, ..target(Kind::Regression, 2, &[]) };
-        assert_eq!(made_kind(&in_a_slice, 2), Ok(TargetKind::Regression { channels: 2, pad: 0.0, vectors: true }));
+        assert_eq!(made_kind(&in_a_slice, 2), Ok(TargetKind::Regression(Regression { channels: 2, pad: 0.0, vectors: true })));
     }
 }

@@ -7,6 +7,7 @@ use super::backend::{Plugin, TransformCalls};
 use super::error::CallError;
 use crate::network::made_kind;
 use data::dataset::{TargetKind, is_target_name};
+use data::kinds::Regression;
 use indexmap::IndexMap;
 use plugin_api::extensions::{MadeTarget, Sample, Values, ValuesMut};
 use plugin_api::task::Target;
@@ -93,11 +94,11 @@ impl LoadedTransform {
                     regions.len() == voxels * labels.target_channels()
                 }
                 (ValuesMut::Labels(values), TargetKind::Labels(labels)) => !labels.has_regions() && values.len() == voxels,
-                (ValuesMut::Regression(values), TargetKind::Regression { channels, .. }) => values.len() == voxels * channels,
-                (ValuesMut::Class(_), TargetKind::Class { .. }) => true,
+                (ValuesMut::Regression(values), TargetKind::Regression(Regression { channels, .. })) => values.len() == voxels * channels,
+                (ValuesMut::Class(_), TargetKind::Class(_)) => true,
                 _ => false,
             };
-            let masked = made.valid.len() == if matches!(kind, TargetKind::Class { .. }) { 0 } else { voxels };
+            let masked = made.valid.len() == if matches!(kind, TargetKind::Class(_)) { 0 } else { voxels };
             assert!(right && masked && made.name == name, "no room for target '{name}'");
         }
     }

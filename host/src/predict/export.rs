@@ -4,6 +4,7 @@ use super::Error;
 use crate::model::{self, Model};
 use crate::network::output_kind;
 use data::dataset::{Labels, TargetKind};
+use data::kinds::{Class, Regression};
 use data::plan::{Configuration, Plans};
 use data::preprocess::Properties;
 use imaging::io::{Geometry, write_atomically, write_image, write_labels};
@@ -197,12 +198,12 @@ impl<'a> Exporter<'a> {
                 probabilities = self.extras.probabilities.then(|| self.paste_probabilities(&volume, labels, properties));
                 Prediction::Labels(map)
             }
-            TargetKind::Regression { pad, vectors, .. } => {
+            TargetKind::Regression(Regression { pad, vectors, .. }) => {
                 let values = to_volume(&dense()?)?;
                 let values = if *vectors { components_back(&values, self.plans.transpose_backward) } else { values };
                 Prediction::Regression(self.paste(&values, *pad, properties))
             }
-            TargetKind::Class { .. } => Prediction::Class(Vec::try_from(active.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Double)?)?),
+            TargetKind::Class(_) => Prediction::Class(Vec::try_from(active.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Double)?)?),
         };
         Ok(Exported { prediction, probabilities, regions })
     }
@@ -248,7 +249,7 @@ pub fn write(path: &Path, prediction: &Prediction, kind: &TargetKind, geometry: 
     match (prediction, kind) {
         (Prediction::Labels(labels), _) => write_labels(path, labels, geometry)?,
         (Prediction::Regression(values), _) => write_image(path, values, geometry)?,
-        (Prediction::Class(scores), TargetKind::Class { classes }) => {
+        (Prediction::Class(scores), TargetKind::Class(Class { classes })) => {
             let named: IndexMap<&String, &f64> = classes.iter().zip(scores).collect();
             let text = serde_json::to_string_pretty(&named).map_err(|e| Error::Target { path: path.to_owned(), reason: e.to_string() })?;
             write_atomically(path, |file| file.write_all(text.as_bytes()))?;

@@ -8,7 +8,7 @@ use crate::report::picture::overlay::{Row, Sheet, best_planes};
 use crate::report::picture::{self, Layer};
 use data::csv::{self, Cell};
 use data::dataset::TargetKind;
-use data::evaluate::folder::read_scores;
+use data::kinds::Class;
 use data::lock::{Lock, Sharing};
 use imaging::Volume;
 use imaging::io::{Error, write_atomically};
@@ -28,8 +28,8 @@ pub fn gather(cases: &[&CaseFiles], layout: &Layout, preview: Option<&Path>, in_
     let lock = in_parts.then(|| Lock::wait(&path, Sharing::Exclusive)).transpose();
     let _lock = lock.map_err(|cause| Error::Write { path, cause })?;
     for (output, kind) in layout.targets {
-        if let TargetKind::Class { classes } = kind {
-            let table = classes_table(cases, layout, output, classes);
+        if let TargetKind::Class(kind) = kind {
+            let table = classes_table(cases, layout, output, kind);
             write_atomically(&layout.folder(output).join("classes.csv"), |file| file.write_all(table.as_bytes()))?;
         }
     }
@@ -47,11 +47,12 @@ pub fn gather(cases: &[&CaseFiles], layout: &Layout, preview: Option<&Path>, in_
     Ok(())
 }
 
-fn classes_table(cases: &[&CaseFiles], layout: &Layout, output: &str, classes: &[String]) -> String {
+fn classes_table(cases: &[&CaseFiles], layout: &Layout, output: &str, kind: &Class) -> String {
+    let classes = &kind.classes;
     let mut table = String::new();
     csv::row(&mut table, ["case", "class"].into_iter().chain(classes.iter().map(String::as_str)).map(Cell::Text));
     for case in cases {
-        let Ok(scores) = read_scores(&layout.path(output, &case.id), classes) else { continue };
+        let Ok(scores) = kind.read_scores(&layout.path(output, &case.id)) else { continue };
         let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
         let texts = [case.id.as_str(), &classes[best]].map(Cell::Text);
         csv::row(&mut table, texts.into_iter().chain(scores.into_iter().map(Cell::Number)));
@@ -83,8 +84,8 @@ fn draw(sheet: &mut Sheet, case: &CaseFiles, layout: &Layout) -> Result<(), pict
         let path = layout.path(output, &case.id);
         match kind {
             TargetKind::Labels(_) => drawn.push(Drawn::Labels(reader.read_labels(&path)?.volume)),
-            TargetKind::Regression { .. } => drawn.push(Drawn::Values(reader.read_image(&path)?.volume)),
-            TargetKind::Class { .. } => {}
+            TargetKind::Regression(_) => drawn.push(Drawn::Values(reader.read_image(&path)?.volume)),
+            TargetKind::Class(_) => {}
         }
     }
     let labels = drawn.iter().find_map(|drawn| if let Drawn::Labels(labels) = drawn { Some(labels) } else { None });

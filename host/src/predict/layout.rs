@@ -34,7 +34,7 @@ impl Layout<'_> {
 
     /// The file of an output for one case.
     pub fn path(&self, output: &str, case: &str) -> PathBuf {
-        let ending = if matches!(self.targets.get(output), Some(TargetKind::Class { .. })) { ".json" } else { self.ending };
+        let ending = if matches!(self.targets.get(output), Some(TargetKind::Class(_))) { ".json" } else { self.ending };
         self.folder(output).join(format!("{case}{ending}"))
     }
 
@@ -71,7 +71,7 @@ impl Layout<'_> {
             if matches!(kind, TargetKind::Labels(_)) && self.extras.probabilities {
                 files.extend(["npz", "pkl"].map(|ending| self.folder(output).join(format!("{case}.{ending}"))));
             }
-            if matches!(kind, TargetKind::Class { .. }) { files.push(path) } else { maps.push(path) }
+            if matches!(kind, TargetKind::Class(_)) { files.push(path) } else { maps.push(path) }
         }
         files.extend(maps.iter().filter_map(|map| imaging::io::beside(map, geometry)));
         files.extend(maps);

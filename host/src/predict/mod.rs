@@ -85,7 +85,7 @@ pub enum Error {
     Io(#[from] imaging::io::Error),
     /// Prediction and reference do not fit.
     #[error(transparent)]
-    Evaluate(#[from] data::evaluate::Error),
+    Evaluate(#[from] data::measure::Error),
     /// A class prediction cannot be written.
     #[error("{}: {reason}", path.display())]
     Target {

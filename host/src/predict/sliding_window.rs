@@ -4,6 +4,7 @@ use super::fold::{Fold, Tiles, part};
 use super::{gaussian, tiles};
 use crate::model::Error;
 use data::dataset::TargetKind;
+use data::kinds::Regression;
 use data::plan::Configuration;
 use imaging::VolumeView;
 use indexmap::IndexMap;
@@ -37,7 +38,7 @@ impl Window {
 
 /// Outputs whose channels are components of vectors.
 fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
-    let is_vectors = |kind: &TargetKind| matches!(kind, TargetKind::Regression { vectors: true, .. });
+    let is_vectors = |kind: &TargetKind| matches!(kind, TargetKind::Regression(Regression { vectors: true, .. }));
     targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
 }
 

@@ -6,7 +6,8 @@ use crate::model::Model;
 use crate::network::EngineChoice;
 use crate::report::Bar;
 use data::dataset::{Case, CaseTarget, Dataset, DeriveMemory, Derived, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive};
-use data::evaluate::{Case as Measure, Files, Notes, Summary, TOLERANCE, classification, regression, segmentation};
+use data::kinds::{Case as Measure, Summary};
+use data::measure::{Files, Notes, TOLERANCE, classification, regression, segmentation};
 use data::preprocess::{self, Prepared};
 use imaging::Volume;
 use imaging::io::{ABANDONED, Reader, remove_leftovers};
@@ -63,7 +64,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         let Some(kind) = targets.get(&output.name) else { continue };
         let folder = layout.folder(&output.name);
         remove_leftovers(&folder, ABANDONED);
-        let (target, summary) = (output.target.as_deref().unwrap_or_default(), Summary::new(kind));
+        let (target, summary) = (output.target.as_deref().unwrap_or_default(), kind.summary());
         measured.insert(&output.name, Measured { folder, reader, kind, target, summary });
     }
     let Prepared { plans, configuration, store, .. } = validation.prepared;
@@ -153,12 +154,12 @@ impl Measured<'_> {
                 let (foreground, ignore) = (labels.foreground(), labels.ignore);
                 Measure::Labels(segmentation::case_metrics(files, prediction, &reference.volume, &foreground, ignore, scale)?)
             }
-            (TargetKind::Regression { .. }, Prediction::Regression(prediction), CaseTarget::File(reference)) => {
+            (TargetKind::Regression(_), Prediction::Regression(prediction), CaseTarget::File(reference)) => {
                 let files = Files { prediction: path, reference: reference.clone() };
                 let reference = self.reader.read_image(reference)?.volume;
                 Measure::Regression(regression::case_metrics(files, prediction, &reference, None)?)
             }
-            (TargetKind::Class { .. }, Prediction::Class(scores), CaseTarget::Class(reference)) => {
+            (TargetKind::Class(_), Prediction::Class(scores), CaseTarget::Class(reference)) => {
                 Measure::Class(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?)
             }
             _ => return Err(self.other_kind(path)),
@@ -197,7 +198,7 @@ impl Measured<'_> {
                 let foreground = labels.foreground();
                 Measure::Labels(segmentation::case_metrics(files, prediction, &reference, &foreground, Some(IGNORED), scale)?)
             }
-            (TargetKind::Regression { .. }, Prediction::Regression(prediction)) => {
+            (TargetKind::Regression(_), Prediction::Regression(prediction)) => {
                 let mut reference = Volume::filled(map.volume.shape(), 0.0);
                 if !derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
                     return Ok(());

@@ -8,7 +8,7 @@ use crate::report::RunLog;
 use crate::train::End;
 use anyhow::{Result, ensure};
 use data::dataset::TargetKind;
-use data::evaluate::{Notes, Share};
+use data::measure::{Notes, Share};
 use indexmap::IndexMap;
 
 impl Session<'_> {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::description::Entry;
-use super::{Case, CaseTarget, Description, Error, SEGMENTATION, TargetKind, TargetSource};
+use super::{Case, CaseTarget, Description, Error, SEGMENTATION, TargetSource};
+use crate::entry::Entry;
+use crate::kinds::Form;
 use crate::name::Name;
 
 /// Digits of the channel number in `<case>_0000.nii.gz`.
@@ -24,14 +25,14 @@ pub(super) fn find_cases(folder: &Path, description: &Description) -> Result<Vec
     if files.len() != description.num_training {
         return Err(Error::CaseCount { path: folder.join("imagesTr"), found: files.len(), expected: description.num_training });
     }
-    let classes = read_class_files(folder, description)?;
+    let values = read_value_files(folder, description)?;
     files
         .into_iter()
         .map(|(id, files)| {
             let targets = description
                 .targets
                 .keys()
-                .map(|target| Ok((target.clone(), find_target(folder, description, &id, &files, target, &classes)?)))
+                .map(|target| Ok((target.clone(), find_target(folder, description, &id, &files, target, &values)?)))
                 .collect::<Result<_, Error>>()?;
             Ok(Case { id, images: files.images, targets })
         })
@@ -163,11 +164,11 @@ fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
     result + rest
 }
 
-/// The content of the JSON file of every class target.
-pub(super) fn read_class_files(folder: &Path, description: &Description) -> Result<IndexMap<String, Value>, Error> {
+/// The content of the JSON file of every target that has one for all cases.
+pub(super) fn read_value_files(folder: &Path, description: &Description) -> Result<IndexMap<String, Value>, Error> {
     let mut files = IndexMap::new();
     for (name, target) in &description.targets {
-        let TargetSource::Classes(file) = &target.source else { continue };
+        let TargetSource::OneFile(file) = &target.source else { continue };
         let path = folder.join(file);
         let json: Value = imaging::io::read_json(&path).map_err(|error| Error::json(&path, error))?;
         Entry::root(&path, &json).object("an object from case to class")?;
@@ -182,22 +183,22 @@ pub(super) fn find_target(
     id: &str,
     files: &CaseFiles,
     name: &str,
-    classes: &IndexMap<String, Value>,
+    values: &IndexMap<String, Value>,
 ) -> Result<Option<CaseTarget>, Error> {
     let target = &description.targets[name];
-    let path = match (&target.source, &target.kind) {
+    let path = match (&target.source, target.kind.form()) {
         (TargetSource::Derived { .. }, _) => return Ok(None),
-        (TargetSource::Classes(file), TargetKind::Class { classes: class_names }) => {
+        (TargetSource::OneFile(file), Form::Whole(kind)) => {
             let path = folder.join(file);
-            let file = Entry::root(&path, &classes[name]);
+            let file = Entry::root(&path, &values[name]);
             return match file.get(id).filter(|entry| !entry.value.is_null()) {
-                Some(entry) => Ok(Some(CaseTarget::Class(class_index(&entry, class_names)?))),
+                Some(entry) => Ok(Some(kind.value(&entry)?)),
                 None if target.optional => Ok(None),
-                None => Err(Error::MissingClass { case: id.to_owned(), target: name.to_owned(), path, expected: class_names.join(", ") }),
+                None => Err(Error::MissingClass { case: id.to_owned(), target: name.to_owned(), path, expected: kind.values() }),
             };
         }
         (_, _) if name == SEGMENTATION => files.labels.clone(),
-        (TargetSource::Maps(place) | TargetSource::Classes(place), _) => {
+        (TargetSource::Maps(place) | TargetSource::OneFile(place), _) => {
             folder.join(place).join(format!("{id}{}", description.file_ending))
         }
     };
@@ -206,18 +207,6 @@ pub(super) fn find_target(
         false if target.optional => Ok(None),
         false => Err(Error::MissingTarget { case: id.to_owned(), target: name.to_owned(), path }),
     }
-}
-
-/// A class is written as its index or its name.
-fn class_index(entry: &Entry, classes: &[String]) -> Result<usize, Error> {
-    let index = match entry.value {
-        Value::String(name) => classes.iter().position(|class| class == name),
-        value => value.as_u64().map(|index| index as usize).filter(|index| *index < classes.len()),
-    };
-    index.ok_or_else(|| {
-        let expected = format!("a class index from 0 to {}, or one of {}", classes.len() - 1, classes.join(", "));
-        entry.wrong(&entry.value.to_string(), &expected)
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A specification (path, name or id) is resolved to a folder ([`Dataset::open`]), its `dataset.json` parsed into a
 //! [`Description`] (channels, labels, named targets), and every training case matched with its image and target files
 //! ([`Case`]). Whatever can be found wrong without opening an image is reported then; the rest when a case is read
-//! ([`read_images`], [`read_labels`], [`read_regression`]), before anything is computed from it. [`splits`] divides the cases into training and
+//! (by [`read_images`], and as the [kind](crate::kinds) of a target has it), before anything is computed from it. [`splits`] divides the cases into training and
 //! validation, exactly as nnU-Net does.
 
 pub mod check;
@@ -11,9 +11,6 @@ pub mod convert;
 mod derive;
 mod description;
 mod discovery;
-mod error;
-mod labels;
-mod read;
 mod resolve;
 pub mod splits;
 mod target;
@@ -25,17 +22,15 @@ use indexmap::IndexMap;
 
 use crate::name::Name;
 
+pub use crate::entry::Rules;
+pub use crate::fault::Error;
+pub use crate::kinds::{CaseTarget, Labels, TargetKind};
+pub use crate::name::SEGMENTATION;
+pub use crate::read::read_images;
 pub use derive::{DeriveMemory, Derived, Origin, clear_unknown, derive};
-pub use description::{Description, Rules};
+pub use description::Description;
 pub use discovery::{split_channel, visible_names};
-pub use error::Error;
-pub use labels::Labels;
-pub(crate) use read::{check_intensities, unnamed_labels};
-pub use read::{read_images, read_labels, read_regression};
-pub use target::{MOST_CHANNELS, Operation, Target, TargetKind, TargetSource, is_target_name};
-
-/// Name of the target that every data set has: the label map in `labelsTr`.
-pub const SEGMENTATION: &str = "segmentation";
+pub use target::{Operation, Target, TargetSource, is_target_name};
 
 /// A raw data set in nnU-Net's format.
 #[derive(Clone, Debug)]
@@ -59,15 +54,6 @@ pub struct Case {
     pub images: Vec<PathBuf>,
     /// Every target of the description, in its order; `None` for derived ones and where an optional one is absent.
     pub targets: IndexMap<String, Option<CaseTarget>>,
-}
-
-/// What one case has of one target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CaseTarget {
-    /// A label map or regression map.
-    File(PathBuf),
-    /// Index of the class of the whole case.
-    Class(usize),
 }
 
 impl Dataset {
@@ -110,18 +96,12 @@ impl Dataset {
 impl Case {
     /// The label map of `labelsTr`, which is never optional.
     pub fn segmentation(&self) -> Option<&Path> {
-        match self.targets.get(SEGMENTATION) {
-            Some(Some(CaseTarget::File(path))) => Some(path),
-            _ => None,
-        }
+        self.targets.get(SEGMENTATION)?.as_ref()?.file()
     }
 
     /// Every file that the case is read from: images first, then targets.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let targets = self.targets.values().filter_map(|target| match target {
-            Some(CaseTarget::File(path)) => Some(path.as_path()),
-            _ => None,
-        });
+        let targets = self.targets.values().flatten().filter_map(CaseTarget::file);
         self.images.iter().map(PathBuf::as_path).chain(targets)
     }
 }

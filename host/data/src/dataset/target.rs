@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use indexmap::IndexMap;
 
-use super::description::Entry;
-use super::{Error, Labels};
+use super::{Error, Labels, TargetKind};
+use crate::entry::Entry;
+use crate::kinds::Regression;
 use crate::nearest::hint;
 
-const KINDS: [&str; 5] = ["labels", "regression", "class", "weight", "derived"];
-
-/// More than any target needs, and few enough to find memory for.
-pub const MOST_CHANNELS: usize = 1024;
+/// What a `kind` may also be in `dataset.json`: targets that are of a kind, but not declared by it.
+const FURTHER: [&str; 2] = ["weight", "derived"];
 
 /// One thing that is to be learned from a case.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,34 +25,13 @@ pub struct Target {
     pub weighs: Option<String>,
 }
 
-/// What a target consists of.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TargetKind {
-    /// A label map.
-    Labels(Labels),
-    /// Real numbers at every voxel.
-    Regression {
-        /// Numbers a voxel.
-        channels: usize,
-        /// Value outside the image.
-        pad: f32,
-        /// Whether the channels are the components (z, y, x) of a vector along the axes of the file, in mm: they turn with space.
-        vectors: bool,
-    },
-    /// One class for the whole case.
-    Class {
-        /// Their names, in the order of their index.
-        classes: Vec<String>,
-    },
-}
-
 /// Where a target comes from. Places are relative to the data set's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetSource {
     /// A folder with one map a case.
     Maps(String),
-    /// One JSON file from case to class.
-    Classes(String),
+    /// One JSON file from case to value.
+    OneFile(String),
     /// Another target, when a patch is made; there are no files.
     Derived {
         /// The labels target.
@@ -85,12 +63,17 @@ impl Operation {
             TargetKind::Labels(Labels { names, ..Labels::default() })
         };
         match self {
-            Self::SignedDistance => TargetKind::Regression { channels: 1, pad: 0.0, vectors: false },
+            Self::SignedDistance => one_number(),
             Self::Boundary => labels(&["boundary".to_owned()]),
             Self::Skeleton => labels(&["skeleton".to_owned()]),
             Self::Subset(names) => labels(names),
         }
     }
+}
+
+/// One real number at every voxel, 0 outside the image.
+fn one_number() -> TargetKind {
+    TargetKind::Regression(Regression { channels: 1, pad: 0.0, vectors: false })
 }
 
 /// Whether a target may be called this: it becomes a folder name.
@@ -109,6 +92,11 @@ impl Target {
         Self { kind: TargetKind::Labels(labels), source, optional: false, weighs: None }
     }
 
+    /// Whether there are label maps of it in files.
+    pub fn is_label_map(&self) -> bool {
+        self.kind.labels().is_some() && matches!(self.source, TargetSource::Maps(_))
+    }
+
     /// Reads one entry of `targets`.
     pub(super) fn parse(name: &str, entry: &Entry) -> Result<Self, Error> {
         if !is_target_name(name) {
@@ -118,35 +106,22 @@ impl Target {
             return Err(entry.wrong("declared", "another name: the label map of labelsTr is the target \"segmentation\""));
         }
         entry.object("an object such as {\"kind\": \"labels\", …}")?;
-        let expected = "one of \"labels\", \"regression\", \"class\", \"weight\", \"derived\"";
-        let kind_entry = entry.required("kind", expected)?;
-        let kind = kind_entry.string(expected)?;
-        let maps = |entry: &Entry| -> Result<TargetSource, Error> {
-            let folder = entry.get("folder").map(|folder| folder.file_name()).transpose()?;
-            Ok(TargetSource::Maps(format!("targetsTr/{}", folder.as_deref().unwrap_or(name))))
+        let kinds = || TargetKind::NAMES.iter().chain(&FURTHER).copied();
+        let expected = format!("one of {}", kinds().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(", "));
+        let kind_entry = entry.required("kind", &expected)?;
+        let kind = kind_entry.string(&expected)?;
+        let place = |key: &str, usual: &str| -> Result<String, Error> {
+            let given = entry.get(key).map(|place| place.file_name()).transpose()?;
+            Ok(format!("targetsTr/{}", given.as_deref().unwrap_or(usual)))
         };
         let mut weighs = None;
         let (kind, source) = match kind.as_str() {
-            "labels" => {
-                entry.only(&["kind", "folder", "labels", "regions_class_order", "optional"])?;
-                (TargetKind::Labels(Labels::parse(entry)?), maps(entry)?)
-            }
-            "regression" => {
-                entry.only(&["kind", "folder", "channels", "pad", "vectors", "optional"])?;
-                (regression(entry)?, maps(entry)?)
-            }
-            "class" => {
-                entry.only(&["kind", "file", "classes", "optional"])?;
-                let file = entry.get("file").map(|file| file.file_name()).transpose()?;
-                let file = file.map_or_else(|| format!("{name}.json"), String::from);
-                (TargetKind::Class { classes: classes(entry)? }, TargetSource::Classes(format!("targetsTr/{file}")))
-            }
             "weight" => {
                 entry.only(&["kind", "folder", "of", "optional"])?;
                 let expected = "the target whose voxels are weighted, such as \"segmentation\"";
                 weighs = Some(entry.required("of", expected)?.string(expected)?);
                 // What is outside the image counts for nothing.
-                (TargetKind::Regression { channels: 1, pad: 0.0, vectors: false }, maps(entry)?)
+                (one_number(), TargetSource::Maps(place("folder", name)?))
             }
             "derived" => {
                 entry.only(&["kind", "from", "op", "labels"])?;
@@ -155,33 +130,15 @@ impl Target {
                 let operation = operation(entry)?;
                 (operation.kind(), TargetSource::Derived { from, operation })
             }
-            other => return Err(kind_entry.unknown(&format!("{other:?}"), hint(other, KINDS))),
+            kind => match TargetKind::declare(kind, entry)? {
+                Some(kind) if kind.is_dense() => (kind, TargetSource::Maps(place("folder", name)?)),
+                Some(kind) => (kind, TargetSource::OneFile(place("file", &format!("{name}.json"))?)),
+                None => return Err(kind_entry.unknown(&format!("{kind:?}"), hint(kind, kinds()))),
+            },
         };
         let optional = entry.get("optional").map(|optional| optional.boolean()).transpose()?.unwrap_or(false);
         Ok(Self { kind, source, optional, weighs })
     }
-}
-
-fn regression(entry: &Entry) -> Result<TargetKind, Error> {
-    let channels = match entry.get("channels") {
-        None => 1,
-        Some(channels) => match channels.value.as_u64() {
-            Some(n) if (1..=MOST_CHANNELS as u64).contains(&n) => n as usize,
-            _ => return Err(channels.wrong(&channels.value.to_string(), &format!("the number of channels, from 1 to {MOST_CHANNELS}"))),
-        },
-    };
-    let pad = match entry.get("pad") {
-        None => 0.0,
-        Some(pad) => match pad.value.as_f64() {
-            Some(value) if (value as f32).is_finite() => value as f32,
-            _ => return Err(pad.wrong(&pad.value.to_string(), "a number: the value outside the image")),
-        },
-    };
-    let vectors = entry.get("vectors").map(|vectors| vectors.boolean()).transpose()?.unwrap_or(false);
-    if vectors && channels != 3 {
-        return Err(entry.wrong(&format!("vectors with {channels} channels"), "\"channels\": 3, the components along z, y and x"));
-    }
-    Ok(TargetKind::Regression { channels, pad, vectors })
 }
 
 fn operation(entry: &Entry) -> Result<Operation, Error> {
@@ -215,11 +172,10 @@ pub(super) fn check_references(targets: &IndexMap<String, Target>, entry: &Entry
     for (name, target) in targets {
         let Some(own) = entry.get(name) else { continue };
         if let Some(of) = &target.weighs {
-            refer(&own, "of", of, targets, |target| target.weighs.is_none() && !matches!(target.kind, TargetKind::Class { .. }))?;
+            refer(&own, "of", of, targets, |target| target.weighs.is_none() && target.kind.is_dense())?;
         }
         if let TargetSource::Derived { from, operation } = &target.source {
-            let is_map = |target: &Target| matches!((&target.kind, &target.source), (TargetKind::Labels(_), TargetSource::Maps(_)));
-            let TargetKind::Labels(labels) = &refer(&own, "from", from, targets, is_map)?.kind else { continue };
+            let Some(labels) = refer(&own, "from", from, targets, Target::is_label_map)?.kind.labels() else { continue };
             if let Operation::Subset(wanted) = operation
                 && let Some(unknown) = wanted.iter().find(|label| !labels.names.contains_key(*label))
             {
@@ -253,17 +209,6 @@ fn refer<'a>(
     targets.get(name).filter(|target| fits(target)).ok_or_else(|| place.unknown(&format!("{name:?}"), hint(name, possible)))
 }
 
-fn classes(entry: &Entry) -> Result<Vec<String>, Error> {
-    let expected = "a list of at least two different class names, such as [\"small\", \"large\"]";
-    let entry = entry.required("classes", expected)?;
-    let classes = entry.array(expected)?.iter().map(|class| entry.with_value(class).string(expected)).collect::<Result<Vec<_>, _>>()?;
-    let different = classes.iter().collect::<BTreeSet<_>>().len();
-    if classes.len() < 2 || different != classes.len() {
-        return Err(entry.wrong(&entry.value.to_string(), expected));
-    }
-    Ok(classes)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -285,10 +230,10 @@ mod tests {
         assert!(labels.optional && labels.source == TargetSource::Maps("targetsTr/whole".to_owned()));
         assert!(matches!(labels.kind, TargetKind::Labels(labels) if labels.channels() == 2));
         let regression = parse(json!({"kind": "regression", "channels": 3, "pad": 10})).expect("valid");
-        assert_eq!(regression.kind, TargetKind::Regression { channels: 3, pad: 10.0, vectors: false });
+        assert_eq!(regression.kind, TargetKind::Regression(Regression { channels: 3, pad: 10.0, vectors: false }));
         assert_eq!(regression.source, TargetSource::Maps("targetsTr/t".to_owned()));
         let class = parse(json!({"kind": "class", "file": "f.json", "classes": ["a", "b"]})).expect("valid");
-        assert_eq!(class.source, TargetSource::Classes("targetsTr/f.json".to_owned()));
+        assert_eq!(class.source, TargetSource::OneFile("targetsTr/f.json".to_owned()));
         let weight = parse(json!({"kind": "weight", "of": "segmentation"})).expect("valid");
         assert_eq!(weight.weighs.as_deref(), Some("segmentation"));
         let derived = parse(json!({"kind": "derived", "from": "segmentation", "op": "subset", "labels": ["a"]})).expect("valid");

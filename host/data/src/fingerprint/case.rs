@@ -7,8 +7,9 @@ use imaging::io::Reader;
 use imaging::{BoundingBox, Volume};
 
 use super::sample::Sample;
-use crate::dataset::{Case, Dataset, Error, check_intensities, read_images, read_labels};
+use crate::dataset::{Case, Dataset, Error, read_images};
 use crate::numpy::RandomState;
+use crate::read::{check_intensities, read_labels};
 
 /// nnU-Net's seed of every case.
 const SEED: u32 = 1234;

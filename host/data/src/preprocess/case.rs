@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::locations::class_locations;
-use crate::dataset::{self, Case, CaseTarget, Dataset, Labels, SEGMENTATION, TargetKind, read_images, read_labels, read_regression};
+use crate::dataset::{self, Case, CaseTarget, Dataset, SEGMENTATION, TargetKind, read_images};
 use crate::hash::{sha256, sha256_of_file};
+use crate::kinds::{Beside, Form, Map};
 use crate::plan::{Configuration, Plans};
 
 /// Value of label maps outside the nonzero mask of the image.
@@ -89,8 +90,8 @@ pub(super) fn content_of<'a>(files: impl Iterator<Item = &'a Path>, folder: &Pat
 /// A training case with all its targets, read and cropped.
 pub struct CroppedCase {
     image: CroppedImage,
-    /// What every labels target means, and its map, -1 where the image is empty.
-    labels: IndexMap<String, (Labels, Volume<i16>)>,
+    /// The kind of every target that is stored as labels, and its map, -1 where the image is empty.
+    labels: IndexMap<String, (TargetKind, Volume<i16>)>,
     maps: IndexMap<String, Volume<f32>>,
     classes: IndexMap<String, usize>,
     inputs: Inputs,
@@ -108,29 +109,28 @@ impl CroppedCase {
         let of_case = |error| dataset::Error::of_case(&case.id, error);
         let raw = read_images(reader, &case.images, dataset.description.channel_names.len()).map_err(of_case)?;
         let reference = case.images[0].as_path();
-        let mut raw_labels = Vec::new();
+        let beside = Beside { reader, image: &raw, path: reference };
         let mut raw_maps = Vec::new();
         let mut classes = IndexMap::new();
         for (name, target) in &case.targets {
             let kind = &dataset.description.targets[name].kind;
-            match (kind, target) {
+            match (kind.form(), target) {
                 (_, None) => {}
-                (TargetKind::Labels(meaning), Some(CaseTarget::File(path))) => {
-                    raw_labels.push((name, meaning, read_labels(reader, path, meaning, &raw, reference).map_err(of_case)?));
+                (Form::Voxels(voxels), Some(CaseTarget::File(path))) => {
+                    raw_maps.push((name, kind, voxels.read(path, &beside).map_err(of_case)?));
                 }
-                (TargetKind::Regression { channels, .. }, Some(CaseTarget::File(path))) => {
-                    raw_maps.push((name, kind, read_regression(reader, path, *channels, &raw, reference).map_err(of_case)?));
-                }
-                (_, Some(CaseTarget::Class(index))) => {
-                    classes.insert(name.clone(), *index);
-                }
-                (TargetKind::Class { .. }, Some(CaseTarget::File(_))) => unreachable!("discovery gives class targets an index"),
+                (_, Some(CaseTarget::Class(index))) => drop(classes.insert(name.clone(), *index)),
+                (Form::Whole(_), Some(CaseTarget::File(_))) => unreachable!("discovery gives class targets an index"),
             }
         }
         let (image, _) = CroppedImage::new(raw, reference, plans);
-        let bring = |name: &String, meaning: &Labels, map| (name.clone(), (meaning.clone(), image.crop_labels(map)));
-        let labels = raw_labels.into_iter().map(|(name, meaning, map)| bring(name, meaning, map)).collect();
-        let maps = raw_maps.into_iter().map(|(name, kind, map)| (name.clone(), image.crop_map(map, kind))).collect();
+        let (mut labels, mut maps) = (IndexMap::new(), IndexMap::new());
+        for (name, kind, map) in raw_maps {
+            match map {
+                Map::Labels(map) => drop(labels.insert(name.clone(), (kind.clone(), image.crop_labels(map)))),
+                Map::Values(map) => drop(maps.insert(name.clone(), image.crop_values(map, kind))),
+            }
+        }
         Ok(Self { image, labels, maps, classes, inputs: Inputs { state, content } })
     }
 
@@ -152,8 +152,8 @@ impl CroppedCase {
         let order_z = if image_rule.order_z == Order::Cubic { Order::Linear } else { image_rule.order_z };
         let rule = Rule { order: Order::Linear, order_z, ..image_rule };
         let maps = self.maps.iter().map(|(name, map)| (name.clone(), grid.resample(map, rule))).collect();
-        let locate = |(name, (meaning, _)): (&String, &(Labels, _))| (name.clone(), class_locations(&labels[name], meaning));
-        let locations = self.labels.iter().map(locate).collect();
+        let meant = self.labels.iter().filter_map(|(name, (kind, _))| Some((name, kind.labels()?)));
+        let locations = meant.map(|(name, meaning)| (name.clone(), class_locations(&labels[name], meaning))).collect();
         let (properties, classes, inputs) = (self.image.properties.clone(), self.classes.clone(), self.inputs.clone());
         Ok(PreprocessedCase { image, properties, labels, maps, classes, locations, inputs })
     }
@@ -230,9 +230,9 @@ impl CroppedImage {
         labels
     }
 
-    fn crop_map(&self, raw: Volume<f32>, kind: &TargetKind) -> Volume<f32> {
+    fn crop_values(&self, raw: Volume<f32>, kind: &TargetKind) -> Volume<f32> {
         let map = self.crop(raw);
-        if !matches!(kind, TargetKind::Regression { vectors: true, .. }) || self.transpose == [0, 1, 2] {
+        if !kind.is_vector() || self.transpose == [0, 1, 2] {
             return map;
         }
         // The components of a vector follow the axes.

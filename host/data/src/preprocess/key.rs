@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::dataset::{Dataset, Labels, TargetKind, TargetSource};
+use crate::dataset::{Dataset, Target, TargetSource};
 use crate::hash::sha256;
+use crate::kinds::Form;
 use crate::plan::{Configuration, Plans, SPLINES};
 use imaging::io::Reader;
 use imaging::normalise::Normalisation;
@@ -16,16 +17,11 @@ pub(super) const UNNAMED_VERSION: u32 = 3;
 /// The key of a store: a hash of what changes its arrays, and of nothing else. Names of labels and channels do not, nor do batch and patch
 /// sizes, nor intensities that no channel is normalised by.
 pub(super) fn store_key(dataset: &Dataset, plans: &Plans, configuration: &Configuration) -> String {
-    let meaning = |labels: &Labels| {
-        let values: Vec<Vec<i16>> = labels.foreground().into_iter().map(|(_, values)| values).collect();
-        json!({"values": values, "ignore": labels.ignore})
+    let stored = |(name, target): (&String, &Target)| match (&target.source, target.kind.form()) {
+        (TargetSource::Maps(_), Form::Voxels(kind)) => Some(json!([name, kind.stored_as()])),
+        _ => None,
     };
-    let maps = dataset.description.targets.iter().filter(|(_, target)| matches!(target.source, TargetSource::Maps(_)));
-    let targets = maps.map(|(name, target)| match &target.kind {
-        TargetKind::Labels(labels) => json!([name, meaning(labels)]),
-        TargetKind::Regression { channels, vectors, .. } => json!([name, {"channels": channels, "vectors": vectors}]),
-        TargetKind::Class { .. } => json!([name]),
-    });
+    let targets = dataset.description.targets.iter().filter_map(stored);
     let mut targets: Vec<Value> = targets.collect();
     // Their order decides in which order arrays lie in a file.
     targets.sort_by_cached_key(Value::to_string);

@@ -13,7 +13,7 @@ use super::case::{content_of, shape_at, state_of};
 use super::key::{data_key_part, is_usual};
 use super::store::{self, CaseStore, Unused};
 use super::{Error, preprocess_all};
-use crate::dataset::{self, Dataset, Operation, Target, TargetKind, TargetSource, splits};
+use crate::dataset::{self, Dataset, Operation, Target, TargetSource, splits};
 use crate::fingerprint::{self, Fingerprint, WrittenBy};
 use crate::nearest::hint;
 use crate::parallel::Progress;
@@ -252,8 +252,7 @@ impl<'a> Preparation<'a> {
     /// Refuses targets in mm for a configuration whose cases keep spacings that no array tells.
     fn check_millimetres(&self, name: &str, configuration: &Configuration) -> Result<(), Error> {
         let is_measured = |target: &Target| {
-            matches!(target.kind, TargetKind::Regression { vectors: true, .. })
-                || matches!(target.source, TargetSource::Derived { operation: Operation::SignedDistance, .. })
+            target.kind.is_vector() || matches!(target.source, TargetSource::Derived { operation: Operation::SignedDistance, .. })
         };
         match self.dataset.description.targets.iter().find(|(_, target)| is_measured(target)) {
             Some((target, _)) if !configuration.resamples() => {

@@ -2,7 +2,8 @@
 
 use super::Error;
 use data::dataset::{Description, Rules};
-use data::evaluate::{self, Notes, Recorded, Share};
+use data::measure::record::{Recorded, RecordedValue};
+use data::measure::{Notes, Share};
 use indexmap::IndexMap;
 use plugin_api::{Kind, Output};
 use serde_json::Value;
@@ -69,7 +70,7 @@ impl Results {
                 let Some(kind) = dataset.targets.get(target).map(|target| &target.kind) else { continue };
                 let path = folder.join("summary.json");
                 let Recorded { cases, notes } =
-                    evaluate::read_summary(&path, kind, &dataset.file_ending).map_err(|error| Error::of_json(&path, error))?;
+                    kind.read_summary(&path, &dataset.file_ending).map_err(|error| Error::of_json(&path, error))?;
                 if !std::mem::replace(&mut noted, true) {
                     results.notes.extend(in_words(&notes).into_iter().map(|note| format!("{name}, {number}: {note}")));
                 }
@@ -85,10 +86,10 @@ impl Results {
         Ok(results)
     }
 
-    fn table(&mut self, output: &str, target: &str, of: evaluate::RecordedValue) -> &mut Table {
+    fn table(&mut self, output: &str, target: &str, of: RecordedValue) -> &mut Table {
         let found = self.tables.iter().position(|table| table.output == output && table.label == of.label && table.metric == of.metric);
         let index = found.unwrap_or_else(|| {
-            let evaluate::RecordedValue { label, metric, larger_is_better, is_tested, .. } = of;
+            let RecordedValue { label, metric, larger_is_better, is_tested, .. } = of;
             let (output, target, values) = (output.to_owned(), target.to_owned(), IndexMap::new());
             self.tables.push(Table { output, target, label, metric, larger_is_better, is_tested, values });
             self.tables.len() - 1

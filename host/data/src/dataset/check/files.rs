@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::description::Usable;
 use super::finding::Findings;
-use crate::dataset::description::Entry;
-use crate::dataset::discovery::{CaseFiles, find_target, found_files, listed_files, read_class_files, visible_names};
-use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetKind, TargetSource};
+use crate::dataset::discovery::{CaseFiles, find_target, found_files, listed_files, read_value_files, visible_names};
+use crate::dataset::{Case, Description, Error, SEGMENTATION, Target, TargetSource};
+use crate::entry::Entry;
 use crate::name::Name;
 
 /// A case with those of its files that are there.
@@ -47,13 +47,13 @@ pub(super) fn find(folder: &Path, usable: &Usable, findings: &mut Findings) -> V
         .collect();
     for (name, target) in &description.targets {
         let Some(place) = place(folder, target) else { continue };
-        let Some(classes) = open_target(folder, description, name, target, &place, listed.is_some(), findings) else { continue };
+        let Some(values) = open_target(folder, description, name, target, &place, listed.is_some(), findings) else { continue };
         for (found, files) in cases.iter_mut().zip(files.values()) {
-            let value = find_target(folder, description, &found.case.id, files, name, &classes);
+            let value = find_target(folder, description, &found.case.id, files, name, &values);
             let value = value.map_err(|error| findings.refused(&place, &error)).ok().flatten();
             found.case.targets.insert(name.clone(), value);
         }
-        let named = classes.get(name).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let named = values.get(name).and_then(Value::as_object).into_iter().flat_map(Map::keys);
         for id in named.filter(|id| !files.contains_key(id.as_str())) {
             findings.warning(&place, format!("has an entry for {id:?}, which is no case"), "remove it, or add images of that case");
         }
@@ -97,7 +97,7 @@ fn found_cases(folder: &Path, description: &Description, findings: &mut Findings
     })
 }
 
-/// The classes of a class target, nothing for the others; `None` where a whole target is missing, so that this is said once and not
+/// The values of a target that has one file for all cases, nothing for the others; `None` where a whole target is missing, so that this is said once and not
 /// for every case.
 fn open_target(
     folder: &Path,
@@ -108,9 +108,9 @@ fn open_target(
     listed: bool,
     findings: &mut Findings,
 ) -> Option<IndexMap<String, Value>> {
-    if is_class(target) {
+    if is_one_file(target) {
         let alone = Description { targets: IndexMap::from([(name.to_owned(), target.clone())]), ..description.clone() };
-        return read_class_files(folder, &alone).map_err(|error| findings.refused(place, &error)).ok();
+        return read_value_files(folder, &alone).map_err(|error| findings.refused(place, &error)).ok();
     }
     if (name == SEGMENTATION && listed) || place.is_dir() {
         return Some(IndexMap::new());
@@ -133,7 +133,7 @@ fn find_strays(folder: &Path, usable: &Usable, cases: &[Found], listed: bool, fi
     let description = &usable.description;
     let (images, targets) = (folder.join("imagesTr"), folder.join("targetsTr"));
     let mut folders = BTreeSet::from([images.clone()]);
-    folders.extend(description.targets.values().filter(|target| !is_class(target)).filter_map(|target| place(folder, target)));
+    folders.extend(description.targets.values().filter(|target| !is_one_file(target)).filter_map(|target| place(folder, target)));
     if listed {
         // What is not on the list was left out on purpose.
         folders.remove(&images);
@@ -176,14 +176,15 @@ fn is_sidecar(name: &str, ending: &str, stems: &BTreeSet<&str>) -> bool {
     }
 }
 
-fn is_class(target: &Target) -> bool {
-    matches!(target.kind, TargetKind::Class { .. })
+/// Whether one file has the values of all cases.
+fn is_one_file(target: &Target) -> bool {
+    matches!(target.source, TargetSource::OneFile(_))
 }
 
 /// Folder or file of a target, if it has one.
 fn place(folder: &Path, target: &Target) -> Option<PathBuf> {
     match &target.source {
-        TargetSource::Maps(place) | TargetSource::Classes(place) => Some(folder.join(place)),
+        TargetSource::Maps(place) | TargetSource::OneFile(place) => Some(folder.join(place)),
         TargetSource::Derived { .. } => None,
     }
 }

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use super::Severity::{Error as Wrong, Warning as Doubtful};
 use super::{Finding, Report, Severity, check};
 use crate::dataset::splits::{Fold, split_for};
-use crate::dataset::{CaseTarget, Dataset, TargetKind, read_images, read_labels, read_regression};
+use crate::dataset::{Dataset, read_images};
+use crate::kinds::{Beside, Form};
 
 const CASES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SHAPE: [usize; 3] = [2, 3, 4];
@@ -110,12 +111,12 @@ fn is_usable(folder: &Path) -> bool {
         for case in &dataset.cases {
             let reader = dataset.reader()?;
             let image = read_images(reader, &case.images, dataset.description.channel_names.len())?;
+            let beside = Beside { reader, image: &image, path: &case.images[0] };
             for (name, target) in &case.targets {
-                let Some(CaseTarget::File(path)) = target else { continue };
-                match &dataset.description.targets[name].kind {
-                    TargetKind::Labels(labels) => drop(read_labels(reader, path, labels, &image, &case.images[0])?),
-                    TargetKind::Regression { channels, .. } => drop(read_regression(reader, path, *channels, &image, &case.images[0])?),
-                    _ => {}
+                if let (Some(path), Form::Voxels(kind)) =
+                    (target.as_ref().and_then(|target| target.file()), dataset.description.targets[name].kind.form())
+                {
+                    drop(kind.read(path, &beside)?);
                 }
             }
         }

@@ -10,10 +10,10 @@ use imaging::resample::new_shape;
 use super::description::Usable;
 use super::files::Found;
 use super::finding::{Finding, Findings};
-use crate::dataset::error::unnamed_advice;
-use crate::dataset::read::{Mismatch, Placed, check_channels, check_finite, check_intensities, compare, unnamed_labels};
-use crate::dataset::{CaseTarget, Error, Labels, SEGMENTATION, TargetKind};
+use crate::dataset::{Error, SEGMENTATION};
+use crate::kinds::{Form, Look};
 use crate::numpy::median;
+use crate::read::{Mismatch, Placed, check_channels, check_finite, check_intensities, compare};
 
 /// An image file and a number made of its voxels, by which copies are found.
 pub(super) type Seen = (PathBuf, u64);
@@ -50,16 +50,11 @@ pub(super) fn check(folder: &Path, found: &Found, usable: &Usable, reader: Optio
         case.note(path, check_channels(path, channels, usable.description.channel_names.len()));
     }
     for (name, target) in &found.case.targets {
-        let Some(CaseTarget::File(path)) = target else { continue };
-        match &usable.description.targets[name].kind {
-            TargetKind::Labels(labels) => {
-                let foreground = case.labels(path, Some(labels).filter(|_| name != SEGMENTATION || usable.says("labels")));
-                if name == SEGMENTATION {
-                    case.foreground = foreground;
-                }
-            }
-            TargetKind::Regression { channels, .. } => case.map(path, *channels),
-            _ => {}
+        let Some(path) = target.as_ref().and_then(|target| target.file()) else { continue };
+        let Form::Voxels(kind) = usable.description.targets[name].kind.form() else { continue };
+        let foreground = kind.check(path, name != SEGMENTATION || usable.says("labels"), &mut case);
+        if name == SEGMENTATION {
+            case.foreground = foreground;
         }
     }
     let channels = channels.unwrap_or(1);
@@ -113,7 +108,7 @@ struct CaseCheck<'a> {
 impl CaseCheck<'_> {
     /// The number of channels of an image file, if it can be read; `names` are those of its channels, as far as they are known.
     fn image(&mut self, path: &Path, names: &[String]) -> Option<usize> {
-        let image = self.open_map(path)?;
+        let image = self.open_image(path)?;
         for (number, name) in names.iter().enumerate().take(image.volume.channels()) {
             self.note(path, check_intensities(path, number, name, image.volume.channel(number)));
         }
@@ -129,41 +124,8 @@ impl CaseCheck<'_> {
         Some(channels)
     }
 
-    /// A regression target or a map of weights.
-    fn map(&mut self, path: &Path, channels: usize) {
-        if let Some(map) = self.open_map(path) {
-            self.note(path, check_channels(path, map.volume.channels(), channels));
-        }
-    }
-
-    /// A label map; without `labels`, nobody knows which values it may have. Whether it has a voxel of something, if it can be read.
-    fn labels(&mut self, path: &Path, labels: Option<&Labels>) -> Option<bool> {
-        let read = self.reader.map_or_else(|| io::read_labels(path), |reader| reader.read_labels(path));
-        let map = self.note(path, read.map_err(Error::from))?;
-        self.compare(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry });
-        if map.volume.data().iter().all(|value| *value == 0) {
-            self.findings.warning(
-                path,
-                "every voxel is 0, the background",
-                "correct the file; nothing is wrong if there is nothing to see in that case",
-            );
-        }
-        // As the fingerprint has it.
-        let foreground = map.volume.data().iter().any(|value| *value > 0);
-        let Some(labels) = labels else { return Some(foreground) };
-        let unnamed = unnamed_labels(&map.volume, labels);
-        if !unnamed.is_empty() {
-            let voxels = |n: usize| format!("{n} voxel{}", if n == 1 { "" } else { "s" });
-            let values = unnamed.iter().map(|(value, n)| format!("{value} ({})", voxels(*n))).collect::<Vec<_>>().join(", ");
-            let found = format!("label values that dataset.json does not name: {values}; expected {}", labels.summary());
-            let (first, _) = unnamed.first_key_value().expect("not empty");
-            self.findings.error(path, found, unnamed_advice(*first));
-        }
-        Some(foreground)
-    }
-
     /// A file of real numbers, compared with the first image and searched for what is no number.
-    fn open_map(&mut self, path: &Path) -> Option<Image> {
+    fn open_image(&mut self, path: &Path) -> Option<Image> {
         let read = self.reader.map_or_else(|| io::read_image(path), |reader| reader.read_image(path));
         let image = self.note(path, read.map_err(Error::from))?;
         self.compare(Placed::new(path, &image));
@@ -186,6 +148,31 @@ impl CaseCheck<'_> {
 
     fn note<T>(&mut self, path: &Path, result: Result<T, Error>) -> Option<T> {
         result.map_err(|error| self.findings.refused(path, &Error::of_case(self.id, error))).ok()
+    }
+}
+
+impl Look for CaseCheck<'_> {
+    fn labels(&mut self, path: &Path) -> Option<Volume<i16>> {
+        let read = self.reader.map_or_else(|| io::read_labels(path), |reader| reader.read_labels(path));
+        let map = self.note(path, read.map_err(Error::from))?;
+        self.compare(Placed { path, shape: map.volume.spatial(), geometry: &map.geometry });
+        Some(map.volume)
+    }
+
+    fn values(&mut self, path: &Path) -> Option<Volume<f32>> {
+        self.open_image(path).map(|image| image.volume)
+    }
+
+    fn refuse(&mut self, path: &Path, error: Error) {
+        self.findings.refused(path, &Error::of_case(self.id, error));
+    }
+
+    fn error(&mut self, path: &Path, found: String, remedy: &str) {
+        self.findings.error(path, found, remedy);
+    }
+
+    fn warning(&mut self, path: &Path, found: &str, remedy: &str) {
+        self.findings.warning(path, found, remedy);
     }
 }
 

@@ -11,8 +11,8 @@ use imaging::{Volume, io};
 use serde_json::{Map, Value};
 
 use super::{Converted, Error, write_dataset};
-use crate::dataset::description::Entry;
 use crate::dataset::{Description, Error as DatasetError, Rules, resolve};
+use crate::entry::Entry;
 use crate::name::Name;
 use crate::parallel::{Progress, Stage, for_each_case, guarded};
 use crate::scratch::Folders;

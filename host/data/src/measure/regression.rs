@@ -6,7 +6,7 @@ use imaging::Volume;
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Numbers, Shown, columns};
-use super::{CaseRecord, Error, Files, Notes, json, mean, nan_mean};
+use super::{CaseRecord, Collect, Error, Files, Notes, Summarise, json, mean, nan_mean, table};
 
 /// Errors in the unit of the target, over all channels and valid voxels of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,12 +73,6 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Adds a case.
-    pub fn add(&mut self, case: Case) {
-        let place = self.cases.partition_point(|other| other.files < case.files);
-        self.cases.insert(place, case);
-    }
-
     /// The cases, sorted by prediction.
     pub fn cases(&self) -> &[Case] {
         &self.cases
@@ -87,11 +81,6 @@ impl Summary {
     /// Mean of `metric` over the cases that have valid voxels.
     pub fn mean(&self, metric: &Metric<Errors>) -> f64 {
         nan_mean(self.errors().map(metric.of))
-    }
-
-    /// All metrics, case by case.
-    pub fn columns(&self) -> Vec<Column> {
-        columns(&METRICS).map(|metric| Column::new("", metric, self.errors())).collect()
     }
 
     fn errors(&self) -> impl Iterator<Item = &Errors> {
@@ -112,16 +101,40 @@ impl Summary {
             pooled.median_absolute_deviation()
         }))
     }
+}
 
-    /// Writes `summary.json`, laid out as nnU-Net's for segmentation. `notes` say which cases it is about.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
+impl Summarise for Summary {
+    fn measured(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(&METRICS).map(|metric| Column::new("", metric, self.errors())).collect()
+    }
+
+    /// `summary.json`, laid out as nnU-Net's for segmentation.
+    fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
         let mut mean = Numbers::of_means(&METRICS, |metric| self.mean(metric));
         mean.push("constant_MAE", self.constant_mae());
         let cases = self.cases.iter().map(|case| CaseRecord { metrics: Numbers::of_case(&METRICS, &case.errors), files: &case.files });
         Ok(json::write(path, &Record { mean, metric_per_case: cases.collect(), notes })?)
+    }
+    fn table(&self) -> String {
+        table::of_files(self.cases.iter().map(|case| &case.files), &self.columns(), false)
+    }
+
+    fn in_words(&self) -> String {
+        let each: Vec<String> = METRICS.iter().map(|metric| format!("{} {:.4}", metric.name, self.mean(metric))).collect();
+        format!("{} (best constant: MAE {:.4})", each.join(", "), self.constant_mae())
+    }
+}
+
+impl Collect for Summary {
+    type Case = Case;
+
+    fn add(&mut self, case: Case) {
+        let place = self.cases.partition_point(|other| other.files < case.files);
+        self.cases.insert(place, case);
     }
 }
 

@@ -10,7 +10,8 @@ use imaging::Volume;
 use imaging::io::{Geometry, Image, Reader};
 use imaging::normalise::Normalisation;
 
-use super::{Error, Labels};
+use crate::fault::Error;
+use crate::labels::Labels;
 
 /// Reads the image files of a case by `reader` into one volume of `channels` channels: one file each, or fewer that hold several.
 ///
@@ -59,7 +60,7 @@ pub fn read_regression(reader: Reader, path: &Path, channels: usize, image: &Ima
 
 /// A file and where its voxels lie.
 #[derive(Clone, Copy)]
-pub(super) struct Placed<'a> {
+pub(crate) struct Placed<'a> {
     pub path: &'a Path,
     /// (Z, Y, X).
     pub shape: [usize; 3],
@@ -73,7 +74,7 @@ impl<'a> Placed<'a> {
 }
 
 /// One way in which a file does not lie on the voxels of another.
-pub(super) enum Mismatch {
+pub(crate) enum Mismatch {
     /// It cannot be used.
     Refused(Error),
     /// In words: it can be used, and may be what was meant.
@@ -81,7 +82,7 @@ pub(super) enum Mismatch {
 }
 
 /// All mismatches of two files. Other shape or spacing is an error, other origin or direction a warning, as nnU-Net has it.
-pub(super) fn compare(file: Placed, reference: Placed) -> Vec<Mismatch> {
+pub(crate) fn compare(file: Placed, reference: Placed) -> Vec<Mismatch> {
     let mut mismatches = Vec::new();
     let (path, by) = (file.path.to_path_buf(), reference.path.to_path_buf());
     if file.shape != reference.shape {
@@ -100,7 +101,7 @@ pub(super) fn compare(file: Placed, reference: Placed) -> Vec<Mismatch> {
 }
 
 /// Refuses NaN and infinity.
-pub(super) fn check_finite(path: &Path, volume: &Volume<f32>) -> Result<(), Error> {
+pub(crate) fn check_finite(path: &Path, volume: &Volume<f32>) -> Result<(), Error> {
     let Some(index) = volume.data().iter().position(|value| !value.is_finite()) else { return Ok(()) };
     let [_, depth, height, width] = volume.shape();
     let (row, x) = (index / width, index % width);
@@ -112,7 +113,7 @@ pub(super) fn check_finite(path: &Path, volume: &Volume<f32>) -> Result<(), Erro
 }
 
 /// Refuses another number of channels than `dataset.json` gives.
-pub(super) fn check_channels(path: &Path, found: usize, expected: usize) -> Result<(), Error> {
+pub(crate) fn check_channels(path: &Path, found: usize, expected: usize) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(Error::ChannelCount { path: path.to_path_buf(), found, expected }) }
 }
 

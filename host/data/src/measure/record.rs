@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::metric::{Metric, Shown};
 use super::{Files, Notes, classification, nan_mean, regression, segmentation};
-use crate::dataset::TargetKind;
+use crate::labels::Labels;
 
 /// What a `summary.json` says of every case.
 #[derive(Debug)]
@@ -44,30 +44,34 @@ pub struct RecordedValue {
     pub value: f64,
 }
 
-/// Reads the `summary.json` of an output whose target is of this `kind` and whose files end in `ending`.
-///
-/// # Errors
-/// When it cannot be read, or is none.
-pub fn read_summary(path: &Path, kind: &TargetKind, ending: &str) -> Result<Recorded, JsonError> {
-    let name = |files: &Files| {
-        let name = files.prediction.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        name.strip_suffix(ending).map(str::to_owned).unwrap_or(name)
-    };
-    Ok(match kind {
-        TargetKind::Labels(labels) => {
-            let names: Vec<(String, String)> =
-                labels.summary_keys().into_iter().zip(labels.foreground()).map(|(key, (name, _))| (key, name)).collect();
-            Record::<Measured<BTreeMap<String, Numbers>>>::read(path)?
-                .cases(|case| (name(&case.files), compared(&segmentation::METRICS, |metric| of_labels(&case.metrics, &names, metric))))
-        }
-        TargetKind::Regression { .. } => Record::<Measured<Numbers>>::read(path)?.cases(|case| {
-            (name(&case.files), compared(&regression::METRICS, |metric| vec![(String::new(), case.metrics.get(metric.name))]))
-        }),
-        TargetKind::Class { .. } => Record::<Guess>::read(path)?.cases(|Guess { case, prediction, reference }| {
-            let case = classification::Case { case: case.clone(), prediction: *prediction, reference: *reference, scores: Vec::new() };
-            (case.case.clone(), compared(&classification::METRICS, |metric| vec![(String::new(), (metric.of)(&case))]))
-        }),
-    })
+/// Reads the `summary.json` of label maps whose files end in `ending`.
+pub(crate) fn of_label_maps(path: &Path, labels: &Labels, ending: &str) -> Result<Recorded, JsonError> {
+    let names: Vec<(String, String)> =
+        labels.summary_keys().into_iter().zip(labels.foreground()).map(|(key, (name, _))| (key, name)).collect();
+    let record = Record::<Measured<BTreeMap<String, Numbers>>>::read(path)?;
+    Ok(record
+        .cases(|case| (name(&case.files, ending), compared(&segmentation::METRICS, |metric| of_labels(&case.metrics, &names, metric)))))
+}
+
+/// Reads that of maps of real values.
+pub(crate) fn of_values(path: &Path, ending: &str) -> Result<Recorded, JsonError> {
+    Ok(Record::<Measured<Numbers>>::read(path)?.cases(|case| {
+        (name(&case.files, ending), compared(&regression::METRICS, |metric| vec![(String::new(), case.metrics.get(metric.name))]))
+    }))
+}
+
+/// Reads that of classes of whole cases.
+pub(crate) fn of_classes(path: &Path) -> Result<Recorded, JsonError> {
+    Ok(Record::<Guess>::read(path)?.cases(|Guess { case, prediction, reference }| {
+        let case = classification::Case { case: case.clone(), prediction: *prediction, reference: *reference, scores: Vec::new() };
+        (case.case.clone(), compared(&classification::METRICS, |metric| vec![(String::new(), (metric.of)(&case))]))
+    }))
+}
+
+/// The case that a predicted file is of.
+fn name(files: &Files, ending: &str) -> String {
+    let name = files.prediction.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    name.strip_suffix(ending).map(str::to_owned).unwrap_or(name)
 }
 
 #[derive(Deserialize)]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::dataset::Labels;
+use crate::labels::Labels;
 use imaging::Volume;
 use imaging::surface::{SurfaceScratch, surface_metrics};
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Numbers, Shown, columns};
-use super::{CaseRecord, Error, Files, Notes, json, mean, nan_mean};
+use super::{CaseRecord, Collect, Error, Files, Notes, Summarise, json, mean, nan_mean, table};
 
 /// What is measured of one class or region of one case.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -225,12 +225,6 @@ impl Summary {
         Self { foreground: labels.foreground(), keys: labels.summary_keys(), cases: Vec::new() }
     }
 
-    /// Adds a case that was measured with the same `foreground`.
-    pub fn add(&mut self, case: Case) {
-        let place = self.cases.partition_point(|other| other.files < case.files);
-        self.cases.insert(place, case);
-    }
-
     /// Names of the classes or regions.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.foreground.iter().map(|(name, _)| name.as_str())
@@ -251,22 +245,24 @@ impl Summary {
         mean(self.means(metric).into_iter())
     }
 
-    /// All metrics of all classes or regions, case by case.
-    pub fn columns(&self) -> Vec<Column> {
+    fn of_class(&self, class: usize) -> impl Iterator<Item = &Measured> {
+        self.cases.iter().map(move |case| &case.labels[class])
+    }
+}
+
+impl Summarise for Summary {
+    fn measured(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn columns(&self) -> Vec<Column> {
         let of_class =
             |(class, name): (usize, &str)| columns(&METRICS).map(|metric| Column::new(name, metric, self.of_class(class))).collect();
         self.names().enumerate().flat_map::<Vec<_>, _>(of_class).collect()
     }
 
-    fn of_class(&self, class: usize) -> impl Iterator<Item = &Measured> {
-        self.cases.iter().map(move |case| &case.labels[class])
-    }
-
-    /// Writes nnU-Net's `summary.json`, with the surfaces' metrics beside those that nnU-Net has. `notes` say which cases it is about.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
+    /// nnU-Net's `summary.json`, with the surfaces' metrics beside those that nnU-Net has.
+    fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
         // What is not measured has no key.
         let metrics = |has_surfaces: bool| if has_surfaces { &METRICS[..] } else { &METRICS[..OVERLAPS] };
         let has_surfaces = |case: &Case| case.labels.iter().all(|label| label.surface.is_some());
@@ -284,6 +280,24 @@ impl Summary {
             notes,
         };
         Ok(json::write(path, &record)?)
+    }
+    fn table(&self) -> String {
+        table::of_files(self.cases.iter().map(|case| &case.files), &self.columns(), true)
+    }
+
+    fn in_words(&self) -> String {
+        let each: Vec<String> = self.names().zip(self.means(DICE)).map(|(name, dice)| format!("{name} {dice:.4}")).collect();
+        format!("mean Dice {:.4} ({})", self.foreground_mean(DICE), each.join(", "))
+    }
+}
+
+impl Collect for Summary {
+    type Case = Case;
+
+    /// Adds a case that was measured with the same `foreground`.
+    fn add(&mut self, case: Case) {
+        let place = self.cases.partition_point(|other| other.files < case.files);
+        self.cases.insert(place, case);
     }
 }
 

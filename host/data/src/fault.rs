@@ -1,5 +1,6 @@
 //! What can be wrong with a raw data set, each with the file and the remedy.
 
+use crate::name::SEGMENTATION;
 use crate::parallel::Panicked;
 use imaging::io::{JsonError, Reader};
 use std::path::{Path, PathBuf};
@@ -273,5 +274,5 @@ pub(crate) fn unnamed_advice(value: i16) -> &'static str {
 
 /// `labelsTr` cannot be declared optional, every other target can.
 fn optional_hint(target: &str) -> &'static str {
-    if target == super::SEGMENTATION { "" } else { ", or set \"optional\": true on that target in dataset.json" }
+    if target == SEGMENTATION { "" } else { ", or set \"optional\": true on that target in dataset.json" }
 }

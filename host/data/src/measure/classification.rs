@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::metric::{Column, Metric, Shown, columns};
-use super::{Error, Notes, json, mean, nan_mean};
+use super::{Collect, Error, Notes, Summarise, json, mean, nan_mean};
+use crate::csv::{self, Cell};
 
 /// One case: a score for each class, and the true class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,12 +61,6 @@ impl Summary {
         Self { classes, cases: Vec::new() }
     }
 
-    /// Adds a case.
-    pub fn add(&mut self, case: Case) {
-        let place = self.cases.partition_point(|other| other.case < case.case);
-        self.cases.insert(place, case);
-    }
-
     /// The cases, sorted by id.
     pub fn cases(&self) -> &[Case] {
         &self.cases
@@ -74,11 +69,6 @@ impl Summary {
     /// Share of cases whose class is predicted.
     pub fn accuracy(&self) -> f64 {
         mean(self.cases.iter().map(METRICS[0].of))
-    }
-
-    /// All metrics, case by case.
-    pub fn columns(&self) -> Vec<Column> {
-        columns(&METRICS).map(|metric| Column::new("", metric, self.cases.iter())).collect()
     }
 
     /// Accuracy of always guessing the class that is most frequent among these cases.
@@ -97,12 +87,18 @@ impl Summary {
     pub fn macro_auc(&self) -> f64 {
         nan_mean((0..self.classes.len()).map(|class| self.auc(class)))
     }
+}
 
-    /// Writes `summary.json`. `notes` say which cases it is about.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
+impl Summarise for Summary {
+    fn measured(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(&METRICS).map(|metric| Column::new("", metric, self.cases.iter())).collect()
+    }
+
+    fn write(&self, path: &Path, notes: &Notes) -> Result<(), Error> {
         let record = Record {
             auc_per_class: (0..self.classes.len()).map(|class| self.auc(class)).collect(),
             classes: &self.classes,
@@ -111,6 +107,29 @@ impl Summary {
             notes,
         };
         Ok(json::write(path, &record)?)
+    }
+    fn table(&self) -> String {
+        let mut table = String::new();
+        csv::row(&mut table, ["case", "prediction", "reference"].map(Cell::Text));
+        for case in &self.cases {
+            let numbers = [case.prediction, case.reference].map(|class| Cell::Number(class as f64));
+            csv::row(&mut table, [Cell::Text(&case.case)].into_iter().chain(numbers));
+        }
+        table
+    }
+
+    fn in_words(&self) -> String {
+        let (accuracy, auc, majority) = (self.accuracy(), self.macro_auc(), self.majority_rate());
+        format!("accuracy {accuracy:.4}, AUC {auc:.4} (majority: accuracy {majority:.4})")
+    }
+}
+
+impl Collect for Summary {
+    type Case = Case;
+
+    fn add(&mut self, case: Case) {
+        let place = self.cases.partition_point(|other| other.case < case.case);
+        self.cases.insert(place, case);
     }
 }
 

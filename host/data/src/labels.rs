@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::Error;
-use super::description::{Entry, Rules};
+use crate::entry::{Entry, Rules};
+use crate::fault::Error;
 
 /// What the values of a label map mean.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Labels {
     }
 
     /// Reads the keys `labels` and `regions_class_order` of `parent`.
-    pub(super) fn parse(parent: &Entry) -> Result<Self, Error> {
+    pub(crate) fn parse(parent: &Entry) -> Result<Self, Error> {
         let entry = parent.required("labels", "an object such as {\"background\": 0, \"organ\": 1}")?;
         let mut names = IndexMap::new();
         let mut lists = BTreeSet::new();
