@@ -6,7 +6,8 @@ use super::place::Place;
 use crate::config::{Arguments, Augmenting, Data, Foreground, PlanChoice};
 use crate::console::say;
 use crate::environment::Environment;
-use crate::loading::{Batch, Levels, LoaderOptions, Phase, Sampling, Share, Source, preview};
+use crate::kinds::Drawn;
+use crate::loading::{Batch, LoaderOptions, Phase, Sampling, Share, Source, preview};
 use crate::network::planned;
 use crate::report::picture::Layer;
 use crate::report::picture::contact_sheet::{self, Line};
@@ -150,7 +151,7 @@ fn source_and_options(args: &PreviewArgs, dataset: &Dataset, prepared: &Prepared
 
 /// Names of the targets that have voxels.
 fn drawn_targets(batch: &Batch) -> impl Iterator<Item = &str> {
-    batch.targets.iter().filter(|(_, target)| !matches!(target.levels, Levels::Class(_))).map(|(name, _)| name.as_str())
+    batch.targets.iter().filter(|(_, target)| target.levels.is_dense()).map(|(name, _)| name.as_str())
 }
 
 /// One sample of a batch.
@@ -160,48 +161,19 @@ struct Shown {
     slice: usize,
 }
 
-/// What is drawn of a target.
-enum Drawn {
-    Labels(Volume<i16>),
-    Values(Volume<f32>),
-}
-
 impl Shown {
     fn new(batch: &Batch, sample: usize, names: &[&str]) -> Self {
-        let shape = |shape: &[usize], channels: usize| [channels, shape[2], shape[3], shape[4]];
-        let targets = names.iter().map(|name| match &batch.targets[*name].levels {
-            Levels::Labels(levels) => Drawn::Labels(Volume::new(shape(&levels[0].shape, 1), levels[0].sample(sample).to_vec())),
-            Levels::Regions(levels) => Drawn::Labels(paint(shape(&levels[0].shape, 1), levels[0].sample(sample))),
-            Levels::Regression(levels) => {
-                Drawn::Values(Volume::new(shape(&levels[0].shape, levels[0].shape[1]), levels[0].sample(sample).to_vec()))
-            }
-            Levels::Class(_) => unreachable!("left out"),
-        });
-        let targets: Vec<Drawn> = targets.collect();
+        let targets: Vec<Drawn> = names.iter().filter_map(|name| batch.targets[*name].levels.drawn(sample)).collect();
         let image = &batch.image;
-        let slice = targets.iter().find_map(|target| if let Drawn::Labels(labels) = target { Some(best_planes(labels)[0]) } else { None });
+        let slice = targets.iter().find_map(Drawn::labels).map(|labels| best_planes(labels)[0]);
         Self {
-            image: Volume::new(shape(&image.shape, image.shape[1]), image.sample(sample).to_vec()),
+            image: Volume::new([image.shape[1], image.shape[2], image.shape[3], image.shape[4]], image.sample(sample).to_vec()),
             targets,
             slice: slice.unwrap_or(image.shape[2] / 2),
         }
     }
 
     fn line(&self) -> Line<'_> {
-        let layers = self.targets.iter().map(|drawn| match drawn {
-            Drawn::Labels(labels) => Layer::Labels(labels),
-            Drawn::Values(values) => Layer::Values(values),
-        });
-        Line { image: &self.image, layers: layers.collect(), slice: self.slice }
+        Line { image: &self.image, layers: self.targets.iter().map(Layer::from).collect(), slice: self.slice }
     }
-}
-
-/// Regions as labels: the last one that a voxel belongs to.
-fn paint(shape: [usize; 4], regions: &[bool]) -> Volume<i16> {
-    let voxels: usize = shape.iter().product();
-    let mut labels = vec![0; voxels];
-    for (number, region) in regions.chunks_exact(voxels.max(1)).enumerate() {
-        labels.iter_mut().zip(region).filter(|(_, inside)| **inside).for_each(|(label, _)| *label = number as i16 + 1);
-    }
-    Volume::new(shape, labels)
 }

@@ -5,9 +5,9 @@ use super::rig::Rig;
 use super::state::{STEPS, grown};
 use super::targets::subsample;
 use super::{Finding, Subject, must};
+use crate::kinds;
 use crate::plugin::LoadedTransform;
 use data::dataset::TargetKind;
-use data::kinds::Regression;
 use indexmap::IndexMap;
 use plugin_api::extensions::{MadeTarget, Sample, TargetPatch, Values, ValuesMut};
 use plugin_api::task::{Kind, Target as Spec};
@@ -213,13 +213,14 @@ fn numbers(tensor: &Tensor, index: usize) -> Result<Vec<f32>, Finding> {
 /// Memory for what a transform makes.
 fn memory(kinds: &IndexMap<String, TargetKind>, voxels: usize) -> Vec<Patch> {
     let patch = |(name, kind): (&String, &TargetKind)| {
-        let values = match kind {
-            TargetKind::Labels(labels) if labels.has_regions() => Owned::Regions(vec![true; voxels * labels.target_channels()]),
-            TargetKind::Labels(_) => Owned::Labels(vec![-1; voxels]),
-            TargetKind::Regression(Regression { channels, .. }) => Owned::Regression(vec![f32::NAN; voxels * channels]),
-            TargetKind::Class(_) => Owned::Class(-1),
+        let len = voxels * kinds::of(kind).values_per_voxel();
+        let values = match kinds::of(kind).told().kind {
+            Kind::Regions => Owned::Regions(vec![true; len]),
+            Kind::Labels => Owned::Labels(vec![-1; len]),
+            Kind::Regression | Kind::Aux => Owned::Regression(vec![f32::NAN; len]),
+            Kind::Class => Owned::Class(-1),
         };
-        let valid = if matches!(kind, TargetKind::Class(_)) { Vec::new() } else { vec![false; voxels] };
+        let valid = if kind.is_dense() { vec![false; voxels] } else { Vec::new() };
         Patch { name: name.clone(), values, valid, present: false }
     };
     kinds.iter().map(patch).collect()

@@ -6,7 +6,6 @@ use rand::{Rng, RngExt};
 
 use super::sampler::Voxels;
 use super::{Error, LoaderOptions, Source};
-use data::dataset::TargetKind;
 use data::preprocess::{CaseStore, StoredCase};
 
 /// Files that are kept open (mapped, which costs no memory). Beyond that a case is opened whenever it is drawn: Linux maps 65,530
@@ -120,7 +119,7 @@ impl Cases {
 pub(super) fn foreground<'a>(stored: &StoredCase, source: &Source, options: &'a LoaderOptions) -> Vec<Voxels<'a>> {
     let mut found = Vec::new();
     for target in &options.foreground {
-        let Some(TargetKind::Labels(labels)) = source.targets.get(target).map(|target| &target.kind) else { continue };
+        let Some(labels) = source.targets.get(target).and_then(|target| target.kind.labels()) else { continue };
         // The store numbers classes as `Labels::foreground` does; one past them are annotated voxels.
         let counts = stored.location_counts(target).iter().take(labels.foreground().len()).enumerate();
         found.extend(counts.filter(|(_, count)| **count > 0).map(|(class, &count)| Voxels { target, class, count }));

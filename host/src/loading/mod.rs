@@ -29,7 +29,6 @@ mod share;
 mod stage;
 #[cfg(test)]
 mod synchrony_tests;
-mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +38,8 @@ use imaging::augment::Augmentation;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-pub use batch::{Array, Batch, Levels, TargetBatch};
+pub use crate::kinds::{Array, Levels, TargetBatch};
+pub use batch::Batch;
 pub use error::Error;
 pub use key::data_key;
 pub use loader::{Loader, preview};
@@ -47,7 +47,7 @@ pub use sample::Times;
 pub use share::Share;
 pub use stage::{Sample, Stage};
 
-use data::dataset::{Dataset, Target, TargetKind, TargetSource};
+use data::dataset::{Dataset, Target};
 use data::preprocess::{CaseStore, Prepared};
 
 /// Where cases come from.
@@ -217,11 +217,10 @@ impl Sampling {
 /// # Errors
 /// When one is not there, has no labels, or has no files.
 pub fn check_foreground(targets: &IndexMap<String, Target>, names: &[String]) -> Result<(), Error> {
-    let has_labels = |target: &Target| matches!((&target.kind, &target.source), (TargetKind::Labels(_), TargetSource::Maps(_)));
-    match names.iter().find(|name| !targets.get(*name).is_some_and(has_labels)) {
+    match names.iter().find(|name| !targets.get(*name).is_some_and(Target::is_label_map)) {
         None => Ok(()),
         Some(name) => {
-            let known = targets.iter().filter(|(_, target)| has_labels(target)).map(|(name, _)| name.as_str());
+            let known = targets.iter().filter(|(_, target)| target.is_label_map()).map(|(name, _)| name.as_str());
             Err(Error::Foreground { found: name.clone(), known: known.collect::<Vec<_>>().join(", ") })
         }
     }

@@ -5,28 +5,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use imaging::Volume;
-use imaging::augment::{Recipe, Scratch};
+use imaging::augment::Recipe;
 use rand::{Rng, RngExt};
 
 use super::cases::{Cases, Opened, foreground};
 use super::sampler::{Locations, Voxels, patch_origin};
-use super::targets::{put_derived, put_labels, put_regression};
-use super::{Batch, Error, Levels, LoaderOptions, Source, random};
-use data::dataset::{DeriveMemory, Origin, SEGMENTATION, Target, TargetKind, TargetSource};
-use data::kinds::Regression;
+use super::{Batch, Error, LoaderOptions, Source, random};
+use crate::kinds::{self, LoadError, Memory, Stored};
+use data::dataset::{Origin, SEGMENTATION, Target, TargetSource};
 use data::preprocess::StoredCase;
 
 /// What makes samples: memory that is used for all of them, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Maker {
     image: Volume<f32>,
-    map: Volume<f32>,
-    labels: Volume<i16>,
+    memory: Memory,
     /// The patch of every labels target, in the order of [`Source::targets`]; empty for the others and for what a case lacks.
     patches: Vec<Vec<i16>>,
-    scratch: Scratch,
-    derive: DeriveMemory,
-    derived: Vec<i16>,
     inside: Vec<bool>,
     /// Time spent since it was last asked for.
     pub times: Times,
@@ -92,7 +87,9 @@ impl Place {
     ) -> Result<Drawn<'a>, Error> {
         let id = cases.id(case);
         let stored = cases.open(case)?;
-        check_channels(id, "image", stored.channels(), source.channels())?;
+        if stored.channels() != source.channels() {
+            return Err(other_channels(id, "image", stored.channels(), source.channels()));
+        }
         let centre = match locations(&stored, source, options, class).draw(show_foreground, rng) {
             Some((Voxels { target, class, .. }, number)) => stored.location(target, class, number).map_err(failed(id))?,
             None => None,
@@ -119,10 +116,9 @@ impl Maker {
         stored.fetch(recipe.source());
         let fetched = Instant::now();
         self.times.read += fetched - start;
-        let decode_before = self.times.decode;
-        self.decode(|maker| stored.read_image(recipe.source(), &mut maker.image).map_err(failed(id)))?;
+        self.memory.decode(|_| stored.read_image(recipe.source(), &mut self.image)).map_err(failed(id))?;
         let image = batch.image.slot(index);
-        recipe.image(self.image.view(), image, &mut self.scratch);
+        recipe.image(self.image.view(), image, &mut self.memory.scratch);
 
         self.patches.resize_with(source.targets.len(), Vec::new);
         let voxels = options.patch.iter().product();
@@ -132,35 +128,12 @@ impl Maker {
             if matches!(target.source, TargetSource::Derived { .. }) {
                 continue;
             }
-            let present = match &target.kind {
-                TargetKind::Labels(kind) => {
-                    let present = self.decode(|maker| stored.read_labels(name, recipe.source(), &mut maker.labels).map_err(failed(id)))?;
-                    if present {
-                        let patch = &mut self.patches[number];
-                        patch.resize(voxels, 0);
-                        recipe.labels(self.labels.view(), patch, &mut self.scratch);
-                        put_labels(out, kind, index, patch);
-                        out.set_present(index, true);
-                    }
-                    present
-                }
-                TargetKind::Regression(Regression { channels, pad, vectors }) => {
-                    let present = self.decode(|maker| stored.read_map(name, recipe.source(), &mut maker.map).map_err(failed(id)))?;
-                    if present {
-                        check_channels(id, name, self.map.channels(), *channels)?;
-                        put_regression(out, index, recipe, &self.map, *pad, vectors.then_some(source.spacing));
-                    }
-                    present
-                }
-                TargetKind::Class(_) => match (stored.class(name), &mut out.levels) {
-                    (Some(class), Levels::Class(classes)) => {
-                        classes.data[index] = class as i64;
-                        out.set_present(index, true);
-                        true
-                    }
-                    _ => false,
-                },
-            };
+            let from = Stored { name, case: stored, recipe, spacing: source.spacing, voxels };
+            let loaded = kinds::of(&target.kind).load(&from, &mut self.memory, &mut self.patches[number], out, index);
+            let present = loaded.map_err(|error| match error {
+                LoadError::Store(error) => failed(id)(error),
+                LoadError::Channels { found, expected } => other_channels(id, name, found, expected),
+            })?;
             if !present {
                 out.set_absent(index);
             }
@@ -173,7 +146,9 @@ impl Maker {
         {
             mask(batch.image.slot(index), &self.patches[segmentation], &source.use_mask_for_norm);
         }
-        self.times.augment += fetched.elapsed() - (self.times.decode - decode_before);
+        let decoding = std::mem::take(&mut self.memory.decoding);
+        self.times.decode += decoding;
+        self.times.augment += fetched.elapsed() - decoding;
         Ok(())
     }
 
@@ -195,25 +170,14 @@ impl Maker {
     ) {
         let TargetSource::Derived { from, operation } = &target.source else { return };
         let out = &mut batch.targets[number];
-        let origin = source.targets.get_full(from).and_then(|(from, _, origin)| match &origin.kind {
-            TargetKind::Labels(kind) => Some((kind, &self.patches[from])),
-            _ => None,
-        });
+        let origin = source.targets.get_full(from).and_then(|(from, _, origin)| Some((origin.kind.labels()?, &self.patches[from])));
         match origin {
             Some((kind, labels)) if !labels.is_empty() => {
                 let origin = Origin { kind, labels, spatial: options.patch, spacing: source.spacing };
-                put_derived(out, &target.kind, index, operation, (recipe, &origin), (&mut self.derive, &mut self.derived));
+                kinds::of(&target.kind).derive(operation, recipe, &origin, &mut self.memory, out, index);
             }
             _ => out.set_absent(index),
         }
-    }
-
-    /// Runs `decode` and counts its time.
-    fn decode<T>(&mut self, decode: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        let start = Instant::now();
-        let done = decode(self);
-        self.times.decode += start.elapsed();
-        done
     }
 }
 
@@ -228,7 +192,7 @@ fn locations<'a>(stored: &StoredCase, source: &Source, options: &'a LoaderOption
         foreground.retain(|voxels| voxels.target == target && voxels.class == number);
     }
     let annotated = options.foreground.iter().find_map(|target| {
-        let TargetKind::Labels(labels) = &source.targets.get(target)?.kind else { return None };
+        let labels = source.targets.get(target)?.kind.labels()?;
         // The store numbers classes as `Labels::foreground` does; one past them are annotated voxels.
         let class = labels.foreground().len();
         let count = *stored.location_counts(target).get(class)?;
@@ -249,11 +213,8 @@ fn mask(image: &mut [f32], labels: &[i16], use_mask: &[bool]) {
     }
 }
 
-fn check_channels(case: &str, what: &str, found: usize, expected: usize) -> Result<(), Error> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::Content { case: case.to_owned(), found: format!("{what} with {found} channels"), expected: format!("{expected} channels") })
+fn other_channels(case: &str, what: &str, found: usize, expected: usize) -> Error {
+    Error::Content { case: case.to_owned(), found: format!("{what} with {found} channels"), expected: format!("{expected} channels") }
 }
 
 /// Runs `work`; a panic becomes an error that names the case, so that a run ends with a message instead of waiting forever.

@@ -8,7 +8,7 @@ use imaging::{BoundingBox, Volume};
 use proptest::prelude::*;
 
 use super::*;
-use data::dataset::{Operation, SEGMENTATION, TargetKind};
+use data::dataset::{Operation, SEGMENTATION, TargetKind, TargetSource};
 use data::kinds::{Class, Labels, Regression};
 use data::preprocess::{CaseStore, Inputs, PreprocessedCase, Properties};
 

@@ -15,7 +15,7 @@ mod unet;
 pub use engine::{Engine, EngineChoice, EngineName, Processor, Refused, choose};
 pub use parameters::{Group, PLUGIN, Parameter, Parameters};
 pub use precision::Precision;
-pub use task::{all_told, made_kind, output_kind, task, told};
+pub use task::{all_told, made_kind, task, told};
 pub use trunks::{Layers, Trunk, TrunkGraph, planned, trunk};
 
 use crate::shim::says_out_of_memory;

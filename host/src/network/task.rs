@@ -1,6 +1,7 @@
 //! What a trainer is told of its network and its data set, and what a plugin tells of targets that it makes.
 
 use super::Trunk;
+use crate::kinds;
 use data::dataset::{Labels, Operation, Target, TargetKind, TargetSource};
 use data::kinds::{Class, MOST_CHANNELS, Regression};
 use indexmap::IndexMap;
@@ -27,16 +28,6 @@ pub fn task(trunk: &dyn Trunk, patch_size: &[usize], spacing: &[f64], targets: I
     }
 }
 
-/// The kind of an output for a target of `kind`.
-pub fn output_kind(kind: &TargetKind) -> Kind {
-    match kind {
-        TargetKind::Labels(labels) if labels.has_regions() => Kind::Regions,
-        TargetKind::Labels(_) => Kind::Labels,
-        TargetKind::Regression(_) => Kind::Regression,
-        TargetKind::Class(_) => Kind::Class,
-    }
-}
-
 /// The targets of a data set as trainers are told of them.
 pub fn all_told(targets: &IndexMap<String, Target>) -> IndexMap<String, Told> {
     targets.iter().map(|(name, target)| (name.clone(), told(target))).collect()
@@ -44,20 +35,12 @@ pub fn all_told(targets: &IndexMap<String, Target>) -> IndexMap<String, Told> {
 
 /// A target as trainers are told of it.
 pub fn told(target: &Target) -> Told {
-    let kind = output_kind(&target.kind);
-    let (channels, classes, ignore) = match &target.kind {
-        TargetKind::Labels(labels) => {
-            let classes = labels.foreground().into_iter().map(|(name, _)| name).collect();
-            (labels.channels(), classes, labels.ignore.map(i64::from))
-        }
-        TargetKind::Regression(Regression { channels, .. }) => (*channels, Vec::new(), None),
-        TargetKind::Class(Class { classes }) => (classes.len(), classes.clone(), None),
-    };
+    let kinds::Told { kind, channels, classes, ignore } = kinds::of(&target.kind).told();
     let skeleton_of = match &target.source {
         TargetSource::Derived { from, operation: Operation::Skeleton } => Some(from.clone()),
         _ => None,
     };
-    let vectors = matches!(target.kind, TargetKind::Regression(Regression { vectors: true, .. }));
+    let vectors = target.kind.is_vector();
     let (optional, weighs) = (target.optional, target.weighs.clone());
     Told { kind, channels: channels as i64, classes, ignore, optional, weighs, skeleton_of, vectors }
 }

@@ -5,9 +5,9 @@
 
 use super::backend::{Plugin, TransformCalls};
 use super::error::CallError;
+use crate::kinds;
 use crate::network::made_kind;
 use data::dataset::{TargetKind, is_target_name};
-use data::kinds::Regression;
 use indexmap::IndexMap;
 use plugin_api::extensions::{MadeTarget, Sample, Values, ValuesMut};
 use plugin_api::task::Target;
@@ -89,16 +89,15 @@ impl LoadedTransform {
         }
         assert_eq!(made.len(), self.kinds.len(), "all targets are made");
         for (made, (name, kind)) in made.iter().zip(&self.kinds) {
-            let right = match (&made.values, kind) {
-                (ValuesMut::Regions(regions), TargetKind::Labels(labels)) if labels.has_regions() => {
-                    regions.len() == voxels * labels.target_channels()
-                }
-                (ValuesMut::Labels(values), TargetKind::Labels(labels)) => !labels.has_regions() && values.len() == voxels,
-                (ValuesMut::Regression(values), TargetKind::Regression(Regression { channels, .. })) => values.len() == voxels * channels,
-                (ValuesMut::Class(_), TargetKind::Class(_)) => true,
-                _ => false,
+            let (is, len) = match &made.values {
+                ValuesMut::Labels(labels) => (Kind::Labels, labels.len()),
+                ValuesMut::Regions(regions) => (Kind::Regions, regions.len()),
+                ValuesMut::Regression(values) => (Kind::Regression, values.len()),
+                ValuesMut::Class(_) => (Kind::Class, 1),
             };
-            let masked = made.valid.len() == if matches!(kind, TargetKind::Class(_)) { 0 } else { voxels };
+            let (of_kind, dense) = (kinds::of(kind), if kind.is_dense() { voxels } else { 1 });
+            let right = is == of_kind.told().kind && len == dense * of_kind.values_per_voxel();
+            let masked = made.valid.len() == if kind.is_dense() { voxels } else { 0 };
             assert!(right && masked && made.name == name, "no room for target '{name}'");
         }
     }

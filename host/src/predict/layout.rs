@@ -1,6 +1,7 @@
 //! Which files a prediction becomes.
 
-use super::{CaseFiles, Error, Exported, Extras, Predicted, npz, pickled, write};
+use super::{CaseFiles, Error, Exported, Extras, Predicted, npz, pickled};
+use crate::kinds;
 use data::dataset::TargetKind;
 use data::evaluate::folder::BESIDE_PREDICTIONS;
 use data::plan::Plans;
@@ -34,7 +35,7 @@ impl Layout<'_> {
 
     /// The file of an output for one case.
     pub fn path(&self, output: &str, case: &str) -> PathBuf {
-        let ending = if matches!(self.targets.get(output), Some(TargetKind::Class(_))) { ".json" } else { self.ending };
+        let ending = self.targets.get(output).map_or(self.ending, |kind| kind.ending(self.ending));
         self.folder(output).join(format!("{case}{ending}"))
     }
 
@@ -68,10 +69,10 @@ impl Layout<'_> {
         let mut files = Vec::new();
         for (output, kind) in self.targets {
             let path = self.path(output, case);
-            if matches!(kind, TargetKind::Labels(_)) && self.extras.probabilities {
+            if kind.labels().is_some() && self.extras.probabilities {
                 files.extend(["npz", "pkl"].map(|ending| self.folder(output).join(format!("{case}.{ending}"))));
             }
-            if matches!(kind, TargetKind::Class(_)) { files.push(path) } else { maps.push(path) }
+            if kind.is_dense() { maps.push(path) } else { files.push(path) }
         }
         files.extend(maps.iter().filter_map(|map| imaging::io::beside(map, geometry)));
         files.extend(maps);
@@ -79,10 +80,8 @@ impl Layout<'_> {
     }
 
     fn region_folders(&self) -> impl Iterator<Item = PathBuf> {
-        let with_regions = self.targets.iter().filter_map(|(output, kind)| match kind {
-            TargetKind::Labels(labels) if self.extras.regions && labels.has_regions() => Some((output, labels)),
-            _ => None,
-        });
+        let labels = self.targets.iter().filter_map(|(output, kind)| Some((output, kind.labels()?)));
+        let with_regions = labels.filter(|(_, labels)| self.extras.regions && labels.has_regions());
         with_regions.flat_map(|(output, labels)| labels.foreground().into_iter().map(|(region, _)| self.folder(output).join(region)))
     }
 
@@ -102,7 +101,7 @@ impl Layout<'_> {
                 npz::write(&path, "probabilities", probabilities)?;
                 pickled::write(&path.with_extension("pkl"), properties, geometry, self.plans)?;
             }
-            write(&self.path(name, &case.id), prediction, &self.targets[name.as_str()], geometry)?;
+            kinds::of(&self.targets[name.as_str()]).write(&self.path(name, &case.id), prediction, geometry)?;
         }
         Ok(())
     }

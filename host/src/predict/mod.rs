@@ -23,8 +23,9 @@ mod sliding_window;
 mod tiles;
 mod validate;
 
+pub use crate::kinds::{Exported, Extras, Prediction};
 pub use cases::{BadCase, CaseFiles, find_cases};
-pub use export::{Exported, Exporter, Extras, Prediction, write};
+pub use export::Exporter;
 pub use folder::{Done, predict_files};
 pub use gather::gather;
 pub use inputs::{Inputs, Preprocessed};

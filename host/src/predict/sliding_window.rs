@@ -4,7 +4,6 @@ use super::fold::{Fold, Tiles, part};
 use super::{gaussian, tiles};
 use crate::model::Error;
 use data::dataset::TargetKind;
-use data::kinds::Regression;
 use data::plan::Configuration;
 use imaging::VolumeView;
 use indexmap::IndexMap;
@@ -38,8 +37,7 @@ impl Window {
 
 /// Outputs whose channels are components of vectors.
 fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
-    let is_vectors = |kind: &TargetKind| matches!(kind, TargetKind::Regression(Regression { vectors: true, .. }));
-    targets.iter().filter(|(_, kind)| is_vectors(kind)).map(|(name, _)| name.clone()).collect()
+    targets.iter().filter(|(_, kind)| kind.is_vector()).map(|(name, _)| name.clone()).collect()
 }
 
 /// Slices that go through the CPU engine at once: enough that the weights of its deep layers are read seldom.

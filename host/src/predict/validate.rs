@@ -1,15 +1,15 @@
 //! Predicts and measures the validation cases of a fold.
 
-use super::{CaseFiles, Error, Exported, Extras, Layout, Predicted, Prediction, Predictor, Preprocessed, Window, write};
+use super::{CaseFiles, Error, Exported, Extras, Layout, Predicted, Prediction, Predictor, Preprocessed, Window};
 use crate::environment::Stop;
+use crate::kinds::{self, Measurable};
 use crate::model::Model;
 use crate::network::EngineChoice;
 use crate::report::Bar;
-use data::dataset::{Case, CaseTarget, Dataset, DeriveMemory, Derived, Operation, Origin, TargetKind, TargetSource, clear_unknown, derive};
-use data::kinds::{Case as Measure, Summary};
-use data::measure::{Files, Notes, TOLERANCE, classification, regression, segmentation};
+use data::dataset::{Case, Dataset, Operation, Origin, TargetKind, TargetSource};
+use data::kinds::Summary;
+use data::measure::Notes;
 use data::preprocess::{self, Prepared};
-use imaging::Volume;
 use imaging::io::{ABANDONED, Reader, remove_leftovers};
 use indexmap::IndexMap;
 use std::fmt::Display;
@@ -99,7 +99,7 @@ pub fn validate(model: &Model, validation: &Validation) -> Result<Option<Lines>,
         for (name, Exported { prediction, .. }) in outputs {
             let Some(measured) = measured.get_mut(name.as_str()) else { continue };
             let path = layout.path(&name, &case.id);
-            write(&path, &prediction, &targets[&name], &geometry)?;
+            kinds::of(&targets[&name]).write(&path, &prediction, &geometry)?;
             measured.add(validation.dataset, case, path, &prediction)?;
         }
         bar.step();
@@ -146,25 +146,14 @@ impl Measured<'_> {
             return self.add_derived(dataset, case, path, prediction, (from, operation));
         }
         let Some(Some(target)) = case.targets.get(self.target) else { return Ok(()) };
-        let measured = match (self.kind, prediction, target) {
-            (TargetKind::Labels(labels), Prediction::Labels(prediction), CaseTarget::File(reference)) => {
-                let files = Files { prediction: path, reference: reference.clone() };
-                let reference = self.reader.read_labels(reference)?;
-                let scale = Some((reference.geometry.spacing(), TOLERANCE));
-                let (foreground, ignore) = (labels.foreground(), labels.ignore);
-                Measure::Labels(segmentation::case_metrics(files, prediction, &reference.volume, &foreground, ignore, scale)?)
+        let measured = Measurable { case: &case.id, path: &path, prediction, reader: self.reader };
+        match kinds::of(self.kind).measure(&measured, target)? {
+            Some(measured) => self.summary.add(measured),
+            None => {
+                let reason = format!("the prediction is of another kind than target '{}'", self.target);
+                return Err(Error::Target { path, reason });
             }
-            (TargetKind::Regression(_), Prediction::Regression(prediction), CaseTarget::File(reference)) => {
-                let files = Files { prediction: path, reference: reference.clone() };
-                let reference = self.reader.read_image(reference)?.volume;
-                Measure::Regression(regression::case_metrics(files, prediction, &reference, None)?)
-            }
-            (TargetKind::Class(_), Prediction::Class(scores), CaseTarget::Class(reference)) => {
-                Measure::Class(classification::case_metrics(case.id.to_string(), scores.clone(), *reference)?)
-            }
-            _ => return Err(self.other_kind(path)),
-        };
-        self.summary.add(measured);
+        }
         Ok(())
     }
 
@@ -179,40 +168,14 @@ impl Measured<'_> {
         prediction: &Prediction,
         (from, operation): (&str, &Operation),
     ) -> Result<(), Error> {
-        /// No derived label.
-        const IGNORED: i16 = i16::MAX;
-        let kind = dataset.description.targets.get(from).map(|target| &target.kind);
-        let (Some(TargetKind::Labels(kind)), Some(Some(CaseTarget::File(file)))) = (kind, case.targets.get(from)) else { return Ok(()) };
+        let kind = dataset.description.targets.get(from).and_then(|target| target.kind.labels());
+        let (Some(kind), Some(file)) = (kind, case.targets.get(from).and_then(|target| target.as_ref()?.file())) else { return Ok(()) };
         let map = self.reader.read_labels(file)?;
         let origin = Origin { kind, labels: map.volume.data(), spatial: map.volume.spatial(), spacing: map.geometry.spacing() };
-        let files = Files { prediction: path, reference: file.clone() };
-        let memory = &mut DeriveMemory::default();
-        let mut valid = Volume::filled(map.volume.shape(), true);
-        let measured = match (self.kind, prediction) {
-            (TargetKind::Labels(labels), Prediction::Labels(prediction)) => {
-                let mut reference = Volume::filled(map.volume.shape(), 0);
-                derive(operation, &origin, memory, Derived::Labels(reference.data_mut()));
-                clear_unknown(&origin, None, memory, valid.data_mut());
-                reference.data_mut().iter_mut().zip(valid.data()).filter(|(_, valid)| !**valid).for_each(|(label, _)| *label = IGNORED);
-                let scale = Some((origin.spacing, TOLERANCE));
-                let foreground = labels.foreground();
-                Measure::Labels(segmentation::case_metrics(files, prediction, &reference, &foreground, Some(IGNORED), scale)?)
-            }
-            (TargetKind::Regression(_), Prediction::Regression(prediction)) => {
-                let mut reference = Volume::filled(map.volume.shape(), 0.0);
-                if !derive(operation, &origin, memory, Derived::Values(reference.data_mut())) {
-                    return Ok(());
-                }
-                clear_unknown(&origin, Some(reference.data()), memory, valid.data_mut());
-                Measure::Regression(regression::case_metrics(files, prediction, &reference, Some(&valid))?)
-            }
-            _ => return Err(self.other_kind(files.prediction)),
-        };
-        self.summary.add(measured);
+        let measured = Measurable { case: &case.id, path: &path, prediction, reader: self.reader };
+        if let Some(measured) = kinds::of(self.kind).measure_derived(&measured, operation, &origin, file)? {
+            self.summary.add(measured);
+        }
         Ok(())
-    }
-
-    fn other_kind(&self, path: PathBuf) -> Error {
-        Error::Target { path, reason: format!("the prediction is of another kind than target '{}'", self.target) }
     }
 }

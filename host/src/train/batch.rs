@@ -1,10 +1,11 @@
 //! Batches of the loader as tensors on the device: loaded once for all learners, with what the plugin of each has made of them.
 
-use crate::loading::{self, Array, Levels, TargetBatch};
+use crate::kinds::levels::all;
+use crate::loading::{self, TargetBatch};
 use crate::network::Error;
 use indexmap::IndexMap;
 use plugin_api::{Batch, Target};
-use tch::{Device, Kind, Tensor, kind::Element};
+use tch::{Device, Tensor};
 
 /// Moves `batch` to `device`, for one learner after the other with what its plugin has made, `made`. What all of them see shares its memory. 2D networks
 /// get (B, C, Y, X).
@@ -12,7 +13,7 @@ pub fn to_device(batch: &loading::Batch, made: &[IndexMap<String, TargetBatch>],
     let targets = |targets: &IndexMap<String, TargetBatch>| -> Result<IndexMap<String, Target>, Error> {
         targets.iter().map(|(name, target)| Ok((name.clone(), to_tensors(target, dims, device)?))).collect()
     };
-    let (image, shared) = (tensor(&batch.image, dims, device)?, targets(&batch.targets)?);
+    let (image, shared) = (batch.image.tensor(dims, device)?, targets(&batch.targets)?);
     let of_one = |made: &IndexMap<String, TargetBatch>| {
         let mut all: IndexMap<String, Target> = shared.iter().map(|(name, target)| (name.clone(), share(target))).collect();
         all.extend(targets(made)?);
@@ -28,28 +29,8 @@ fn share(target: &Target) -> Target {
 
 fn to_tensors(target: &TargetBatch, dims: usize, device: Device) -> Result<Target, Error> {
     Ok(Target {
-        levels: match &target.levels {
-            // Two bytes a voxel on the way to the device, eight there: losses take them as indices.
-            Levels::Labels(levels) => {
-                all(levels, dims, device)?.iter().map(|level| level.f_to_kind(Kind::Int64)).collect::<Result<_, _>>()?
-            }
-            Levels::Regions(levels) => all(levels, dims, device)?,
-            Levels::Regression(levels) => all(levels, dims, device)?,
-            Levels::Class(class) => vec![tensor(class, dims, device)?],
-        },
+        levels: target.levels.tensors(dims, device)?,
         valid: all(target.valid(), dims, device)?,
         presence: Tensor::f_from_slice(&target.presence)?.f_to_device(device)?,
     })
-}
-
-fn all<T: Element>(arrays: &[Array<T>], dims: usize, device: Device) -> Result<Vec<Tensor>, Error> {
-    arrays.iter().map(|array| tensor(array, dims, device)).collect()
-}
-
-fn tensor<T: Element>(array: &Array<T>, dims: usize, device: Device) -> Result<Tensor, Error> {
-    let mut shape: Vec<i64> = array.shape.iter().map(|size| *size as i64).collect();
-    if dims == 2 && shape.len() == 5 {
-        shape.remove(2);
-    }
-    Ok(Tensor::f_from_slice(&array.data)?.f_view(shape.as_slice())?.f_to_device(device)?)
 }

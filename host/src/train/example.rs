@@ -1,9 +1,10 @@
 //! A picture of the first sample of a validation batch: every output beside its target.
 
 use super::metrics::Predicted;
+use crate::kinds::Drawn;
 use crate::network;
+use crate::report::picture;
 use crate::report::picture::overlay::{self, Row, best_planes};
-use crate::report::picture::{self, Layer};
 use imaging::Volume;
 use plugin_api::{Batch, Kind, Output, Task};
 use std::path::Path;
@@ -29,12 +30,6 @@ impl From<tch::TchError> for Error {
     }
 }
 
-/// What is drawn of an output.
-enum Map {
-    Labels(Volume<i16>),
-    Values(Volume<f32>),
-}
-
 /// Draws what is `predicted` for the first sample of `batch` to `path`, predictions on the left, targets on the right, and returns the PNG.
 pub fn draw(path: &Path, predicted: &Predicted, batch: &Batch, declared: &[Output], task: &Task) -> Result<Vec<u8>, Error> {
     let image: Volume<f32> = volume(&batch.image, Dtype::Float)?;
@@ -45,10 +40,10 @@ pub fn draw(path: &Path, predicted: &Predicted, batch: &Batch, declared: &[Outpu
         maps.extend(pair(output.kind, map, &target.levels[0], predicted)?);
     }
     let spacing = [if task.dims == 2 { 1.0 } else { task.spacing[0] }, task.spacing[task.dims - 2], task.spacing[task.dims - 1]];
-    let labels = maps.iter().find_map(|[_, target]| if let Map::Labels(labels) = target { Some(labels) } else { None });
+    let labels = maps.iter().find_map(|[_, target]| target.labels());
     let centre = labels.map_or_else(|| image.spatial().map(|size| size / 2), best_planes);
     let rows: Vec<Row> =
-        maps.iter().map(|[prediction, target]| Row { prediction: prediction.layer(), reference: Some(target.layer()) }).collect();
+        maps.iter().map(|[prediction, target]| Row { prediction: prediction.into(), reference: Some(target.into()) }).collect();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -57,17 +52,17 @@ pub fn draw(path: &Path, predicted: &Predicted, batch: &Batch, declared: &[Outpu
 }
 
 /// Prediction and target, by the `map` that is `predicted` for an output.
-fn pair(kind: Kind, map: &Tensor, target: &Tensor, predicted: &Predicted) -> Result<Option<[Map; 2]>, Error> {
+fn pair(kind: Kind, map: &Tensor, target: &Tensor, predicted: &Predicted) -> Result<Option<[Drawn; 2]>, Error> {
     Ok(match kind {
-        Kind::Labels => Some([Map::Labels(volume(&map.f_argmax(1, true)?, Dtype::Int16)?), Map::Labels(volume(target, Dtype::Int16)?)]),
+        Kind::Labels => Some([Drawn::Labels(volume(&map.f_argmax(1, true)?, Dtype::Int16)?), Drawn::Labels(volume(target, Dtype::Int16)?)]),
         Kind::Regions => {
             let regions = map.size()[1];
             // The last channel of a target may be what is ignored.
             let on = [predicted.regions(map)?, target.f_narrow(1, 0, regions)?];
             let [prediction, target] = on.map(|on| volume(&painted(&on)?, Dtype::Int16));
-            Some([Map::Labels(prediction?), Map::Labels(target?)])
+            Some([Drawn::Labels(prediction?), Drawn::Labels(target?)])
         }
-        Kind::Regression => Some([Map::Values(volume(map, Dtype::Float)?), Map::Values(volume(target, Dtype::Float)?)]),
+        Kind::Regression => Some([Drawn::Values(volume(map, Dtype::Float)?), Drawn::Values(volume(target, Dtype::Float)?)]),
         Kind::Class | Kind::Aux => None,
     })
 }
@@ -93,13 +88,4 @@ where
         _ => [1, size[2], size[3], size[4]],
     };
     Ok(Volume::new(shape, Vec::try_from(tensor.f_view(-1)?)?))
-}
-
-impl Map {
-    fn layer(&self) -> Layer<'_> {
-        match self {
-            Self::Labels(labels) => Layer::Labels(labels),
-            Self::Values(values) => Layer::Values(values),
-        }
-    }
 }

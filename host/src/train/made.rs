@@ -1,9 +1,9 @@
 //! Targets that the plugins of arms make, on the threads of the loader, once everything else of a sample is there.
 
-use crate::loading::{Batch, Error, Levels, LoaderOptions, Phase, Sample, Stage, TargetBatch};
+use crate::loading::{Batch, Error, LoaderOptions, Phase, Sample, Stage, TargetBatch};
 use crate::plugin::LoadedTransform;
 use indexmap::IndexMap;
-use plugin_api::extensions::{MadeTarget, TargetPatch, Values, ValuesMut};
+use plugin_api::extensions::{MadeTarget, TargetPatch};
 use std::sync::Arc;
 
 /// For each arm its plugin's transform, if it has one. Not part of the [`data_key`](crate::loading::data_key), so that arms which see the same data are
@@ -18,7 +18,7 @@ impl Stage for Makers {
     fn memory(&self, options: &LoaderOptions) -> Self::Made {
         let of_one = |transform: &Option<Arc<LoadedTransform>>| {
             let kinds = transform.iter().flat_map(|transform| transform.kinds());
-            kinds.map(|(name, kind)| (name.clone(), TargetBatch::new(kind, options))).collect()
+            kinds.map(|(name, kind)| (name.clone(), TargetBatch::new(kind, options.samples(), &options.levels))).collect()
         };
         self.0.iter().map(of_one).collect()
     }
@@ -67,23 +67,11 @@ fn set_rest(made: &mut IndexMap<String, TargetBatch>, index: usize, present: &[b
 
 /// Sample `index` of `target` at the finest level.
 fn patch<'a>(name: &'a str, target: &'a TargetBatch, index: usize) -> TargetPatch<'a> {
-    let values = match &target.levels {
-        Levels::Labels(levels) => Values::Labels(levels[0].sample(index)),
-        Levels::Regions(levels) => Values::Regions(levels[0].sample(index)),
-        Levels::Regression(levels) => Values::Regression(levels[0].sample(index)),
-        Levels::Class(classes) => Values::Class(classes.data[index]),
-    };
-    TargetPatch { name, values, valid: target.mask.first().map_or(&[], |mask| mask.sample(index)) }
+    TargetPatch { name, values: target.levels.values(index), valid: target.mask.first().map_or(&[], |mask| mask.sample(index)) }
 }
 
 /// The same, to be written.
 fn patch_mut<'a>(name: &'a str, target: &'a mut TargetBatch, index: usize) -> MadeTarget<'a> {
-    let values = match &mut target.levels {
-        Levels::Labels(levels) => ValuesMut::Labels(levels[0].slot(index)),
-        Levels::Regions(levels) => ValuesMut::Regions(levels[0].slot(index)),
-        Levels::Regression(levels) => ValuesMut::Regression(levels[0].slot(index)),
-        Levels::Class(classes) => ValuesMut::Class(&mut classes.data[index]),
-    };
     let valid = target.mask.first_mut().map_or(&mut [][..], |mask| mask.slot(index));
-    MadeTarget { name, values, valid, present: true }
+    MadeTarget { name, values: target.levels.values_mut(index), valid, present: true }
 }

@@ -14,7 +14,6 @@ use crate::network::{Engine, Precision, Processor, choose};
 use crate::predict::{CaseFiles, Done, Extras, Layout, Predictor, Window, find_cases, gather, predict_files};
 use crate::report::Bar;
 use anyhow::{Result, anyhow, bail, ensure};
-use data::dataset::TargetKind;
 use data::evaluate::folder::BESIDE_PREDICTIONS;
 use data::name::Name;
 use data::nearest::hint;
@@ -103,11 +102,8 @@ pub fn execute(args: &PredictArgs, env: &Environment) -> Result<Outcome> {
 
 /// Names become folders, and come with the model: none may lead out of the output's, nor be that of another file or folder there.
 fn check_names(model: &TrainedModel, regions_too: bool) -> Result<()> {
-    let regions = model.targets.values().flat_map(|kind| match kind {
-        TargetKind::Labels(labels) if regions_too && labels.has_regions() => labels.foreground(),
-        _ => Vec::new(),
-    });
-    let regions: Vec<String> = regions.map(|(name, _)| name).collect();
+    let labels = model.targets.values().filter_map(|kind| kind.labels()).filter(|labels| regions_too && labels.has_regions());
+    let regions: Vec<String> = labels.flat_map(|labels| labels.foreground()).map(|(name, _)| name).collect();
     for name in model.targets.keys().chain(&regions) {
         Name::new(name).map_err(|error| anyhow!("the model has an output or a region named {error}; rename it in dataset.json"))?;
         let is_taken = BESIDE_PREDICTIONS.contains(&name.as_str());
@@ -145,7 +141,7 @@ fn largest(args: &PredictArgs, model: &TrainedModel) -> Result<IndexMap<String, 
     let mut groups: IndexMap<String, Vec<Vec<i16>>> = IndexMap::new();
     let mut known: Vec<String> = vec![FOREGROUND.to_owned()];
     for (output, kind) in &model.targets {
-        let TargetKind::Labels(labels) = kind else { continue };
+        let Some(labels) = kind.labels() else { continue };
         for (name, values) in labels.foreground() {
             let values = values.into_iter().map(|value| labels.predicted(value)).collect();
             if args.largest_component.contains(&name) {

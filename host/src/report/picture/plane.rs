@@ -2,6 +2,8 @@
 
 use imaging::Volume;
 
+use crate::kinds::Drawn;
+
 use super::canvas::{Canvas, PALETTE, diverging, mix};
 
 /// What is drawn over the image. Only the first channel is.
@@ -11,6 +13,15 @@ pub enum Layer<'a> {
     Labels(&'a Volume<i16>),
     /// Values around zero, such as signed distances.
     Values(&'a Volume<f32>),
+}
+
+impl<'a> From<&'a Drawn> for Layer<'a> {
+    fn from(drawn: &'a Drawn) -> Self {
+        match drawn {
+            Drawn::Labels(labels) => Self::Labels(labels),
+            Drawn::Values(values) => Self::Values(values),
+        }
+    }
 }
 
 impl Layer<'_> {
