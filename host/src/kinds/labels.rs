@@ -41,7 +41,7 @@ impl Kind for Labels {
         index: usize,
     ) -> Result<bool, LoadError> {
         let Stored { name, case, recipe, voxels, .. } = *stored;
-        if !memory.decode(|memory| case.read_labels(name, recipe.source(), &mut memory.labels))? {
+        if !memory.decode(|memory| case.read_labels(name, recipe.source(), &mut memory.labels).map_err(Box::new))? {
             return Ok(false);
         }
         patch.resize(voxels, 0);

@@ -52,7 +52,7 @@ impl Memory {
 #[derive(Debug)]
 pub enum LoadError {
     /// The store cannot be read.
-    Store(data::preprocess::Error),
+    Store(Box<data::preprocess::Error>),
     /// It has another number of channels.
     Channels {
         /// Channels in the store.
@@ -62,8 +62,8 @@ pub enum LoadError {
     },
 }
 
-impl From<data::preprocess::Error> for LoadError {
-    fn from(error: data::preprocess::Error) -> Self {
+impl From<Box<data::preprocess::Error>> for LoadError {
+    fn from(error: Box<data::preprocess::Error>) -> Self {
         Self::Store(error)
     }
 }

@@ -27,7 +27,7 @@ impl Kind for Regression {
 
     fn load(&self, stored: &Stored, memory: &mut Memory, _: &mut Vec<i16>, out: &mut TargetBatch, index: usize) -> Result<bool, LoadError> {
         let Stored { name, case, recipe, spacing, .. } = *stored;
-        if !memory.decode(|memory| case.read_map(name, recipe.source(), &mut memory.values))? {
+        if !memory.decode(|memory| case.read_map(name, recipe.source(), &mut memory.values).map_err(Box::new))? {
             return Ok(false);
         }
         let source = &memory.values;

@@ -116,7 +116,7 @@ impl Maker {
         stored.fetch(recipe.source());
         let fetched = Instant::now();
         self.times.read += fetched - start;
-        self.memory.decode(|_| stored.read_image(recipe.source(), &mut self.image)).map_err(failed(id))?;
+        self.memory.decode(|_| stored.read_image(recipe.source(), &mut self.image).map_err(failed(id)))?;
         let image = batch.image.slot(index);
         recipe.image(self.image.view(), image, &mut self.memory.scratch);
 
@@ -131,7 +131,7 @@ impl Maker {
             let from = Stored { name, case: stored, recipe, spacing: source.spacing, voxels };
             let loaded = kinds::of(&target.kind).load(&from, &mut self.memory, &mut self.patches[number], out, index);
             let present = loaded.map_err(|error| match error {
-                LoadError::Store(error) => failed(id)(error),
+                LoadError::Store(source) => Error::Read { case: id.to_owned(), source },
                 LoadError::Channels { found, expected } => other_channels(id, name, found, expected),
             })?;
             if !present {
