@@ -1,6 +1,7 @@
 //! The host: owns data loading, augmentation and the training loop of nnU-Net-style networks; heads and loss come from plugins.
 //!
-//! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], and a plugin before its code runs is in [`gate`].
+//! What is known before a tensor is in the crate [`data`], voxels are in [`imaging`], a plugin before its code runs is in [`gate`], and the CPU
+//! engine, which computes trunks in prediction, in [`kernels`].
 //! What becomes of each kind of target is a file in [`kinds`].
 //! Here is one module a stage: `data`'s store → [`loading`] → [`model`], which joins a [`network`] and a [`plugin`]'s trainer → [`train`] →
 //! [`artifact`] → [`predict`] → [`report`]. [`config`] is what a run is asked for, [`optimisers`] move its weights, [`weightings`] balance

@@ -1,6 +1,6 @@
 //! Eight numbers at once: the AVX2 and FMA instructions that the kernels are written in.
 //!
-//! Every function needs a processor with both; [`is_supported`](crate::is_supported) is asked once, before a network is made.
+//! Every function needs a processor with both; [`Instructions::are_there`](crate::Instructions::are_there) is asked once, before a network is made.
 
 use std::arch::x86_64::*;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates whose top-level modules are looked at, below `host/`.
-const CRATES: [&str; 4] = [".", "data", "gate", "imaging"];
+const CRATES: [&str; 5] = [".", "data", "gate", "imaging", "kernels"];
 
 /// Which modules each module uses, and in which file it does so first.
 type Uses = BTreeMap<String, BTreeMap<String, PathBuf>>;

@@ -3,18 +3,22 @@
 //! Some tiles of the padded image go through it together, once for every mirror image. libtorch gets them stacked and turned around; the CPU engine
 //! reads them in place.
 
+use super::Window;
 use crate::model::{Error, Model, Native};
 use kernels::View;
 use plugin_api::Outputs;
 use std::cell::RefCell;
-use tch::Tensor;
+use tch::{Device, Tensor};
+
+/// Slices that go through the CPU engine at once: enough that the weights of its deep layers are read seldom.
+const SLICES: usize = 8;
 
 /// A network, and what computes it.
 #[derive(Debug)]
-pub(super) struct Fold<'a> {
-    pub model: &'a Model,
+pub struct Fold<'a> {
+    pub(super) model: &'a Model,
     /// The trunk on the CPU engine, if that computes it.
-    pub native: RefCell<Option<Native>>,
+    native: RefCell<Option<Native>>,
 }
 
 /// Tiles of an image that go through a network together.
@@ -39,8 +43,29 @@ impl<'a> Fold<'a> {
         Self { model, native: RefCell::new(None) }
     }
 
+    /// With the CPU engine, for the patches of `window`.
+    ///
+    /// # Errors
+    /// When the engine cannot compute the network.
+    pub fn native(model: &'a Model, window: &Window) -> Result<Self, Error> {
+        let Window { dims, patch: [z, y, x], .. } = *window;
+        let (patch, images) = if dims == 2 { ([1, y, x], SLICES) } else { ([z, y, x], 1) };
+        Ok(Self { model, native: RefCell::new(Some(Native::new(model, patch, images)?)) })
+    }
+
+    /// Tiles that go through the network at once. On CPUs, whose threads share the work within a tile, more of them gain nothing, but for slices, which
+    /// are small.
+    pub(super) fn tiles_at_once(&self, dims: usize) -> usize {
+        match (&*self.native.borrow(), dims, self.model.parameters.device()) {
+            (Some(native), ..) => native.batch(),
+            (None, 2, _) => 32,
+            (None, _, Device::Cpu) => 1,
+            _ => 4,
+        }
+    }
+
     /// The tiles of `padded` (C, Z, Y, X), on the model's device, at `corners`; 2D networks see slices.
-    pub fn tiles(&'a self, padded: &Tensor, corners: &'a [[usize; 3]], patch: [usize; 3], dims: usize) -> Result<Tiles<'a>, Error> {
+    pub(super) fn tiles(&'a self, padded: &Tensor, corners: &'a [[usize; 3]], patch: [usize; 3], dims: usize) -> Result<Tiles<'a>, Error> {
         if self.native.borrow().is_some() {
             return Ok(Tiles::InPlace { fold: self, image: padded.f_contiguous()?, corners, patch, dims });
         }

@@ -26,12 +26,13 @@ mod validate;
 pub use crate::kinds::{Exported, Extras, Prediction};
 pub use cases::{BadCase, CaseFiles, find_cases};
 pub use export::Exporter;
+pub use fold::Fold;
 pub use folder::{Done, predict_files};
 pub use gather::gather;
 pub use inputs::{Inputs, Preprocessed};
 pub use layout::Layout;
 pub use predictor::{Predicted, Predictor, Run};
-pub use sliding_window::Window;
+pub use sliding_window::{Window, sliding_window};
 pub use validate::{Validation, validate};
 
 use data::parallel::Panicked;

@@ -9,10 +9,9 @@
 //! plugin stays on the caller's thread.
 
 use super::fold::Fold;
-use super::sliding_window::{NATIVE_SLICES, sliding_window};
-use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window};
+use super::{CaseFiles, Error, Exported, Exporter, Extras, Preprocessed, Window, sliding_window};
 use crate::environment::Stop;
-use crate::model::{self, Model, Native};
+use crate::model::{self, Model};
 use crate::network::{Engine, EngineChoice};
 use data::dataset::TargetKind;
 use data::parallel::guarded;
@@ -100,18 +99,14 @@ impl<'a> Predictor<'a> {
         if choice.engine == Engine::Torch {
             return Ok((self, Engine::Torch));
         }
-        let Window { dims, patch, .. } = self.window;
-        let (patch, images) = if dims == 2 { ([1, patch[1], patch[2]], NATIVE_SLICES) } else { (patch, 1) };
-        for fold in &mut self.folds {
-            match Native::new(fold.model, patch, images) {
-                Ok(native) => fold.native = Some(native).into(),
-                Err(error) if !choice.is_required => {
-                    log::info!("{error}; libtorch computes it");
-                    self.folds.iter_mut().for_each(|fold| fold.native = None.into());
-                    return Ok((self, Engine::Torch));
-                }
-                Err(error) => return Err(error),
+        let folds = self.folds.iter().map(|fold| Fold::native(fold.model, &self.window)).collect::<Result<_, _>>();
+        match folds {
+            Ok(folds) => self.folds = folds,
+            Err(error) if !choice.is_required => {
+                log::info!("{error}; libtorch computes it");
+                return Ok((self, Engine::Torch));
             }
+            Err(error) => return Err(error),
         }
         log::info!("the CPU engine computes the trunk, libtorch the plugin's heads");
         Ok((self, Engine::Native))

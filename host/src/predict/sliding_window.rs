@@ -40,24 +40,9 @@ fn vector_outputs(targets: &IndexMap<String, TargetKind>) -> Vec<String> {
     targets.iter().filter(|(_, kind)| kind.is_vector()).map(|(name, _)| name.clone()).collect()
 }
 
-/// Slices that go through the CPU engine at once: enough that the weights of its deep layers are read seldom.
-pub(super) const NATIVE_SLICES: usize = 8;
-
-/// Tiles that go through a network at once: slices are small. On CPUs, whose threads share the work within a tile, more of them gain nothing.
-fn tiles_at_once(fold: &Fold, dims: usize, device: Device) -> usize {
-    if let Some(native) = &*fold.native.borrow() {
-        return native.batch();
-    }
-    match (dims, device) {
-        (2, _) => 32,
-        (_, Device::Cpu) => 1,
-        _ => 4,
-    }
-}
-
 /// Logits of every output for `image` (C, Z, Y, X), on the CPU: dense ones (C, Z, Y, X), image-level ones (C,); the mean over the `folds`
 /// of one network.
-pub(super) fn sliding_window(folds: &[Fold], image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
+pub fn sliding_window(folds: &[Fold], image: VolumeView<f32>, window: &Window) -> Result<IndexMap<String, Tensor>, Error> {
     let mut means: IndexMap<String, Tensor> = IndexMap::new();
     for fold in folds {
         for (name, logits) in one_fold(fold, image, window)? {
@@ -86,7 +71,7 @@ fn one_fold(fold: &Fold, image: VolumeView<f32>, window: &Window) -> Result<Inde
     let importance = gaussian::importance(patch, half).f_to_device(device)?;
     let mut sums = Sums::new(fold.model.trainer.outputs(), size, (kind, device))?;
     let corners = tiles::corners(size, patch, step, dims == 2);
-    let (mut done, mut at_once) = (0, tiles_at_once(fold, dims, device));
+    let (mut done, mut at_once) = (0, fold.tiles_at_once(dims));
     while done < corners.len() {
         let some = &corners[done..(done + at_once).min(corners.len())];
         match outputs_of(&fold.tiles(&padded, some, patch, dims)?, window) {

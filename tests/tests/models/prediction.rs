@@ -3,7 +3,7 @@
 
 use host::network::Precision;
 use host::plugin;
-use host::predict::{Window, sliding_window};
+use host::predict::{Fold, Window, sliding_window};
 use imaging::io::{read_image, read_labels};
 use imaging::{Volume, VolumeView};
 use plugin_api::task::Target;
@@ -59,6 +59,47 @@ fn models_of_nnunet_predict_what_they_predict_there() {
     assert!(voxels > 100_000 && differ as f64 <= 1e-4 * voxels as f64, "{differ} of {voxels} voxels differ");
 }
 
+/// Labels of nnU-Net's models are the same from the CPU engine and from libtorch's single precision, but where its two largest logits are equal.
+#[test]
+fn the_cpu_engine_predicts_what_libtorch_predicts() {
+    use data::preprocess::preprocess_image;
+    use host::artifact::ModelFolder;
+    let (mut differ, mut voxels) = (0, 0);
+    for (name, golden) in GoldenModel::all() {
+        let model_folder = ModelFolder::open(&folder().join(&name)).expect("a model");
+        let Some(prediction) = golden.predictions.first() else { continue };
+        let folds: Vec<_> = prediction.folds.iter().map(|fold| data::dataset::splits::Fold::Number(*fold)).collect();
+        let checkpoints: Vec<_> = model_folder.checkpoints(&folds, "final").expect("there").into_iter().map(|(_, path)| path).collect();
+        let base = artifact::plugin("base");
+        let model =
+            model_folder.load(&checkpoints, (base.to_str(), &artifact::this_host()), tch::Device::Cpu, Precision::Fp32).expect("loads");
+        let dims = model.configuration.dims();
+        let window = Window { dims, patch: model.patch, step: 0.5, mirror: model.mirror.clone(), vectors: Vec::new(), half: false };
+        for case in golden.preprocessed.keys() {
+            let channels = model_folder.description.channel_names.len();
+            let images: Vec<_> = (0..channels).map(|c| folder().join(&name).join(format!("images/{case}_{c:04}.nii.gz"))).collect();
+            let (image, ..) = preprocess_image(&images, &model_folder.plans, &model.configuration).expect("preprocessed");
+            let torch: Vec<Fold> = model.folds.iter().map(Fold::new).collect();
+            let native: Vec<Fold> = model.folds.iter().map(|model| Fold::native(model, &window).expect("served")).collect();
+            let [torch, native] = [torch, native]
+                .map(|folds| sliding_window(&folds, image.view(), &window).expect("runs").swap_remove("segmentation").expect("there"));
+            let probabilities = |logits: &tch::Tensor| logits.softmax(0, tch::Kind::Float);
+            let off = (probabilities(&torch) - probabilities(&native)).abs().max().double_value(&[]);
+            assert!(off < 1e-4, "{name} {case}: probabilities are off by {off:e}");
+            let other = torch.argmax(0, false).not_equal_tensor(&native.argmax(0, false));
+            let (largest, _) = torch.topk(2, 0, true, true);
+            let margin = largest.select(0, 0) - largest.select(0, 1);
+            let widest = margin.where_self(&other, &tch::Tensor::zeros([1], (tch::Kind::Float, tch::Device::Cpu))).max().double_value(&[]);
+            assert!(widest < 1e-3, "{name} {case}: labels differ where libtorch's two largest logits are {widest:e} apart");
+            differ += other.sum(tch::Kind::Int64).int64_value(&[]);
+            voxels += other.numel();
+            println!("{name} {case}: probabilities off by {off:.1e}");
+        }
+    }
+    println!("{differ} of {voxels} labels differ");
+    assert!(voxels > 10_000 && differ as f64 <= 1e-5 * voxels as f64, "{differ} of {voxels} labels differ");
+}
+
 #[test]
 fn images_become_the_logits_that_they_become_there() {
     use data::preprocess::preprocess_image;
@@ -83,7 +124,8 @@ fn images_become_the_logits_that_they_become_there() {
 
                 let dims = model.configuration.dims();
                 let window = Window { dims, patch: model.patch, step: 0.5, mirror: mirror.to_vec(), vectors: Vec::new(), half: true };
-                let logits = sliding_window(&model.folds, image.view(), &window).expect("runs");
+                let folds: Vec<Fold> = model.folds.iter().map(Fold::new).collect();
+                let logits = sliding_window(&folds, image.view(), &window).expect("runs");
                 let (_, theirs) = read_npz(&folder().join(file), "logits");
                 let ours = Vec::<f32>::try_from(logits["segmentation"].to_kind(tch::Kind::Float).view(-1)).expect("one dimension");
                 let mut off: Vec<f32> = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).collect();
@@ -268,7 +310,7 @@ fn a_field_of_vectors_is_put_back_exactly() {
     let vectors = ["flow".to_owned()];
     let field = |mirror: &[usize]| {
         let window = Window { dims: 3, patch, step: 0.5, mirror: mirror.to_vec(), vectors: vectors.to_vec(), half: false };
-        sliding_window(std::slice::from_ref(&model), view(), &window).expect("runs").swap_remove("flow").expect("there")
+        sliding_window(&[Fold::new(&model)], view(), &window).expect("runs").swap_remove("flow").expect("there")
     };
     let plain = field(&[]);
     assert!(plain.abs().max().double_value(&[]) > 3.0);
