@@ -55,7 +55,7 @@ fn main() {
     let mut layers: Vec<f64> = Vec::new();
     for _ in 0..=rounds {
         let started = Instant::now();
-        network.forward(&pool, &[view], &mut [&mut output]);
+        network.forward(&pool, &[view], &mut [&mut output]).expect("memory");
         times.push(started.elapsed().as_secs_f64() * 1e3);
         let found = network.times().iter().map(|time| time.as_secs_f64() * 1e3);
         layers = if layers.is_empty() { found.collect() } else { found.zip(&layers).map(|(a, b)| a.min(*b)).collect() };

@@ -7,6 +7,7 @@
 use crate::map::{Activation, BLOCK, Block, PANEL};
 use crate::memory::{Buffer, Shared};
 use crate::moments::{Moments, Sums};
+use crate::error::Error;
 use crate::instructions::Instructions;
 use crate::panel::{Runs, Target};
 use crate::pool::Pool;
@@ -54,15 +55,18 @@ pub(crate) struct Direct {
 impl Direct {
     /// Padded with half of the kernel, as nnU-Net does. `is_image` says whether it reads the image. `weights` has the value of (output channel, input
     /// channel as it lies there, tap) where there is one.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
     pub fn new(
         geometry: Geometry,
         is_image: bool,
         [inputs, outputs]: [usize; 2],
         weights: impl Fn(usize, usize, [usize; 3]) -> Option<f32>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let lanes = if is_image { 1 } else { BLOCK };
         let [kz, ky, kx] = geometry.kernel;
-        let mut packed = Buffer::new(outputs * BLOCK * inputs * lanes * kz * ky * kx);
+        let mut packed = Buffer::new(outputs * BLOCK * inputs * lanes * kz * ky * kx)?;
         let mut at = 0;
         for panel in 0..outputs * BLOCK / PANEL {
             for (z, y) in (0..kz).flat_map(|z| (0..ky).map(move |y| (z, y))) {
@@ -77,7 +81,7 @@ impl Direct {
         let mut this = Self { geometry, inputs, lanes, outputs, weights: packed, band: 1 };
         let fits = |rows: usize| this.floats(rows) <= BAND;
         this.band = (2..=geometry.output[1]).take_while(|rows| fits(*rows)).last().unwrap_or(1);
-        this
+        Ok(this)
     }
 
     /// Floats of a padded row of input.
@@ -96,6 +100,11 @@ impl Direct {
         self.inputs * self.geometry.kernel[0] * self.rows(band) * self.row()
     }
 
+    /// Floats of working memory of a thread.
+    pub fn scratch(&self) -> usize {
+        self.floats(self.band)
+    }
+
     /// Convolves a batch into a batch of maps. The sums of every image come back.
     pub fn run(&self, pool: &Pool, instructions: Instructions, images: &[Input], output: &mut [f32]) -> Vec<Sums> {
         let Geometry { output: [depth, height, width], kernel: [kz, ky, kx], stride: [_, sy, sx], .. } = self.geometry;
@@ -108,7 +117,7 @@ impl Direct {
         let panel = offsets.len() * kx * self.lanes * PANEL;
         let block = depth * height * width * BLOCK;
         let output = Shared::new(output);
-        let sums = pool.map(images.len() * depth * bands, self.floats(self.band), |task, scratch| {
+        let sums = pool.map(images.len() * depth * bands, self.scratch(), |task, scratch| {
             let (image, z, first) = (task / bands / depth, task / bands % depth, task % bands * self.band);
             let count = self.band.min(height - first);
             self.gather(&images[image], z, first, count, scratch);
@@ -206,9 +215,17 @@ pub(crate) struct Transposed {
 
 impl Transposed {
     /// `weights` has the value of (output channel, input channel as it lies there, tap) where there is one.
-    pub fn new(size: [usize; 3], stride: [usize; 3], blocks: [usize; 2], weights: impl Fn(usize, usize, usize) -> Option<f32>) -> Self {
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn new(
+        size: [usize; 3],
+        stride: [usize; 3],
+        blocks: [usize; 2],
+        weights: impl Fn(usize, usize, usize) -> Option<f32>,
+    ) -> Result<Self, Error> {
         let taps: usize = stride.iter().product();
-        let mut packed = Buffer::new(taps * blocks[0] * blocks[1] * BLOCK * BLOCK);
+        let mut packed = Buffer::new(taps * blocks[0] * blocks[1] * BLOCK * BLOCK)?;
         let mut at = 0;
         for tap in 0..taps {
             for panel in 0..blocks[1] * BLOCK / PANEL {
@@ -220,21 +237,31 @@ impl Transposed {
                 }
             }
         }
-        Self { size, stride, blocks, weights: packed }
+        Ok(Self { size, stride, blocks, weights: packed })
+    }
+
+    /// Rows of input that go through together.
+    fn band(&self) -> usize {
+        (BAND / (self.blocks[0] * BLOCK * self.size[2])).clamp(1, self.size[1])
+    }
+
+    /// Floats of working memory of a thread.
+    pub fn scratch(&self) -> usize {
+        self.blocks[0] * self.band() * self.size[2] * BLOCK
     }
 
     /// Reads `images`, the blocks of every image, into a batch of maps.
     pub fn run(&self, pool: &Pool, instructions: Instructions, images: &[Vec<Block>], output: &mut [f32]) {
         let [depth, height, width] = self.size;
         let [sz, sy, sx] = self.stride;
-        let band = (BAND / (self.blocks[0] * BLOCK * width)).clamp(1, height);
+        let band = self.band();
         let bands = height.div_ceil(band);
         let offsets: Vec<usize> = (0..self.blocks[0]).map(|block| block * band * width * BLOCK).collect();
         let runs = Runs { offsets: &offsets, voxels: 1, instructions };
         let panel = self.blocks[0] * BLOCK * PANEL;
         let block = self.size.iter().product::<usize>() * self.stride.iter().product::<usize>() * BLOCK;
         let output = Shared::new(output);
-        pool.map(images.len() * depth * bands, self.blocks[0] * band * width * BLOCK, |task, scratch| {
+        pool.map(images.len() * depth * bands, self.scratch(), |task, scratch| {
             let (image, z, first) = (task / bands / depth, task / bands % depth, task % bands * band);
             let count = band.min(height - first);
             for (block, to) in images[image].iter().zip(scratch.chunks_exact_mut(band * width * BLOCK)) {

@@ -54,7 +54,10 @@ impl Network {
     }
 
     /// Computes a batch of images.
-    pub fn forward(&mut self, _: &Pool, _: &[View], _: &mut [&mut [f32]]) {
+    ///
+    /// # Errors
+    /// Never.
+    pub fn forward(&mut self, _: &Pool, _: &[View], _: &mut [&mut [f32]]) -> Result<(), Error> {
         match *self {}
     }
 }

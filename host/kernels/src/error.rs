@@ -9,4 +9,7 @@ pub enum Error {
     /// A layer is not one that there are kernels for.
     #[error("{0}")]
     Layer(String),
+    /// The system gives no more memory.
+    #[error("out of memory: a map of {0} bytes does not fit")]
+    Memory(usize),
 }

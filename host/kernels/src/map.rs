@@ -6,6 +6,7 @@
 
 use crate::memory::Buffer;
 use crate::simd::{V, all, fma, max, mul, of};
+use std::fmt;
 
 /// Channels of a block.
 pub(crate) const BLOCK: usize = 8;
@@ -40,6 +41,13 @@ impl Shape {
     /// Floats of one image.
     pub fn floats(self) -> usize {
         self.blocks() * self.block()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let [z, y, x] = self.size;
+        write!(f, "{} × {z} × {y} × {x}", self.channels)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Memory of maps and weights: aligned to cache lines, in large pages, and written by several threads at once.
 
+use crate::error::Error;
 use bytemuck::{Pod, Zeroable};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -15,12 +16,16 @@ pub(crate) struct Buffer(Vec<Line>);
 
 impl Buffer {
     /// At least `length` floats.
-    pub fn new(length: usize) -> Self {
+    ///
+    /// # Errors
+    /// When the system has no memory for them.
+    pub fn new(length: usize) -> Result<Self, Error> {
         let lines = length.div_ceil(16);
-        let mut buffer = Vec::with_capacity(lines);
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(lines).map_err(|_| Error::Memory(length.saturating_mul(size_of::<f32>())))?;
         ask_for_large_pages(&mut buffer);
         buffer.resize(lines, Line([0.0; 16]));
-        Self(buffer)
+        Ok(Self(buffer))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Network {
     /// Images of a batch at most.
     images: usize,
     workspace: Buffer,
+    /// Floats of working memory of a thread.
+    scratch: usize,
     free: Vec<Buffer>,
     /// Of every layer, in the last forward pass.
     times: Vec<Duration>,
@@ -69,6 +71,7 @@ impl Network {
             last_reader: vec![0; graph.layers.len()],
             images,
             workspace: Buffer::default(),
+            scratch: 0,
             free: Vec::new(),
             times: Vec::new(),
         };
@@ -79,13 +82,14 @@ impl Network {
                 network.last_reader[input.0] = index;
             }
             let (shape, work) = network.prepare(layer, size, images)?;
+            network.scratch = network.scratch.max(work.scratch());
             if let Work::Winograd(winograd, _) = &work {
                 workspace = workspace.max(winograd.workspace(images));
             }
             network.shapes.push(shape);
             network.steps.push(Step { inputs, work });
         }
-        network.workspace = Buffer::new(workspace);
+        network.workspace = Buffer::new(workspace)?;
         Ok(network)
     }
 
@@ -94,13 +98,15 @@ impl Network {
         Ok(match layer {
             Layer::Image { channels } => (Shape { channels, size }, Work::Image),
             Layer::Convolution { inputs, convolution } => self.convolution(&inputs, convolution, images)?,
-            Layer::Transposed { input, transposed } => self.transposed(input, transposed),
+            Layer::Transposed { input, transposed } => self.transposed(input, transposed)?,
             Layer::Pool { input, kernel } => {
                 let from = self.shapes[input.0];
                 (Shape { size: std::array::from_fn(|axis| from.size[axis] / kernel[axis]), ..from }, Work::Pool(kernel))
             }
             Layer::Add { inputs: [a, b], slope } => {
-                assert_eq!(self.shapes[a.0], self.shapes[b.0], "the sum of two maps");
+                if self.shapes[a.0] != self.shapes[b.0] {
+                    return Err(Error::Layer(format!("a sum of maps of {} and {}", self.shapes[a.0], self.shapes[b.0])));
+                }
                 (self.shapes[a.0], Work::Add(slope))
             }
         })
@@ -120,6 +126,9 @@ impl Network {
             return unserved("concatenated image".to_owned());
         }
         let from = self.shapes[inputs[0].0].size;
+        if let Some(other) = inputs.iter().map(|input| self.shapes[input.0]).find(|shape| shape.size != from) {
+            return Err(Error::Layer(format!("a concatenation of maps of {} and {other}", self.shapes[inputs[0].0])));
+        }
         // Channels of all inputs as they lie in their blocks.
         let mut channels: Vec<Option<usize>> = Vec::new();
         let mut count = 0;
@@ -151,19 +160,19 @@ impl Network {
                     cube
                 };
                 let weights = |output, input| kernel_of(output, input).map(cube);
-                Work::Winograd(Winograd::new(size, outputs, blocks, (together, in_stages), self.instructions, weights), after)
+                Work::Winograd(Winograd::new(size, outputs, blocks, (together, in_stages), self.instructions, weights)?, after)
             }
             None => {
                 let geometry = Geometry { input: from, output: size, kernel, stride };
                 let inputs = if is_image { count } else { blocks[0] };
                 let weights = |output, input, [z, y, x]: [usize; 3]| Some(kernel_of(output, input)?[(z * kernel[1] + y) * kernel[2] + x]);
-                Work::Direct(Direct::new(geometry, is_image, [inputs, blocks[1]], weights), after)
+                Work::Direct(Direct::new(geometry, is_image, [inputs, blocks[1]], weights)?, after)
             }
         };
         Ok((shape, work))
     }
 
-    fn transposed(&self, input: Value, transposed: TransposedConvolution) -> (Shape, Work) {
+    fn transposed(&self, input: Value, transposed: TransposedConvolution) -> Result<(Shape, Work), Error> {
         let TransposedConvolution { weight, bias, outputs, stride } = transposed;
         let from = self.shapes[input.0];
         let taps: usize = stride.iter().product();
@@ -172,9 +181,9 @@ impl Network {
         let weights = |output: usize, input: usize, tap: usize| {
             (input < from.channels && output < outputs).then(|| weight[(input * outputs + output) * taps + tap])
         };
-        let work = Transposed::new(from.size, stride, [from.blocks(), shape.blocks()], weights);
+        let work = Transposed::new(from.size, stride, [from.blocks(), shape.blocks()], weights)?;
         let shift = if bias.is_empty() { vec![0.0; outputs] } else { bias };
-        (shape, Work::Transposed(work, After { norm: Norm::Fixed { scale: vec![1.0; outputs], shift }, slope: 1.0 }))
+        Ok((shape, Work::Transposed(work, After { norm: Norm::Fixed { scale: vec![1.0; outputs], shift }, slope: 1.0 })))
     }
 
     /// Channels and (z, y, x) of output number `index`.
@@ -185,10 +194,7 @@ impl Network {
 
     /// What computes every layer, the image first.
     pub fn layers(&self) -> impl Iterator<Item = String> {
-        self.steps.iter().zip(&self.shapes).map(|(step, shape)| {
-            let [z, y, x] = shape.size;
-            format!("{} to {} × {z} × {y} × {x}", step.work, shape.channels)
-        })
+        self.steps.iter().zip(&self.shapes).map(|(step, shape)| format!("{} to {shape}", step.work))
     }
 
     /// What every layer took in the last forward pass.
@@ -204,21 +210,25 @@ impl Network {
     /// Computes a batch of images. Output number i is written to `outputs[i]`, an array `(image, channel, z, y, x)`. The same images give the same bytes,
     /// whatever the number of threads.
     ///
+    /// # Errors
+    /// When the system has no memory for the maps.
+    ///
     /// # Panics
     /// When there are more images than a batch has, or an image or output has another size.
-    pub fn forward(&mut self, pool: &Pool, images: &[View], outputs: &mut [&mut [f32]]) {
+    pub fn forward(&mut self, pool: &Pool, images: &[View], outputs: &mut [&mut [f32]]) -> Result<(), Error> {
         assert!(!images.is_empty() && images.len() <= self.images, "{} images in batches of {}", images.len(), self.images);
         for image in images {
             let Shape { channels, size: [z, y, x] } = self.shapes[0];
             assert_eq!(image.shape(), [channels, z, y, x], "an image's shape");
         }
         assert_eq!(outputs.len(), self.outputs.len(), "as many arrays as there are outputs");
+        pool.reserve(self.scratch)?;
         pool.install(|| {
             let mut maps: Vec<Option<Map>> = Vec::with_capacity(self.steps.len());
             self.times.clear();
             for index in 0..self.steps.len() {
                 let started = Instant::now();
-                let map = self.step(pool, index, images, &maps);
+                let map = self.step(pool, index, images, &maps)?;
                 self.times.push(started.elapsed());
                 if let Some(map) = &map {
                     for (output, _) in outputs.iter_mut().zip(&self.outputs).filter(|(_, value)| value.0 == index) {
@@ -233,23 +243,24 @@ impl Network {
                 }
             }
             self.free.extend(maps.into_iter().flatten().map(|map| map.data));
-        });
+            Ok(())
+        })
     }
 
     /// Computes step `index`; the image is no map.
-    fn step(&mut self, pool: &Pool, index: usize, images: &[View], maps: &[Option<Map>]) -> Option<Map> {
+    fn step(&mut self, pool: &Pool, index: usize, images: &[View], maps: &[Option<Map>]) -> Result<Option<Map>, Error> {
         let shape = self.shapes[index];
         if let Work::Image = self.steps[index].work {
-            return None;
+            return Ok(None);
         }
-        let mut data = self.take(images.len() * shape.floats());
+        let mut data = self.take(images.len() * shape.floats())?;
         let Step { inputs, work } = &self.steps[index];
         let read = |value: &Value| maps[value.0].as_ref().expect("a map that is still read");
         let blocks = |image: usize| -> Vec<Block> { inputs.iter().flat_map(|input| read(input).blocks(image)).collect() };
         let batch = |count: usize| -> Vec<Vec<Block>> { (0..count).map(blocks).collect() };
         let count = images.len();
         let pending = match work {
-            Work::Image => return None,
+            Work::Image => return Ok(None),
             Work::Winograd(winograd, after) => {
                 let sums = winograd.run(pool, &batch(count), &mut data, &mut self.workspace);
                 after.pending(count, shape, || statistics(pool, &sums, shape, &data))
@@ -272,16 +283,28 @@ impl Network {
                 Pending::nothing(count, shape)
             }
         };
-        Some(Map { shape, data, pending })
+        Ok(Some(Map { shape, data, pending }))
     }
 
     /// A buffer of at least so many floats: a free one that is not more than twice as large, or a new one.
-    fn take(&mut self, floats: usize) -> Buffer {
+    fn take(&mut self, floats: usize) -> Result<Buffer, Error> {
         let fits = |buffer: &&(usize, usize)| (floats..=2 * floats.max(16)).contains(&buffer.1);
         let sizes: Vec<(usize, usize)> = self.free.iter().map(|buffer| buffer.len()).enumerate().collect();
         match sizes.iter().filter(fits).min_by_key(|(_, length)| *length) {
-            Some((index, _)) => self.free.swap_remove(*index),
+            Some((index, _)) => Ok(self.free.swap_remove(*index)),
             None => Buffer::new(floats),
+        }
+    }
+}
+
+impl Work {
+    /// Floats of working memory of a thread.
+    fn scratch(&self) -> usize {
+        match self {
+            Self::Winograd(winograd, _) => winograd.scratch(),
+            Self::Direct(direct, _) => direct.scratch(),
+            Self::Transposed(transposed, _) => transposed.scratch(),
+            Self::Image | Self::Pool(_) | Self::Add(_) => 0,
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Tasks are taken by whichever thread is free, so that a busy core delays nobody. What a task writes depends on its number alone, and sums over
 //! tasks are added in the order of their numbers: results do not depend on the number of threads, or on their speed.
 
-use super::memory::Buffer;
+use crate::error::Error;
+use crate::memory::Buffer;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Threads that compute a network.
 pub struct Pool {
@@ -34,17 +35,32 @@ impl Pool {
         self.threads.install(work)
     }
 
-    /// What `work` makes of every number below `tasks`, in this order. It gets at least `floats` floats of working memory, whose content is anything.
+    /// Gives every thread working memory of at least `floats` floats.
+    ///
+    /// # Errors
+    /// When the system has no memory for them.
+    pub(crate) fn reserve(&self, floats: usize) -> Result<(), Error> {
+        for scratch in &self.scratch {
+            let mut scratch = held(scratch);
+            if scratch.len() < floats {
+                *scratch = Buffer::new(floats)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What `work` makes of every number below `tasks`, in this order. It gets `floats` floats of the working memory that was
+    /// [reserved](Self::reserve), whose content is anything.
     pub(crate) fn map<T: Send>(&self, tasks: usize, floats: usize, work: impl Fn(usize, &mut [f32]) -> T + Sync) -> Vec<T> {
         let one = |task| {
             let thread = rayon::current_thread_index().expect("a thread of the pool");
-            // What a task that panicked has left there is as good as anything.
-            let mut scratch = self.scratch[thread].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            if scratch.len() < floats {
-                *scratch = Buffer::new(floats);
-            }
-            work(task, &mut scratch[..floats])
+            work(task, &mut held(&self.scratch[thread])[..floats])
         };
         self.threads.install(|| (0..tasks).into_par_iter().with_max_len(1).map(one).collect())
     }
+}
+
+/// What a task that panicked has left there is as good as anything.
+fn held(scratch: &Mutex<Buffer>) -> MutexGuard<'_, Buffer> {
+    scratch.lock().unwrap_or_else(PoisonError::into_inner)
 }

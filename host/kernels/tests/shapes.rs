@@ -149,7 +149,7 @@ fn images_are_read_in_place() {
             let value = graph.convolution(&[graph.image()], Random(5).convolution([2, 16], [3; 3], [1; 3], false));
             let mut network = kernels::Network::new(graph, size, 1, &[value], Instructions::Avx2).expect("supported");
             let mut output = vec![0.0; 16 * 480];
-            network.forward(&kernels::Pool::new(1).expect("a thread"), &[view], &mut [&mut output]);
+            network.forward(&kernels::Pool::new(1).expect("a thread"), &[view], &mut [&mut output]).expect("memory");
             output
         };
         let in_place = run(kernels::View::new(&array, shape, corner, size, mirrored));
@@ -170,4 +170,33 @@ fn norms_of_values_far_from_zero_are_exact() {
     let found = forward(graph, &[value], &[image], [1, 6, 8, 10], 1, Instructions::Avx2);
     let [largest, _] = errors(&found[0], &right.values);
     assert!(largest < 2e-3, "{largest:e}");
+}
+
+/// What there are no kernels for, and maps that do not fit together, are refused by name: plans may be a stranger's.
+#[test]
+fn what_is_not_served_is_named() {
+    let refusal = |build: &dyn Fn(&mut Graph) -> kernels::Value, size| {
+        let mut graph = Graph::new(1);
+        let value = build(&mut graph);
+        let refused = kernels::Network::new(graph, size, 1, &[value], Instructions::Avx2);
+        refused.err().expect("refused").to_string()
+    };
+    let kernel = |graph: &mut Graph| graph.convolution(&[graph.image()], Random(1).convolution([1, 8], [5; 3], [1; 3], false));
+    assert_eq!(refusal(&kernel, [8; 3]), "a convolution with a kernel of [5, 5, 5] has no kernel");
+    let stride = |graph: &mut Graph| graph.convolution(&[graph.image()], Random(1).convolution([1, 8], [3; 3], [1, 1, 3], false));
+    assert_eq!(refusal(&stride, [8; 3]), "a convolution with a stride of [1, 1, 3] has no kernel");
+    // A patch that the strides do not divide.
+    let odd = |graph: &mut Graph| {
+        let fine = graph.convolution(&[graph.image()], Random(1).convolution([1, 8], [3; 3], [1; 3], false));
+        let coarse = graph.convolution(&[fine], Random(1).convolution([8, 8], [3; 3], [2; 3], false));
+        let up = graph.transposed(coarse, Random(1).transposed([8, 8], [2; 3]));
+        graph.convolution(&[up, fine], Random(1).convolution([16, 8], [3; 3], [1; 3], false))
+    };
+    assert_eq!(refusal(&odd, [7, 8, 8]), "a concatenation of maps of 8 × 8 × 8 × 8 and 8 × 7 × 8 × 8");
+    let sum = |graph: &mut Graph| {
+        let fine = graph.convolution(&[graph.image()], Random(1).convolution([1, 8], [3; 3], [1; 3], false));
+        let coarse = graph.convolution(&[fine], Random(1).convolution([8, 8], [3; 3], [2; 3], false));
+        graph.add([fine, coarse], 0.01)
+    };
+    assert_eq!(refusal(&sum, [8; 3]), "a sum of maps of 8 × 8 × 8 × 8 and 8 × 4 × 4 × 4");
 }

@@ -67,7 +67,7 @@ impl Native {
             computed.push(Tensor::f_empty(&shape, (Dtype::Float, Device::Cpu))?);
         }
         let mut outputs: Vec<&mut [f32]> = computed.iter().map(floats).collect();
-        self.network.forward(&self.pool, images, &mut outputs);
+        self.network.forward(&self.pool, images, &mut outputs).map_err(|error| network::Error::Engine(error.to_string()))?;
         let empty = || Tensor::f_zeros([batch, 0], (Dtype::Float, Device::Cpu));
         let map = |place: Place| match self.places.iter().position(|other| *other == place) {
             Some(index) => Ok(computed[index].shallow_clone()),

@@ -20,6 +20,7 @@ mod transform;
 use crate::map::{BLOCK, Block, PANEL};
 use crate::memory::{Buffer, Shared};
 use crate::moments::{Moments, Sums};
+use crate::error::Error;
 use crate::instructions::Instructions;
 use crate::panel::{Runs, Target};
 use crate::pool::Pool;
@@ -136,11 +137,11 @@ impl Winograd {
         (together, in_stages): (usize, bool),
         instructions: Instructions,
         weights: impl Fn(usize, usize) -> Option<[f64; 27]>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let tiling = Tiling::new(size, outputs);
         let together = together.min(tiling.count());
         let mut this = Self { tiling, blocks, together, in_stages, instructions, weights: Buffer::default() };
-        this.weights = Buffer::new(tiling.frequencies() * this.weights_of_frequency());
+        this.weights = Buffer::new(tiling.frequencies() * this.weights_of_frequency())?;
         for output in 0..blocks[1] * BLOCK {
             for input in 0..blocks[0] * BLOCK {
                 if let Some(kernel) = weights(output, input) {
@@ -148,7 +149,7 @@ impl Winograd {
                 }
             }
         }
-        this
+        Ok(this)
     }
 
     /// Floats from the weights of one frequency to those of the next, an odd number of cache lines.
@@ -187,6 +188,13 @@ impl Winograd {
         if self.in_stages { stages() } else { 0 }
     }
 
+    /// Floats of working memory of a thread.
+    pub fn scratch(&self) -> usize {
+        let layout = Layout::new(self.together, self.most_blocks());
+        let products = if self.in_stages { 0 } else { (self.tiling.frequencies() + 1) * layout.frequency };
+        products + input::SCRATCH
+    }
+
     fn most_blocks(&self) -> usize {
         self.blocks[0].max(self.blocks[1])
     }
@@ -212,7 +220,7 @@ impl Winograd {
         let layout = Layout::new(self.together, self.most_blocks());
         let frequencies = self.tiling.frequencies();
         let products = (frequencies + 1) * layout.frequency;
-        pool.map(tasks * images.len(), products + input::SCRATCH, |task, scratch| {
+        pool.map(tasks * images.len(), self.scratch(), |task, scratch| {
             let (image, task) = (task / tasks, task % tasks);
             let (scratch, columns) = scratch.split_at_mut(products);
             let scratch = Shared::new(scratch);
@@ -252,7 +260,7 @@ impl Winograd {
         let (inputs, products) = workspace.split_at_mut(self.tiling.frequencies() * layout.frequency);
         let (inputs, products) = (Shared::new(inputs), Shared::new(products));
         let (frequencies, all) = (self.tiling.frequencies(), images.len() * tiles);
-        pool.map(images.len() * self.blocks[0], input::SCRATCH, |task, columns| {
+        pool.map(images.len() * self.blocks[0], self.scratch(), |task, columns| {
             let (image, channels) = (task / self.blocks[0], task % self.blocks[0]);
             let to = inputs.part(channels * layout.block + image * tiles * BLOCK, layout.reach(frequencies, tiles));
             // SAFETY: processor as promised to `Network`. Every task writes the tiles of its own image and block, for which `layout` has room.

@@ -167,7 +167,7 @@ pub fn forward(
     // Twice: buffers are used again.
     for _ in 0..2 {
         let mut slices: Vec<&mut [f32]> = arrays.iter_mut().map(Vec::as_mut_slice).collect();
-        network.forward(&pool, &views, &mut slices);
+        network.forward(&pool, &views, &mut slices).expect("memory");
     }
     arrays
 }
