@@ -44,10 +44,10 @@ fn main() {
         value = graph.convolution(&[up, skip], convolution([2 * outputs, outputs], 1));
         value = graph.convolution(&[value], convolution([outputs; 2], 1));
     }
-    let started = Instant::now();
-    let mut network = Network::new(graph, patch, 1, &[value], instructions).expect("supported");
-    println!("packed in {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
     let pool = Pool::new(threads).expect("threads");
+    let started = Instant::now();
+    let mut network = Network::new(&pool, graph, patch, 1, &[value], instructions).expect("supported");
+    println!("packed in {:.0} ms, {} MB of weights", started.elapsed().as_secs_f64() * 1e3, network.bytes() / 1_000_000);
     let image = waves(patch.iter().product(), 1.0);
     let view = View::new(&image, [1, patch[0], patch[1], patch[2]], [0; 3], patch, [false; 3]);
     let mut output = vec![0.0; network.output_shape(0).iter().product()];

@@ -100,6 +100,11 @@ impl Direct {
         self.inputs * self.geometry.kernel[0] * self.rows(band) * self.row()
     }
 
+    /// Bytes of its weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.weights)
+    }
+
     /// Floats of working memory of a thread.
     pub fn scratch(&self) -> usize {
         self.floats(self.band)
@@ -243,6 +248,11 @@ impl Transposed {
     /// Rows of input that go through together.
     fn band(&self) -> usize {
         (BAND / (self.blocks[0] * BLOCK * self.size[2])).clamp(1, self.size[1])
+    }
+
+    /// Bytes of its weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.weights)
     }
 
     /// Floats of working memory of a thread.

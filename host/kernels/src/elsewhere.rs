@@ -29,7 +29,7 @@ impl Network {
     ///
     /// # Errors
     /// Always.
-    pub fn new(_: Graph, _: [usize; 3], _: usize, _: &[Value], instructions: Instructions) -> Result<Self, Error> {
+    pub fn new(_: &Pool, _: Graph, _: [usize; 3], _: usize, _: &[Value], instructions: Instructions) -> Result<Self, Error> {
         Err(Error::Processor(instructions))
     }
 
@@ -42,6 +42,14 @@ impl Network {
     pub fn layers(&self) -> impl Iterator<Item = String> {
         std::iter::empty()
     }
+
+    /// Bytes of its packed weights.
+    pub fn bytes(&self) -> usize {
+        match *self {}
+    }
+
+    /// Gives the memory of maps back.
+    pub fn release(&mut self) {}
 
     /// What every layer took in the last forward pass.
     pub fn times(&self) -> &[Duration] {

@@ -59,7 +59,14 @@ impl Network {
     ///
     /// # Errors
     /// When the processor lacks instructions, or a layer is of no kind that there are kernels for.
-    pub fn new(graph: Graph, size: [usize; 3], images: usize, outputs: &[Value], instructions: Instructions) -> Result<Self, Error> {
+    pub fn new(
+        pool: &Pool,
+        graph: Graph,
+        size: [usize; 3],
+        images: usize,
+        outputs: &[Value],
+        instructions: Instructions,
+    ) -> Result<Self, Error> {
         if !instructions.are_there() {
             return Err(Error::Processor(instructions));
         }
@@ -81,7 +88,7 @@ impl Network {
             for input in &inputs {
                 network.last_reader[input.0] = index;
             }
-            let (shape, work) = network.prepare(layer, size, images)?;
+            let (shape, work) = network.prepare(pool, layer, size, images)?;
             network.scratch = network.scratch.max(work.scratch());
             if let Work::Winograd(winograd, _) = &work {
                 workspace = workspace.max(winograd.workspace(images));
@@ -94,10 +101,10 @@ impl Network {
     }
 
     /// Shape of what a layer makes, and the layer made ready.
-    fn prepare(&self, layer: Layer, size: [usize; 3], images: usize) -> Result<(Shape, Work), Error> {
+    fn prepare(&self, pool: &Pool, layer: Layer, size: [usize; 3], images: usize) -> Result<(Shape, Work), Error> {
         Ok(match layer {
             Layer::Image { channels } => (Shape { channels, size }, Work::Image),
-            Layer::Convolution { inputs, convolution } => self.convolution(&inputs, convolution, images)?,
+            Layer::Convolution { inputs, convolution } => self.convolution(pool, &inputs, convolution, images)?,
             Layer::Transposed { input, transposed } => self.transposed(input, transposed)?,
             Layer::Pool { input, kernel } => {
                 let from = self.shapes[input.0];
@@ -112,7 +119,7 @@ impl Network {
         })
     }
 
-    fn convolution(&self, inputs: &[Value], convolution: Convolution, images: usize) -> Result<(Shape, Work), Error> {
+    fn convolution(&self, pool: &Pool, inputs: &[Value], convolution: Convolution, images: usize) -> Result<(Shape, Work), Error> {
         let Convolution { weight, outputs, kernel, stride, norm, slope } = convolution;
         let is_image = inputs == [Value(0)];
         let unserved = |what: String| Err(Error::Layer(format!("a convolution with a {what} has no kernel")));
@@ -160,7 +167,7 @@ impl Network {
                     cube
                 };
                 let weights = |output, input| kernel_of(output, input).map(cube);
-                Work::Winograd(Winograd::new(size, outputs, blocks, (together, in_stages), self.instructions, weights)?, after)
+                Work::Winograd(Winograd::new(pool, size, outputs, blocks, (together, in_stages), self.instructions, weights)?, after)
             }
             None => {
                 let geometry = Geometry { input: from, output: size, kernel, stride };
@@ -195,6 +202,22 @@ impl Network {
     /// What computes every layer, the image first.
     pub fn layers(&self) -> impl Iterator<Item = String> {
         self.steps.iter().zip(&self.shapes).map(|(step, shape)| format!("{} to {shape}", step.work))
+    }
+
+    /// Bytes of its packed weights.
+    pub fn bytes(&self) -> usize {
+        let of = |step: &Step| match &step.work {
+            Work::Winograd(winograd, _) => winograd.bytes(),
+            Work::Direct(direct, _) => direct.bytes(),
+            Work::Transposed(transposed, _) => transposed.bytes(),
+            Work::Image | Work::Pool(_) | Work::Add(_) => 0,
+        };
+        self.steps.iter().map(of).sum()
+    }
+
+    /// Gives the memory of maps back, which [`forward`](Self::forward) otherwise keeps for the next images.
+    pub fn release(&mut self) {
+        self.free.clear();
     }
 
     /// What every layer took in the last forward pass.

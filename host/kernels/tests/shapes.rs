@@ -147,9 +147,10 @@ fn images_are_read_in_place() {
         let run = |view: kernels::View| {
             let mut graph = Graph::new(2);
             let value = graph.convolution(&[graph.image()], Random(5).convolution([2, 16], [3; 3], [1; 3], false));
-            let mut network = kernels::Network::new(graph, size, 1, &[value], Instructions::Avx2).expect("supported");
+            let pool = kernels::Pool::new(1).expect("a thread");
+            let mut network = kernels::Network::new(&pool, graph, size, 1, &[value], Instructions::Avx2).expect("supported");
             let mut output = vec![0.0; 16 * 480];
-            network.forward(&kernels::Pool::new(1).expect("a thread"), &[view], &mut [&mut output]).expect("memory");
+            network.forward(&pool, &[view], &mut [&mut output]).expect("memory");
             output
         };
         let in_place = run(kernels::View::new(&array, shape, corner, size, mirrored));
@@ -178,7 +179,7 @@ fn what_is_not_served_is_named() {
     let refusal = |build: &dyn Fn(&mut Graph) -> kernels::Value, size| {
         let mut graph = Graph::new(1);
         let value = build(&mut graph);
-        let refused = kernels::Network::new(graph, size, 1, &[value], Instructions::Avx2);
+        let refused = kernels::Network::new(&kernels::Pool::new(1).expect("a thread"), graph, size, 1, &[value], Instructions::Avx2);
         refused.err().expect("refused").to_string()
     };
     let kernel = |graph: &mut Graph| graph.convolution(&[graph.image()], Random(1).convolution([1, 8], [5; 3], [1; 3], false));

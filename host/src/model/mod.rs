@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tch::{Device, Tensor};
 
 pub use error::Error;
-pub use native::Native;
+pub use native::{Native, native_threads};
 pub use probe::{Form as ProbeForm, Probe};
 
 use keeps::Trained;

@@ -5,12 +5,13 @@ use crate::network::{self, TrunkGraph};
 use kernels::{Instructions, Network, Pool, View};
 use plugin_api::manifest::FORWARD;
 use plugin_api::{Features, Kind, Outputs, Pass};
+use std::rc::Rc;
 use tch::{Device, Kind as Dtype, Tensor};
 
 /// A model's trunk with the weights that it had when this was made.
 pub struct Native {
     network: Network,
-    pool: Pool,
+    pool: Rc<Pool>,
     /// What the network's outputs are, in their order.
     places: Vec<Place>,
     /// How many maps there are in [`Features`], whether they are computed or not: of the decoder, and skips.
@@ -30,10 +31,9 @@ impl Native {
     /// Packs the weights of the trunk of `model` for `patch` (z, y, x), in batches of up to `images`.
     ///
     /// # Errors
-    /// When the engine has no such layers, or the system no more threads.
-    pub fn new(model: &Model, patch: [usize; 3], images: usize) -> Result<Self, Error> {
-        let failed = |reason: String| network::Error::Engine(reason);
-        let instructions = Instructions::best().ok_or_else(|| failed("this processor lacks AVX2".to_owned()))?;
+    /// When the engine has no such layers, or the system no more memory.
+    pub fn new(model: &Model, pool: &Rc<Pool>, patch: [usize; 3], images: usize) -> Result<Self, Error> {
+        let instructions = Instructions::best().ok_or_else(|| failed("this processor lacks AVX2"))?;
         let TrunkGraph { graph, decoder, bottleneck, skips } = model.trunk.graph()?;
         let keeps_forward = model.trainer.identity().manifest.keeps(FORWARD);
         let has_class = model.trainer.outputs().iter().any(|output| output.kind == Kind::Class);
@@ -47,14 +47,23 @@ impl Native {
         let all = decoder.iter().enumerate().map(|(i, value)| (Place::Decoder(i), *value));
         let all = all.chain([(Place::Bottleneck, bottleneck)]).chain(skips.iter().enumerate().map(|(i, value)| (Place::Skip(i), *value)));
         let (places, values): (Vec<Place>, Vec<_>) = all.filter(|(place, _)| is_read(place)).unzip();
-        let network = Network::new(graph, patch, images, &values, instructions).map_err(|error| failed(error.to_string()))?;
-        let pool = Pool::new(tch::get_num_threads().max(1) as usize).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { network, pool, places, maps, dims: model.task.dims })
+        let network = Network::new(pool, graph, patch, images, &values, instructions).map_err(failed)?;
+        Ok(Self { network, pool: Rc::clone(pool), places, maps, dims: model.task.dims })
     }
 
     /// Images of a batch at most.
     pub fn batch(&self) -> usize {
         self.network.batch()
+    }
+
+    /// Bytes of the packed weights.
+    pub fn bytes(&self) -> usize {
+        self.network.bytes()
+    }
+
+    /// Gives back what is only needed while images go through.
+    pub fn release(&mut self) {
+        self.network.release();
     }
 
     /// The features that the heads of `model` read; other maps are empty.
@@ -67,7 +76,7 @@ impl Native {
             computed.push(Tensor::f_empty(&shape, (Dtype::Float, Device::Cpu))?);
         }
         let mut outputs: Vec<&mut [f32]> = computed.iter().map(floats).collect();
-        self.network.forward(&self.pool, images, &mut outputs).map_err(|error| network::Error::Engine(error.to_string()))?;
+        self.network.forward(&self.pool, images, &mut outputs).map_err(failed)?;
         let empty = || Tensor::f_zeros([batch, 0], (Dtype::Float, Device::Cpu));
         let map = |place: Place| match self.places.iter().position(|other| *other == place) {
             Some(index) => Ok(computed[index].shallow_clone()),
@@ -79,6 +88,18 @@ impl Native {
             skips: (0..self.maps[1]).map(|i| map(Place::Skip(i))).collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// As many threads as libtorch has.
+///
+/// # Errors
+/// When the system gives no more.
+pub fn native_threads() -> Result<Rc<Pool>, Error> {
+    Ok(Rc::new(Pool::new(usize::try_from(tch::get_num_threads()).unwrap_or(1)).map_err(failed)?))
+}
+
+fn failed(reason: impl ToString) -> network::Error {
+    network::Error::Engine(reason.to_string())
 }
 
 /// The floats of a new tensor.

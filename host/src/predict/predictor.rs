@@ -99,8 +99,8 @@ impl<'a> Predictor<'a> {
         if choice.engine == Engine::Torch {
             return Ok((self, Engine::Torch));
         }
-        let folds = self.folds.iter().map(|fold| Fold::native(fold.model, &self.window)).collect::<Result<_, _>>();
-        match folds {
+        let models: Vec<&Model> = self.folds.iter().map(|fold| fold.model).collect();
+        match Fold::on_engine(&models, &self.window) {
             Ok(folds) => self.folds = folds,
             Err(error) if !choice.is_required => {
                 log::info!("{error}; libtorch computes it");

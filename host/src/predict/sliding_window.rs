@@ -86,6 +86,7 @@ fn one_fold(fold: &Fold, image: VolumeView<f32>, window: &Window) -> Result<Inde
             Err(error) => return Err(error),
         }
     }
+    fold.release();
     sums.finish(margins, shape)
 }
 

@@ -80,7 +80,7 @@ fn the_cpu_engine_predicts_what_libtorch_predicts() {
             let images: Vec<_> = (0..channels).map(|c| folder().join(&name).join(format!("images/{case}_{c:04}.nii.gz"))).collect();
             let (image, ..) = preprocess_image(&images, &model_folder.plans, &model.configuration).expect("preprocessed");
             let torch: Vec<Fold> = model.folds.iter().map(Fold::new).collect();
-            let native: Vec<Fold> = model.folds.iter().map(|model| Fold::native(model, &window).expect("served")).collect();
+            let native = Fold::on_engine(&model.folds.iter().collect::<Vec<_>>(), &window).expect("served");
             let [torch, native] = [torch, native]
                 .map(|folds| sliding_window(&folds, image.view(), &window).expect("runs").swap_remove("segmentation").expect("there"));
             let probabilities = |logits: &tch::Tensor| logits.softmax(0, tch::Kind::Float);

@@ -130,25 +130,37 @@ pub(crate) fn algorithms(kernel: [usize; 3]) -> &'static [Outputs] {
 impl Winograd {
     /// For maps of `size` and tiles of `outputs`. `weights` has the value of (output channel, input channel as it lies in the blocks, tap) where
     /// there is one.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
     pub fn new(
+        pool: &Pool,
         size: [usize; 3],
         outputs: Outputs,
         blocks: [usize; 2],
         (together, in_stages): (usize, bool),
         instructions: Instructions,
-        weights: impl Fn(usize, usize) -> Option<[f64; 27]>,
+        weights: impl Fn(usize, usize) -> Option<[f64; 27]> + Sync,
     ) -> Result<Self, Error> {
         let tiling = Tiling::new(size, outputs);
         let together = together.min(tiling.count());
         let mut this = Self { tiling, blocks, together, in_stages, instructions, weights: Buffer::default() };
-        this.weights = Buffer::new(tiling.frequencies() * this.weights_of_frequency())?;
-        for output in 0..blocks[1] * BLOCK {
-            for input in 0..blocks[0] * BLOCK {
-                if let Some(kernel) = weights(output, input) {
-                    this.set(output, input, &kernel);
+        let mut packed = Buffer::new(tiling.frequencies() * this.weights_of_frequency())?;
+        let (shared, inputs) = (Shared::new(&mut packed), blocks[0] * BLOCK);
+        pool.map(blocks[1] * BLOCK / PANEL, 0, |panel, _| {
+            for input in 0..inputs {
+                for output in 0..PANEL {
+                    let Some(kernel) = weights(panel * PANEL + output, input) else { continue };
+                    let mut at = (panel * inputs + input) * PANEL + output;
+                    this.transformed(&kernel, |value| {
+                        // SAFETY: every output belongs to one panel, and every panel to one task.
+                        unsafe { shared.slice(at, 1)[0] = value as f32 };
+                        at += this.weights_of_frequency();
+                    });
                 }
             }
-        }
+        });
+        this.weights = packed;
         Ok(this)
     }
 
@@ -157,8 +169,8 @@ impl Winograd {
         self.blocks[0] * self.blocks[1] * BLOCK * BLOCK + 16
     }
 
-    /// Transforms the kernel (z, y, x) from `input` to `output`: G g along every axis.
-    fn set(&mut self, output: usize, input: usize, kernel: &[f64; 27]) {
+    /// G g along every axis of a kernel (z, y, x), frequency after frequency.
+    fn transformed(&self, kernel: &[f64; 27], mut each: impl FnMut(f64)) {
         let [z, y, x] = self.tiling.outputs;
         let mut along_z = [[[0.0; 6]; 3]; 3];
         for (row, along_z) in along_z.iter_mut().enumerate() {
@@ -167,19 +179,19 @@ impl Winograd {
                 *along_z = transform::weights(z, [kernel[at], kernel[9 + at], kernel[18 + at]]);
             }
         }
-        let per_frequency = self.weights_of_frequency();
-        let mut at = (output / PANEL * self.blocks[0] * BLOCK + input) * PANEL + output % PANEL;
         for i in 0..points(z) {
             let column = |x: usize| transform::weights(y, [along_z[0][x][i], along_z[1][x][i], along_z[2][x][i]]);
             let columns = [column(0), column(1), column(2)];
             for j in 0..points(y) {
                 let row = transform::weights(x, [columns[0][j], columns[1][j], columns[2][j]]);
-                for value in &row[..points(x)] {
-                    self.weights[at] = *value as f32;
-                    at += per_frequency;
-                }
+                row[..points(x)].iter().for_each(|value| each(*value));
             }
         }
+    }
+
+    /// Bytes of its weights.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.weights)
     }
 
     /// Floats of memory that all threads share, for a batch of so many images.

@@ -159,8 +159,8 @@ pub fn forward(
     instructions: Instructions,
 ) -> Vec<Vec<f32>> {
     let size = [shape[1], shape[2], shape[3]];
-    let mut network = Network::new(graph, size, images.len(), outputs, instructions).expect("supported");
     let pool = Pool::new(threads).expect("threads");
+    let mut network = Network::new(&pool, graph, size, images.len(), outputs, instructions).expect("supported");
     let views: Vec<View> = images.iter().map(|image| View::new(image, shape, [0; 3], size, [false; 3])).collect();
     let floats = |index: usize| images.len() * network.output_shape(index).iter().product::<usize>();
     let mut arrays: Vec<Vec<f32>> = (0..outputs.len()).map(|index| vec![f32::NAN; floats(index)]).collect();
