@@ -100,6 +100,36 @@ fn the_cpu_engine_predicts_what_libtorch_predicts() {
     assert!(voxels > 10_000 && differ as f64 <= 1e-5 * voxels as f64, "{differ} of {voxels} labels differ");
 }
 
+/// `--engine` says what computes, `prediction.json` what did; what does not go together is refused with the reason.
+#[test]
+fn the_engine_is_chosen_and_told() {
+    let bench = Bench::new();
+    let model = folder().join("plain_3d");
+    let run = |name: &str, further: &[&str]| predict(&bench, &model, &model.join("images"), &bench.folder().join(name), further);
+    let told = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(bench.folder().join(name).join("prediction.json")).expect("written")).expect("JSON")
+    };
+    run("torch", &["--engine", "torch", "--precision", "fp32"]).expect_success();
+    assert_eq!(told("torch")["engine"], "torch");
+    run("exact", &["--nnunet-exact"]).expect_success();
+    assert_eq!((&told("exact")["engine"], &told("exact")["precision"]), (&json!("torch"), &json!("fp32")));
+    let refused = run("bf16", &["--engine", "native", "--precision", "bf16"]);
+    assert!(refused.code != 0 && refused.stderr.contains("but the precision is bf16"), "{refused:#?}");
+    let refused = run("nnunet", &["--engine", "native", "--nnunet-exact"]);
+    assert!(refused.code != 0 && refused.stderr.contains("--nnunet-exact is libtorch's arithmetic"), "{refused:#?}");
+    let native = run("native", &["--engine", "native"]);
+    if host::network::Processor::this().runs_native {
+        native.expect_success();
+        assert_eq!((&told("native")["engine"], &told("native")["precision"]), (&json!("native"), &json!("fp32")));
+        let theirs: Vec<PathBuf> =
+            fs::read_dir(bench.folder().join("torch")).expect("written").map(|entry| entry.expect("readable").path()).collect();
+        let theirs: Vec<PathBuf> = theirs.into_iter().filter(|path| path.to_string_lossy().ends_with(".nii.gz")).collect();
+        assert_eq!(compare(&bench.folder().join("native"), &theirs).differ, 0);
+    } else {
+        assert!(native.stderr.contains("lacks AVX2"), "{native:#?}");
+    }
+}
+
 #[test]
 fn images_become_the_logits_that_they_become_there() {
     use data::preprocess::preprocess_image;
