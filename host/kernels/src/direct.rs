@@ -4,11 +4,11 @@
 //! A task activates the rows of input that a band of output rows needs and pads them, in its working memory; then each output is a product over
 //! runs of these rows ([`Runs`]). The image, whose channels are not in blocks, is read channel by channel.
 
+use crate::error::Error;
+use crate::instructions::Instructions;
 use crate::map::{Activation, BLOCK, Block, PANEL};
 use crate::memory::{Buffer, Shared};
 use crate::moments::{Moments, Sums};
-use crate::error::Error;
-use crate::instructions::Instructions;
 use crate::panel::{Runs, Target};
 use crate::pool::Pool;
 use crate::simd::{load, store};

@@ -15,13 +15,31 @@ mod graph;
 mod instructions;
 mod view;
 
-/// Modules that need x86-64.
-macro_rules! engine {
-    ($($module:ident)*) => {
-        $(#[cfg(target_arch = "x86_64")] mod $module;)*
-    };
-}
-engine!(choice direct map memory moments network norm panel pointwise pool simd winograd);
+#[cfg(target_arch = "x86_64")]
+mod choice;
+#[cfg(target_arch = "x86_64")]
+mod direct;
+#[cfg(target_arch = "x86_64")]
+mod map;
+#[cfg(target_arch = "x86_64")]
+mod memory;
+#[cfg(target_arch = "x86_64")]
+mod moments;
+#[cfg(target_arch = "x86_64")]
+mod network;
+#[cfg(target_arch = "x86_64")]
+mod norm;
+#[cfg(target_arch = "x86_64")]
+mod panel;
+#[cfg(target_arch = "x86_64")]
+mod pointwise;
+#[cfg(target_arch = "x86_64")]
+mod pool;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod winograd;
+
 #[cfg(not(target_arch = "x86_64"))]
 mod elsewhere;
 

@@ -1,13 +1,13 @@
 //! A network for images of one size: every layer with its algorithm and its packed weights, and the memory that maps go through.
 
 use crate::choice::{Choice, choose};
-use crate::error::Error;
 use crate::direct::{Direct, Geometry, Input, Transposed};
+use crate::error::Error;
 use crate::graph::{Convolution, Graph, Layer, Norm, TransposedConvolution, Value};
+use crate::instructions::Instructions;
 use crate::map::{BLOCK, Block, Map, Pending, Shape};
 use crate::memory::Buffer;
 use crate::norm::statistics;
-use crate::instructions::Instructions;
 use crate::pointwise::{add_maps, average_pool, unblock};
 use crate::pool::Pool;
 use crate::view::View;

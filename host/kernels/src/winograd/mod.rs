@@ -17,11 +17,11 @@ mod input;
 mod output;
 mod transform;
 
+use crate::error::Error;
+use crate::instructions::Instructions;
 use crate::map::{BLOCK, Block, PANEL};
 use crate::memory::{Buffer, Shared};
 use crate::moments::{Moments, Sums};
-use crate::error::Error;
-use crate::instructions::Instructions;
 use crate::panel::{Runs, Target};
 use crate::pool::Pool;
 use std::fmt;
