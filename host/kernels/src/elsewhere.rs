@@ -4,20 +4,15 @@ use crate::{Error, Graph, Instructions, Value, View};
 use std::time::Duration;
 
 /// Threads that compute a network.
-pub struct Pool(usize);
+pub struct Pool;
 
 impl Pool {
     /// So many threads.
     ///
     /// # Errors
     /// None.
-    pub fn new(threads: usize) -> Result<Self, std::convert::Infallible> {
-        Ok(Self(threads))
-    }
-
-    /// How many threads there are.
-    pub fn threads(&self) -> usize {
-        self.0
+    pub fn new(_: usize) -> Result<Self, std::convert::Infallible> {
+        Ok(Self)
     }
 }
 
@@ -53,11 +48,6 @@ impl Network {
 
     /// What every layer took in the last forward pass.
     pub fn times(&self) -> &[Duration] {
-        match *self {}
-    }
-
-    /// Images of a batch at most.
-    pub fn batch(&self) -> usize {
         match *self {}
     }
 

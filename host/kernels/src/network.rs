@@ -167,7 +167,7 @@ impl Network {
                     cube
                 };
                 let weights = |output, input| kernel_of(output, input).map(cube);
-                Work::Winograd(Winograd::new(pool, size, outputs, blocks, (together, in_stages), self.instructions, weights)?, after)
+                Work::Winograd(Winograd::new(pool, size, outputs, blocks, (together, in_stages), weights)?, after)
             }
             None => {
                 let geometry = Geometry { input: from, output: size, kernel, stride };
@@ -225,11 +225,6 @@ impl Network {
         &self.times
     }
 
-    /// Images of a batch at most.
-    pub fn batch(&self) -> usize {
-        self.images
-    }
-
     /// Computes a batch of images. Output number i is written to `outputs[i]`, an array `(image, channel, z, y, x)`. The same images give the same bytes,
     /// whatever the number of threads.
     ///
@@ -273,7 +268,7 @@ impl Network {
     /// Computes step `index`; the image is no map.
     fn step(&mut self, pool: &Pool, index: usize, images: &[View], maps: &[Option<Map>]) -> Result<Option<Map>, Error> {
         let shape = self.shapes[index];
-        if let Work::Image = self.steps[index].work {
+        if index == 0 {
             return Ok(None);
         }
         let mut data = self.take(images.len() * shape.floats())?;
@@ -283,9 +278,9 @@ impl Network {
         let batch = |count: usize| -> Vec<Vec<Block>> { (0..count).map(blocks).collect() };
         let count = images.len();
         let pending = match work {
-            Work::Image => return Ok(None),
+            Work::Image => unreachable!("the image is the first layer, and no other"),
             Work::Winograd(winograd, after) => {
-                let sums = winograd.run(pool, &batch(count), &mut data, &mut self.workspace);
+                let sums = winograd.run(pool, self.instructions, &batch(count), &mut data, &mut self.workspace);
                 after.pending(count, shape, || statistics(pool, &sums, shape, &data))
             }
             Work::Direct(direct, after) => {

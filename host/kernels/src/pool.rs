@@ -25,11 +25,6 @@ impl Pool {
         Ok(Self { threads, scratch })
     }
 
-    /// How many threads there are.
-    pub fn threads(&self) -> usize {
-        self.scratch.len()
-    }
-
     /// Runs `work` on a thread of the pool: what it runs in parallel then starts sooner.
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.threads.install(work)

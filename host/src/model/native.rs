@@ -51,11 +51,6 @@ impl Native {
         Ok(Self { network, pool: Rc::clone(pool), places, maps, dims: model.task.dims })
     }
 
-    /// Images of a batch at most.
-    pub fn batch(&self) -> usize {
-        self.network.batch()
-    }
-
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
         self.network.bytes()

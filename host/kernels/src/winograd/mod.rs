@@ -99,7 +99,6 @@ pub(crate) struct Winograd {
     /// Tiles that go through together; all of a batch in stages.
     together: usize,
     in_stages: bool,
-    instructions: Instructions,
     /// `[frequency][panel][input channel][16]`.
     weights: Buffer,
 }
@@ -139,12 +138,11 @@ impl Winograd {
         outputs: Outputs,
         blocks: [usize; 2],
         (together, in_stages): (usize, bool),
-        instructions: Instructions,
         weights: impl Fn(usize, usize) -> Option<[f64; 27]> + Sync,
     ) -> Result<Self, Error> {
         let tiling = Tiling::new(size, outputs);
         let together = together.min(tiling.count());
-        let mut this = Self { tiling, blocks, together, in_stages, instructions, weights: Buffer::default() };
+        let mut this = Self { tiling, blocks, together, in_stages, weights: Buffer::default() };
         let mut packed = Buffer::new(tiling.frequencies() * this.weights_of_frequency())?;
         let (shared, inputs) = (Shared::new(&mut packed), blocks[0] * BLOCK);
         pool.map(blocks[1] * BLOCK / PANEL, 0, |panel, _| {
@@ -212,29 +210,40 @@ impl Winograd {
     }
 
     /// Convolves a batch: `images` are the blocks that are read, by image. `output` is a batch of maps. The sums of every image come back.
-    pub fn run(&self, pool: &Pool, images: &[Vec<Block>], output: &mut [f32], workspace: &mut [f32]) -> Vec<Sums> {
+    pub fn run(
+        &self,
+        pool: &Pool,
+        instructions: Instructions,
+        images: &[Vec<Block>],
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) -> Vec<Sums> {
+        let layout = Layout::new(if self.in_stages { images.len() * self.tiling.count() } else { self.together }, self.most_blocks());
+        let offsets: Vec<usize> = (0..self.blocks[0]).map(|block| block * layout.block).collect();
+        let runs = Runs { offsets: &offsets, voxels: 1, instructions };
         let output = Shared::new(output);
-        let sums = if self.in_stages { self.stages(pool, images, output, workspace) } else { self.blockwise(pool, images, output) };
+        let sums = match self.in_stages {
+            true => self.stages(pool, runs, layout, images, output, workspace),
+            false => self.blockwise(pool, runs, layout, images, output),
+        };
         Sums::by_image(sums, images.len())
     }
 
-    fn map(&self, output: Shared, image: usize, block: usize) -> *mut f32 {
+    fn block_of(&self, output: Shared, image: usize, block: usize) -> *mut f32 {
         let floats = self.tiling.size.iter().product::<usize>() * BLOCK;
         output.part((image * self.blocks[1] + block) * floats, floats)
     }
 
     /// Block by block of tiles.
-    fn blockwise(&self, pool: &Pool, images: &[Vec<Block>], output: Shared) -> Vec<Sums> {
+    fn blockwise(&self, pool: &Pool, runs: Runs, layout: Layout, images: &[Vec<Block>], output: Shared) -> Vec<Sums> {
         let tiles = self.tiling.count();
         let blocks = tiles.div_ceil(self.together);
         let blocks_a_task = blocks.div_ceil(MOST_TASKS);
         let tasks = blocks.div_ceil(blocks_a_task);
-        let layout = Layout::new(self.together, self.most_blocks());
         let frequencies = self.tiling.frequencies();
-        let products = (frequencies + 1) * layout.frequency;
         pool.map(tasks * images.len(), self.scratch(), |task, scratch| {
             let (image, task) = (task / tasks, task % tasks);
-            let (scratch, columns) = scratch.split_at_mut(products);
+            let (columns, scratch) = scratch.split_at_mut(input::SCRATCH);
             let scratch = Shared::new(scratch);
             let mut sums = Sums::new(self.blocks[1]);
             let mut moments = vec![Moments::default(); self.blocks[1]];
@@ -251,11 +260,11 @@ impl Winograd {
                     // Products go where the frequency before was, whose inputs are not needed any more.
                     let to = scratch.part(frequency * layout.frequency, layout.reach_of_blocks(self.blocks[1], some.len()));
                     // SAFETY: as above; a slot has room for the larger one of inputs and outputs, and inputs and products are in different slots.
-                    unsafe { self.multiply(frequency, some.len(), from, to, layout) };
+                    unsafe { self.multiply(runs, frequency, some.len(), from, to, layout) };
                 }
                 for (channels, moments) in moments.iter_mut().enumerate() {
                     let from = scratch.part(channels * layout.block, layout.reach(frequencies, some.len()));
-                    let to = self.map(output, image, channels);
+                    let to = self.block_of(output, image, channels);
                     // SAFETY: as above; a tile's outputs are written by the task that the tile belongs to alone.
                     unsafe { for_outputs!(self.tiling.outputs, self.untransform(from, layout, some.clone(), to, moments)) };
                 }
@@ -266,9 +275,8 @@ impl Winograd {
     }
 
     /// All tiles of a batch in three stages.
-    fn stages(&self, pool: &Pool, images: &[Vec<Block>], output: Shared, workspace: &mut [f32]) -> Vec<Sums> {
+    fn stages(&self, pool: &Pool, runs: Runs, layout: Layout, images: &[Vec<Block>], output: Shared, workspace: &mut [f32]) -> Vec<Sums> {
         let tiles = self.tiling.count();
-        let layout = Layout::new(images.len() * tiles, self.most_blocks());
         let (inputs, products) = workspace.split_at_mut(self.tiling.frequencies() * layout.frequency);
         let (inputs, products) = (Shared::new(inputs), Shared::new(products));
         let (frequencies, all) = (self.tiling.frequencies(), images.len() * tiles);
@@ -283,7 +291,7 @@ impl Winograd {
             let from = inputs.part(at, layout.reach_of_blocks(self.blocks[0], all));
             let to = products.part(at, layout.reach_of_blocks(self.blocks[1], all));
             // SAFETY: as above; every task has a frequency of its own.
-            unsafe { self.multiply(frequency, all, from, to, layout) };
+            unsafe { self.multiply(runs, frequency, all, from, to, layout) };
         });
         let panels = self.blocks[1] / 2;
         pool.map(images.len() * panels, 0, |task, _| {
@@ -294,7 +302,7 @@ impl Winograd {
                 let from = products.part(channels * layout.block + image * tiles * BLOCK, layout.reach(frequencies, tiles));
                 // SAFETY: as above; every task writes to blocks of its own.
                 unsafe {
-                    let to = self.map(output, image, channels);
+                    let to = self.block_of(output, image, channels);
                     for_outputs!(self.tiling.outputs, self.untransform(from, layout, 0..tiles, to, &mut moments));
                 }
                 sums.take(channels, std::slice::from_mut(&mut moments));
@@ -306,11 +314,9 @@ impl Winograd {
     /// Products of `count` tiles at `frequency`, from `inputs` to `products`.
     ///
     /// # Safety
-    /// The processor has `instructions`. From `inputs` on, `count` tiles of all blocks can be read, from `products` on, written, which belong to the
+    /// The processor has the instructions of `runs`. From `inputs` on, `count` tiles of all blocks can be read, from `products` on, written, which belong to the
     /// caller alone.
-    unsafe fn multiply(&self, frequency: usize, count: usize, inputs: *const f32, products: *mut f32, layout: Layout) {
-        let offsets: Vec<usize> = (0..self.blocks[0]).map(|block| block * layout.block).collect();
-        let runs = Runs { offsets: &offsets, voxels: 1, instructions: self.instructions };
+    unsafe fn multiply(&self, runs: Runs, frequency: usize, count: usize, inputs: *const f32, products: *mut f32, layout: Layout) {
         let panel = self.blocks[0] * BLOCK * PANEL;
         let weights = &self.weights[frequency * self.weights_of_frequency()..][..panel * self.blocks[1] / 2];
         for (index, weights) in weights.chunks_exact(panel).enumerate() {
