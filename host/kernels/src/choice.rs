@@ -18,12 +18,16 @@ pub(crate) struct Choice {
 /// Largest error that a layer may have, as root mean square over the deviation of its outputs.
 const BUDGET: f64 = 5e-6;
 
-/// Multiplications and additions a second of a core that does 88 of 10⁹ at its peak, and bytes a second that it reads and writes in transforms, reads of
-/// weights from the caches, and from memory. Only their ratios matter.
+// Of one core of a Zen 3; the choice hangs on the ratios alone.
+/// Multiplications and additions a second.
 const PEAK: f64 = 90e9;
+/// Bytes a second that transforms read and write.
 const TRANSFORMS: f64 = 12e9;
+/// Bytes of weights a second from the third cache.
 const WEIGHTS_CACHED: f64 = 40e9;
+/// Bytes of weights a second from memory.
 const WEIGHTS: f64 = 15e9;
+/// Bytes of weights that the third cache holds.
 const CACHE: f64 = 12e6;
 
 /// The choice for maps of `size` and a batch of `images`; `None` where there are no tiles for `kernel`.
@@ -48,8 +52,8 @@ pub(crate) fn choose(kernel: [usize; 3], size: [usize; 3], blocks: [usize; 2], i
     Some(Choice { outputs, together, in_stages })
 }
 
-/// Root mean square of the rounding errors over the deviation of the outputs, measured for normally distributed inputs and weights
-/// (`tests/accuracy.rs`): sums over more channels round more often.
+/// An upper estimate of the root mean square of the rounding errors over the deviation of the outputs; `tests/accuracy.rs` measures them. Sums over
+/// more channels round more often.
 fn error(outputs: Outputs, channels: f64) -> f64 {
     let large = outputs.iter().filter(|outputs| **outputs == 4).count();
     [4.5e-8, 8e-8, 1.4e-7, 2.4e-7][large] * channels.sqrt()

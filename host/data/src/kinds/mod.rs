@@ -5,7 +5,7 @@
 //!                                      └ Whole:  one file, a value a case
 //! prediction, reference ─ Kind::compare ─→ Case ─→ Summary ─→ summary.json ─ Kind::read_summary ─→ comparisons
 //! ```
-//! A kind is added in two files, this folder's and that of the same name in the program's `kinds` (tensors, online metric, export, picture), and
+//! A kind is added in two files, this folder's and that of the same name in the program's `kinds` (patches, export, files, pictures), and
 //! in the list [`for_every_kind`](crate::for_every_kind). Everything else asks [`Kind`].
 
 mod class;
