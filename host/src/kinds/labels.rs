@@ -65,7 +65,7 @@ impl Kind for Labels {
     /// above one half, already is so among the logits.
     fn export(&self, logits: &Tensor, frame: &Frame) -> Result<Exported, TchError> {
         if frame.extras.probabilities {
-            return self.export_active(&self.told().kind.activate(&frame.resampled(logits)?)?, frame);
+            return self.export_whole(logits, frame);
         }
         let (planned, spacing, rule) = frame.spacings();
         let (volume, shape) = (to_volume(logits)?, frame.properties.shape_after_crop);

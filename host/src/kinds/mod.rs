@@ -70,6 +70,14 @@ pub trait Kind {
     /// # Errors
     /// When libtorch fails.
     fn export(&self, logits: &Tensor, frame: &Frame) -> Result<Exported, TchError> {
+        self.export_whole(logits, frame)
+    }
+
+    /// The same, with all channels at the raw spacing at once.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn export_whole(&self, logits: &Tensor, frame: &Frame) -> Result<Exported, TchError> {
         self.export_active(&self.told().kind.activate(&frame.resampled(logits)?)?, frame)
     }
 
