@@ -1,6 +1,7 @@
 //! `host predict`: nnU-Net's models give nnU-Net's predictions, ours go to nnU-Net's format and back, outputs of every kind are written, and
 //! mirror images of vectors are put back.
 
+use host::artifact::{ModelFolder, TrainedModel};
 use host::network::Precision;
 use host::plugin;
 use host::predict::{Fold, Window, sliding_window};
@@ -23,6 +24,14 @@ fn predict(bench: &Bench, model: &Path, input: &Path, output: &Path, further: &[
     let [model, input, output] = [model, input, output].map(|path| path.to_str().expect("UTF-8"));
     let arguments = ["predict", "--model", model, "--input", input, "--output", output, "--device", "cpu", "--threads", "1"];
     bench.run(&[&arguments, further].concat())
+}
+
+/// Some folds of a model, with libtorch's single precision.
+fn load(model: &ModelFolder, folds: &[usize]) -> TrainedModel {
+    let folds: Vec<_> = folds.iter().map(|fold| data::dataset::splits::Fold::Number(*fold)).collect();
+    let checkpoints: Vec<_> = model.checkpoints(&folds, "final").expect("there").into_iter().map(|(_, path)| path).collect();
+    let base = artifact::plugin("base");
+    model.load(&checkpoints, (base.to_str(), &artifact::this_host()), tch::Device::Cpu, Precision::Fp32).expect("loads")
 }
 
 #[test]
@@ -63,16 +72,11 @@ fn models_of_nnunet_predict_what_they_predict_there() {
 #[test]
 fn the_cpu_engine_predicts_what_libtorch_predicts() {
     use data::preprocess::preprocess_image;
-    use host::artifact::ModelFolder;
     let (mut differ, mut voxels) = (0, 0);
     for (name, golden) in GoldenModel::all() {
         let model_folder = ModelFolder::open(&folder().join(&name)).expect("a model");
         let Some(prediction) = golden.predictions.first() else { continue };
-        let folds: Vec<_> = prediction.folds.iter().map(|fold| data::dataset::splits::Fold::Number(*fold)).collect();
-        let checkpoints: Vec<_> = model_folder.checkpoints(&folds, "final").expect("there").into_iter().map(|(_, path)| path).collect();
-        let base = artifact::plugin("base");
-        let model =
-            model_folder.load(&checkpoints, (base.to_str(), &artifact::this_host()), tch::Device::Cpu, Precision::Fp32).expect("loads");
+        let model = load(&model_folder, &prediction.folds);
         let dims = model.configuration.dims();
         let window = Window { dims, patch: model.patch, step: 0.5, mirror: model.mirror.clone(), vectors: Vec::new(), half: false };
         for case in golden.preprocessed.keys() {
@@ -133,15 +137,10 @@ fn the_engine_is_chosen_and_told() {
 #[test]
 fn images_become_the_logits_that_they_become_there() {
     use data::preprocess::preprocess_image;
-    use host::artifact::ModelFolder;
     for (name, golden) in GoldenModel::all() {
         let model_folder = ModelFolder::open(&folder().join(&name)).expect("a model");
         for prediction in &golden.predictions {
-            let folds: Vec<_> = prediction.folds.iter().map(|fold| data::dataset::splits::Fold::Number(*fold)).collect();
-            let checkpoints: Vec<_> = model_folder.checkpoints(&folds, "final").expect("there").into_iter().map(|(_, path)| path).collect();
-            let base = artifact::plugin("base");
-            let model =
-                model_folder.load(&checkpoints, (base.to_str(), &artifact::this_host()), tch::Device::Cpu, Precision::Fp32).expect("loads");
+            let model = load(&model_folder, &prediction.folds);
             let mirror: &[usize] = if prediction.mirroring { &model.mirror } else { &[] };
             for (case, file) in &prediction.logits {
                 let channels = model_folder.description.channel_names.len();
